@@ -1,0 +1,211 @@
+//! Metrics: one registry a gateway, handles registered once by each stage.
+//!
+//! No global recorder: two gateways in one process (tests) do not mix. Names, types, labels
+//! and meanings stand in [`TABLE`]; a handle that does not fit it is our own bug and panics
+//! at start. A test compares the README's table with it, and both with a scrape.
+
+use std::sync::Arc;
+
+pub use metrics::{Counter, Gauge, Histogram};
+use metrics::{Key, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+
+/// A metric family as `/metrics` shows it.
+#[derive(Debug)]
+pub struct Family {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    /// With these upper bounds.
+    Histogram(&'static [f64]),
+}
+
+/// From a sync on a fast disk to a collector's timeout.
+const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Spans made durable by one sync.
+const SPANS: &[f64] = &[1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0];
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    Family { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(
+    name: &'static str,
+    labels: &'static [&'static str],
+    bounds: &'static [f64],
+    help: &'static str,
+) -> Family {
+    Family { name, kind: Kind::Histogram(bounds), labels, help }
+}
+
+/// Every family of `/metrics`.
+pub const TABLE: &[Family] = &[
+    counter(
+        "spangate_spans_received_total",
+        &["listener"],
+        "Spans and entries that peers sent: accepted + set aside + refused",
+    ),
+    counter("spangate_spans_accepted_total", &["listener"], "Spans answered yes, each durable in the channel"),
+    counter(
+        "spangate_spans_set_aside_total",
+        &["listener", "reason"],
+        "Scribe entries answered yes that could not be decoded; they end in the dead letters",
+    ),
+    counter("spangate_spans_refused_total", &["listener", "reason"], "Spans answered no"),
+    counter("spangate_messages_total", &["listener", "outcome"], "Messages by answer: accepted, refused, empty"),
+    counter("spangate_received_bytes_total", &["listener"], "Bytes of messages as they came over the wire"),
+    counter(
+        "spangate_entries_ignored_total",
+        &["category"],
+        "Scribe entries of categories that are not taken; categories beyond a bound count as 'other'",
+    ),
+    gauge("spangate_connections", &["listener"], "Open connections"),
+    counter("spangate_connections_total", &["listener"], "Connections accepted"),
+    counter(
+        "spangate_connections_refused_total",
+        &["listener", "reason"],
+        "Connections closed by a limit, or for speaking another protocol",
+    ),
+    gauge("spangate_intake_bytes", &[], "Bytes of messages being read, decoded or waiting for their sync"),
+    gauge("spangate_channel_spans", &[], "Spans in the channel that the slowest drain has not settled"),
+    gauge("spangate_channel_bytes", &[], "Bytes of the log on disk"),
+    gauge("spangate_channel_capacity_bytes", &[], "Bytes at which intake stops"),
+    gauge("spangate_channel_oldest_seconds", &[], "Age of the oldest span that waits"),
+    gauge(
+        "spangate_channel_full_in_seconds",
+        &[],
+        "Time until intake stops at the present rate; +Inf while the channel does not grow",
+    ),
+    histogram("spangate_channel_sync_seconds", &[], SECONDS, "Time of one write and fdatasync of the log"),
+    histogram("spangate_channel_sync_spans", &[], SPANS, "Spans made durable by one sync"),
+    counter("spangate_channel_failures_total", &["kind"], "Failed writes and syncs of the log: no_space, write, sync"),
+    counter(
+        "spangate_drain_spans_total",
+        &["drain", "outcome"],
+        "Spans settled, by outcome; accepted = their sum + waiting",
+    ),
+    counter(
+        "spangate_drain_accepted_spans_total",
+        &["drain"],
+        "Spans that the channel took for this drain since it began",
+    ),
+    gauge("spangate_drain_waiting_spans", &["drain"], "Spans accepted and not settled"),
+    gauge("spangate_drain_waiting_bytes", &["drain"], "Bytes of log from the drain's position to the end"),
+    gauge("spangate_drain_lag_seconds", &["drain"], "Age of the oldest span that this drain has not settled"),
+    counter("spangate_sink_spans_total", &["drain", "sink", "outcome"], "Spans sent, by verdict"),
+    histogram("spangate_sink_request_seconds", &["drain", "sink"], SECONDS, "Time of one request to a collector"),
+    gauge("spangate_sink_in_flight", &["drain", "sink"], "Requests under way"),
+    gauge("spangate_sink_up", &["drain", "sink"], "1 while the sink takes batches, 0 while it rests"),
+    counter("spangate_repeats_total", &["drain"], "Spans sent again because the fate of an earlier try was unknown"),
+    counter("spangate_archive_objects_total", &["drain"], "Objects published"),
+    counter("spangate_archive_bytes_total", &["drain"], "Bytes of published objects"),
+    counter("spangate_archive_failures_total", &["drain"], "Tries to publish that failed"),
+    counter(
+        "spangate_archive_trimmed_objects_total",
+        &["drain"],
+        "Objects removed by the built-in archive's bound, oldest first",
+    ),
+    counter("spangate_archive_trimmed_bytes_total", &["drain"], "Bytes of objects removed by the bound"),
+    counter("spangate_dead_letters_total", &["class"], "Dead letters written"),
+    gauge("spangate_dead_letters_bytes", &["class"], "Bytes of dead letters kept"),
+    counter("spangate_dead_letters_removed_total", &["class"], "Dead letters removed by the bound, oldest file first"),
+    gauge("spangate_disk_free_bytes", &[], "Free bytes on the data directory's file system"),
+    gauge("spangate_ready", &[], "1 while a span would be accepted"),
+    gauge("spangate_build_info", &["version"], "1"),
+    counter("process_cpu_seconds_total", &[], "User and system CPU time"),
+    gauge("process_resident_memory_bytes", &[], "Resident memory"),
+    gauge("process_open_fds", &[], "Open file descriptors"),
+    gauge("process_start_time_seconds", &[], "Start time since the epoch"),
+];
+
+/// The families of `GET /prometheus` on the HTTP listener: Zipkin's collector names, for
+/// scrapes written for Zipkin (zipkin-server, `MicrometerCollectorMetrics.java`).
+pub const ZIPKIN_TABLE: &[Family] = &[
+    counter("zipkin_collector_messages_total", &["transport"], "Messages received"),
+    counter("zipkin_collector_messages_dropped_total", &["transport"], "Messages that could not be decoded"),
+    counter("zipkin_collector_bytes_total", &["transport"], "Bytes of messages, decompressed"),
+    counter("zipkin_collector_spans_total", &["transport"], "Spans decoded"),
+    counter("zipkin_collector_spans_dropped_total", &["transport"], "Spans decoded that were not accepted"),
+    gauge("zipkin_collector_message_spans", &["transport"], "Spans of the last message"),
+    gauge("zipkin_collector_message_bytes", &["transport"], "Bytes of the last message"),
+];
+
+/// Where handles are made and the text is rendered. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    recorder: Arc<PrometheusRecorder>,
+    table: &'static [Family],
+}
+
+impl Registry {
+    /// A registry of `table`'s families. Panics where two histograms of one name differ in bounds.
+    pub fn new(table: &'static [Family]) -> Self {
+        let mut builder = PrometheusBuilder::new();
+        for family in table {
+            if let Kind::Histogram(bounds) = family.kind {
+                let name = Matcher::Full(family.name.to_owned());
+                builder = builder.set_buckets_for_metric(name, bounds).expect("the table's bounds are not empty");
+            }
+        }
+        let recorder = builder.build_recorder();
+        for family in table {
+            let (name, help) = (family.name.into(), family.help.into());
+            match family.kind {
+                Kind::Counter => recorder.describe_counter(name, None, help),
+                Kind::Gauge => recorder.describe_gauge(name, None, help),
+                Kind::Histogram(_) => recorder.describe_histogram(name, None, help),
+            }
+        }
+        Registry { recorder: Arc::new(recorder), table }
+    }
+
+    /// A handle on one series; `labels` are (name, value), those of the family and in its order.
+    pub fn counter(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Counter {
+        self.recorder.register_counter(&self.key(name, labels, "counter"), &METADATA)
+    }
+
+    /// As [`counter`](Self::counter), for a gauge.
+    pub fn gauge(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Gauge {
+        self.recorder.register_gauge(&self.key(name, labels, "gauge"), &METADATA)
+    }
+
+    /// As [`counter`](Self::counter), for a histogram.
+    pub fn histogram(&self, name: &'static str, labels: &[(&'static str, &str)]) -> Histogram {
+        self.recorder.register_histogram(&self.key(name, labels, "histogram"), &METADATA)
+    }
+
+    /// The Prometheus text (0.0.4) of everything registered.
+    pub fn render(&self) -> String {
+        self.recorder.handle().render()
+    }
+
+    /// Folds histogram samples into their buckets; to be called every few seconds, as samples
+    /// pile up in memory until then.
+    pub fn upkeep(&self) {
+        self.recorder.handle().run_upkeep();
+    }
+
+    fn key(&self, name: &'static str, labels: &[(&'static str, &str)], kind: &str) -> Key {
+        let family = self.table.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("{name} is not in the table"));
+        let same_kind = matches!(
+            (family.kind, kind),
+            (Kind::Counter, "counter") | (Kind::Gauge, "gauge") | (Kind::Histogram(_), "histogram")
+        );
+        let same_labels = family.labels.iter().copied().eq(labels.iter().map(|(name, _)| *name));
+        assert!(same_kind && same_labels, "{name} is registered as another kind or with other labels");
+        Key::from_parts(name, labels.iter().map(|(k, v)| Label::new(*k, (*v).to_owned())).collect::<Vec<_>>())
+    }
+}
+
+static METADATA: Metadata<'static> = Metadata::new("spangate", Level::INFO, None);

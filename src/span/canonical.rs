@@ -1,0 +1,1 @@
+//! Canonical bytes: splitting a `ListOfSpans` and looking at its elements without decoding.

@@ -1,0 +1,82 @@
+//! Tasks: the only place that spawns, so that a stop reaches all of them and waits for all.
+//!
+//! A *vital* task (a drain, an accept loop) that panics or returns before the stop is our
+//! own bug: it stops the whole process, which then exits with 1. Any other task's panic is
+//! logged and costs what it was doing.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A group of tasks with one stop. Cheap to clone.
+#[derive(Clone)]
+pub struct Tasks {
+    stop: CancellationToken,
+    tracker: TaskTracker,
+    failed: CancellationToken,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tasks {
+    pub fn new() -> Self {
+        Tasks { stop: CancellationToken::new(), tracker: TaskTracker::new(), failed: CancellationToken::new() }
+    }
+
+    /// Spawns a task whose end before the stop is a failure of the process.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub fn vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let (stop, failed) = (self.stop.clone(), self.failed.clone());
+        self.tracker.spawn(async move {
+            let ended = tokio::spawn(task).await;
+            if !stop.is_cancelled() {
+                tracing::error!(task = name, panic = ended.is_err(), "a vital task ended; stopping");
+                failed.cancel();
+                stop.cancel();
+            }
+        });
+    }
+
+    /// Spawns a task that may end, or panic, at any time.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(async move {
+            if let Err(error) = tokio::spawn(task).await {
+                tracing::error!(task = name, %error, "a task failed");
+            }
+        });
+    }
+
+    /// The token that says stop.
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Whether a vital task failed.
+    pub fn failed(&self) -> bool {
+        self.failed.is_cancelled()
+    }
+
+    /// Says stop and waits until all have ended, at most `limit`; false if some had not.
+    pub async fn stop(&self, limit: Duration) -> bool {
+        self.stop.cancel();
+        self.tracker.close();
+        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// Runs blocking work (file calls, compression) on the runtime's blocking threads.
+/// Panics where the work panicked.
+#[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
