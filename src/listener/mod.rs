@@ -1,7 +1,9 @@
 //! Sockets in. `scribe` and `http` read messages within limits; `intake` is the only place
 //! that says yes, and says it after the channel's receipt resolved.
 
+pub mod http;
 pub mod intake;
+pub mod scribe;
 
 use std::sync::Arc;
 

@@ -2,6 +2,8 @@
 //!
 //! Whether and where a load is tried again is the group's to decide (`drain/`).
 
+pub mod zipkin;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;

@@ -1,0 +1,7 @@
+//! What tests share: clients, collectors and disks that are not the product's own.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+pub mod collector;
+pub mod disk;
+pub mod scribe;
+pub mod spans;

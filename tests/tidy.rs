@@ -1,0 +1,1 @@
+//! Style, held by a test.
