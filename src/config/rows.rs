@@ -201,7 +201,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Words,
         "*",
         "Origins that browsers may send from (CORS); none: no such headers",
-        "Zipkin's default",
+        "as Zipkin has it",
     ),
     row(
         Gateway,
@@ -233,7 +233,7 @@ pub const SETTINGS: &[Setting] = &[
         bytes(16 * MIB, DISK_MAX),
         "10GiB",
         "Bytes of spans kept for drains; intake stops there",
-        "half an hour of 15,000 spans a second; at least 16 segments of a frame",
+        "half an hour of 15,000 spans a second",
     ),
     row(
         Gateway,
@@ -297,7 +297,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Choice(&["text", "json"]),
         "text",
         "Form of the log on stderr",
-        "read by people first",
+        "people read it first",
     ),
     row(
         Gateway,
