@@ -12,6 +12,9 @@ use crate::channel::Sync;
 use crate::config::value::{show_bytes, show_time};
 use crate::gateway::{ArchiveAt, Started};
 
+#[cfg(test)]
+mod tests;
+
 /// Tells whoever started it.
 pub fn announce(started: &Started) {
     if io::stdout().is_terminal() {

@@ -57,6 +57,8 @@ pub fn read(raw: &mut Raw, problems: &mut Vec<Problem>) -> Vec<Drain> {
     let archive_at = archive.iter().map(|g| g.node.at.clone()).max().unwrap_or(Origin::Default);
     add_missing(&mut named, ARCHIVE, Some(archive_at));
     let archive = as_archive_row(&archive);
+    // The file's order is not known, so it is theirs: the same settings are always in the same order.
+    named.sort_by(|a, b| a.name.text.cmp(&b.name.text));
     let mut drains = Vec::new();
     for RawDrain { name, node } in named {
         let key = format!("drain.{}", name.text);
