@@ -12,6 +12,7 @@ mod source;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use crate::config::{self, Report, Settings, Typed, Understood};
@@ -37,7 +38,9 @@ pub fn main(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
     let exit = match args::parse(args) {
-        Ok(asked) => carry_out(asked, environment.into_iter().collect()),
+        // A panic is our own fault, too; its hook has said where.
+        Ok(asked) => catch_unwind(AssertUnwindSafe(|| carry_out(asked, environment.into_iter().collect())))
+            .unwrap_or(Exit::Fault),
         Err(error) => {
             // Help and version are "errors" to clap that exit with 0. A closed terminal is nobody's to tell.
             let _ = error.print();

@@ -242,14 +242,14 @@ pub fn show_bytes(n: u64) -> String {
     let binary = BYTE_UNITS.iter().filter(|(name, _)| name.ends_with("iB"));
     binary
         .clone()
-        .find(|(_, f)| n > 0 && n % f == 0 && n / f < 10_000)
+        .find(|(_, f)| n > 0 && n.is_multiple_of(*f) && n / f < 10_000)
         .map_or(n.to_string(), |(unit, f)| format!("{}{unit}", n / f))
 }
 
 /// `1500ms`: in the largest unit that divides it.
 pub fn show_time(time: Duration) -> String {
     let n = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    let unit = TIME_UNITS.iter().find(|(_, f)| n > 0 && n % f == 0);
+    let unit = TIME_UNITS.iter().find(|(_, f)| n > 0 && n.is_multiple_of(*f));
     unit.map_or("0s".into(), |(unit, f)| format!("{}{unit}", n / f))
 }
 

@@ -1,5 +1,7 @@
 //! The front door, asked as a person asks it: the real binary, its words and its exit codes.
 
+#![expect(clippy::disallowed_methods, reason = "the files that a person writes")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -22,8 +24,8 @@ fn assert_refused(output: &Output, expected: &str) {
 }
 
 fn with_file(text: &str) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("spangate.toml"), text).unwrap();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(dir.path().join("spangate.toml"), text).expect("room for a file");
     dir
 }
 
@@ -180,7 +182,7 @@ fn a_file_that_cannot_be_read_is_a_problem_of_who_asked_for_it() {
 }
 
 #[test]
-fn an_unknown_flag_or_command_exits_with_2_and_names_the_nearest() {
+fn an_unknown_flag_or_command_is_refused_with_the_nearest() {
     let dir = tempfile::tempdir().unwrap();
     let output = spangate(dir.path(), &["--colector", "http://a"], &[]);
     assert_eq!(output.status.code(), Some(2));
@@ -191,7 +193,7 @@ fn an_unknown_flag_or_command_exits_with_2_and_names_the_nearest() {
 }
 
 #[test]
-fn help_and_version_answer_on_stdout_with_0() {
+fn help_and_version_are_answers_and_no_errors() {
     let dir = tempfile::tempdir().unwrap();
     let version = spangate(dir.path(), &["--version"], &[]);
     assert_eq!(text(&version.stdout), format!("spangate {}\n", env!("CARGO_PKG_VERSION")));

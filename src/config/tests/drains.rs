@@ -54,9 +54,9 @@ fn the_archive_is_there_until_it_is_switched_off_or_moved() {
     let archive = |case: Case| case.understood().settings.archives.into_iter().map(|a| a.store).collect::<Vec<_>>();
     let built_in = Store::BuiltIn { dir: PathBuf::from("/work/spangate-data/archive"), keep_bytes: 10 << 30 };
     let moved = Store::Local { dir: PathBuf::from("/bulk") };
-    assert_eq!(archive(Case::default()), [built_in.clone()]);
+    assert_eq!(archive(Case::default()), std::slice::from_ref(&built_in));
     assert_eq!(archive(Case::file("[drain.archive]\nroll_age = \"30s\"")), [built_in]);
-    assert_eq!(archive(Case::default().flag("archive", &["file:///bulk"])), [moved.clone()]);
+    assert_eq!(archive(Case::default().flag("archive", &["file:///bulk"])), std::slice::from_ref(&moved));
     assert_eq!(archive(Case::file("drain.archive.archive = \"none\"").flag("archive", &["file:///bulk"])), [moved]);
     let collector = || Case::default().flag("collector", &["http://a"]);
     assert!(archive(collector().flag("archive", &["none"])).is_empty());
