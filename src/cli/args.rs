@@ -129,17 +129,21 @@ fn flag(setting: &'static Setting) -> Arg {
     }
 }
 
-fn value_name(kind: Kind) -> &'static str {
+/// What a flag takes, in a word.
+fn value_name(kind: Kind) -> String {
+    let or = |word: Option<&str>, name: &str| word.map_or(name.to_owned(), |word| format!("{word}|{name}"));
     match kind {
-        Kind::Path => "DIR",
-        Kind::Addresses => "IP:PORT",
-        Kind::Words | Kind::Filter | Kind::Name => "WORDS",
-        Kind::Bytes { .. } => "SIZE",
-        Kind::Count { .. } => "NUMBER",
-        Kind::Time { .. } => "TIME",
-        Kind::Choice(_) => "WORD",
-        Kind::Bool => "true|false",
-        Kind::Collector | Kind::Collectors => "URL",
-        Kind::Archive => "URL",
+        Kind::Path => "DIR".into(),
+        Kind::Addresses => "IP:PORT".into(),
+        Kind::Words => "WORDS".into(),
+        Kind::Filter => "LEVEL".into(),
+        Kind::Name => "NAME".into(),
+        Kind::Bytes { or: word, .. } => or(word, "SIZE"),
+        Kind::Count { or: word, .. } => or(word, "NUMBER"),
+        Kind::Time { or: word, .. } => or(word, "TIME"),
+        Kind::Choice(words) => words.join("|"),
+        Kind::Bool => "true|false".into(),
+        Kind::Collector | Kind::Collectors => "URL".into(),
+        Kind::Archive => "builtin|file:///DIR|none".into(),
     }
 }

@@ -102,7 +102,9 @@ fn no_loop(values: &Values, sink: &Values) -> Option<Problem> {
 /// `(less, more, why)`: the first may not be greater than the second.
 type Order = (&'static str, &'static str, &'static str);
 
-const GATEWAY: [Order; 4] = [
+const GATEWAY: [Order; 6] = [
+    ("scribe.frame_max", "channel.capacity", "such a call could never be kept"),
+    ("http.body_max", "channel.capacity", "such a body could never be kept"),
     ("scribe.frame_max", "intake.bytes_in_flight", "such a call could never be taken"),
     ("http.body_max", "intake.bytes_in_flight", "such a body could never be taken"),
     ("http.body_max", "http.decoded_max", "a body is not smaller decoded"),

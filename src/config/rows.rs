@@ -71,7 +71,7 @@ pub const SETTINGS: &[Setting] = &[
         Shorthand,
         "archive",
         Kind::Archive,
-        "Where the drain archive writes: builtin, file:///DIR or none",
+        "Where the drain archive writes; builtin is DATA/archive, none switches it off [builtin]",
         "builtin, so that a first start shows its spans without any set-up",
     ),
     row(
