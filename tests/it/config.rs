@@ -223,8 +223,9 @@ async fn leave_a_channel(dir: &Path) {
         free_min_bytes: Some(0),
         cache_bytes: 0,
     };
-    let (channel, _) = Channel::open(settings, disk::real(), Clock::system(), &Registry::new(TABLE)).unwrap();
-    let taps = ["zipkin", "old"].map(|drain| channel.tap(drain, Start::End, Takes::Common).unwrap());
+    let (channel, _) =
+        Channel::open(settings, disk::real(), Clock::system(), &Registry::new(TABLE)).expect("a new channel");
+    let taps = ["zipkin", "old"].map(|drain| channel.tap(drain, Start::End, Takes::Common).expect("a new drain"));
     let draft = Draft {
         kind: Kind::Spans,
         addressee: None,
@@ -234,7 +235,7 @@ async fn leave_a_channel(dir: &Path) {
         items: vec![Item { key: 1, len: 2, label: NO_LABEL, flags: 0 }; 2],
         body: Bytes::from_static(b"abcd"),
     };
-    channel.append(vec![draft]).wait().await.unwrap();
+    channel.append(vec![draft]).wait().await.expect("room for two spans");
     drop(taps);
     channel.stop();
 }
