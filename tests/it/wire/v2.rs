@@ -64,6 +64,6 @@ fn json_is_written_as_zipkin_writes_it() {
         let [list, expected] = row[..] else { panic!("{row:?}") };
         let mut out = Vec::new();
         json_v2::encode_list([&unhex(list)[..]], &mut out).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap().as_bytes(), unescape(expected));
+        assert_eq!(String::from_utf8(out), String::from_utf8(unescape(expected)));
     }
 }
