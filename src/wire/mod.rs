@@ -3,11 +3,17 @@
 //! No socket, no async, no allocation that the input has not paid for. Every list, length and
 //! depth is bounded by [`Limits`]. A decoder that fails leaves the batch as it found it.
 
+pub mod base64;
 pub mod detect;
 mod fault;
+pub mod fb303;
+pub mod r#gen;
 pub mod gzip;
 pub mod json_v2;
 pub mod proto3;
+pub mod scribe;
+pub mod thrift;
+pub mod v1;
 
 use crate::span::Batch;
 
