@@ -1,8 +1,9 @@
 //! JSON v2 and proto3, against the reference codec's answers (tests/data/*/ORIGIN.md).
 
 use spangate::span::Batch;
-use spangate::wire::{DecodeError, Limits, json_v2};
+use spangate::wire::{DecodeError, Limits, json_v2, proto3};
 
+use crate::support::spans::{Traces, json_body, proto3_body};
 use crate::support::vectors::{hex, rows, unescape, unhex};
 
 /// Where we differ from Zipkin's JSON reader: the bytes or the refusal, and why. Everything else must agree.
@@ -65,5 +66,20 @@ fn json_is_written_as_zipkin_writes_it() {
         let mut out = Vec::new();
         json_v2::encode_list([&unhex(list)[..]], &mut out).unwrap();
         assert_eq!(String::from_utf8(out), String::from_utf8(unescape(expected)));
+    }
+}
+
+#[test]
+fn whole_traces_are_the_same_bytes_from_json_and_from_proto3() {
+    let spans = Traces::seeded(7).spans(300);
+    let (mut from_json, mut from_proto3) = (Batch::default(), Batch::default());
+    json_v2::decode(&json_body(&spans), &Limits::default(), &mut from_json).unwrap();
+    proto3::decode(&proto3_body(&spans), &Limits::default(), &mut from_proto3).unwrap();
+    assert_eq!(from_json, from_proto3);
+    assert_eq!(from_json.items.len(), 300);
+    for (made, item) in spans.iter().zip(&from_json.items) {
+        let low = &made.trace_id[made.trace_id.len() - 16..];
+        assert_eq!(format!("{:016x}", item.key), low);
+        assert_eq!(from_json.labels[usize::from(item.label)], made.service);
     }
 }
