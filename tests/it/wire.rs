@@ -1,1 +1,3 @@
-//! wire: (to be written)
+//! The formats, against vectors of the reference codec and generated parsers.
+
+mod v1;
