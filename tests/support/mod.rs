@@ -6,3 +6,4 @@ pub mod disk;
 pub mod scribe;
 pub mod spans;
 pub mod vectors;
+pub mod thrift;
