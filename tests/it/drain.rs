@@ -1,6 +1,11 @@
 //! Drains from the channel to collectors that misbehave in every way.
+#![allow(clippy::unwrap_used, reason = "the support of tests, which may panic as they do")]
 
+mod flow;
+mod gate;
 mod sink;
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
@@ -16,4 +21,9 @@ pub fn span(id: u64) -> Bytes {
 /// An id as a collector notes it.
 pub fn id(id: u64) -> String {
     format!("{id:016x}")
+}
+
+/// The ids of spans `from..to`.
+pub fn ids(range: std::ops::Range<u64>) -> BTreeSet<String> {
+    range.map(id).collect()
 }

@@ -3,6 +3,8 @@
 //! It reads HTTP/1.1 requests, notes the spans they hold, and answers as the [`Play`] of the
 //! moment says. Its readers of span lists are its own, not the product's.
 
+#![allow(clippy::unwrap_used, reason = "the support of tests, which may panic as they do")]
+
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read};
 use std::net::SocketAddr;

@@ -22,7 +22,12 @@ fn sink(url: String) -> Zipkin {
 
 fn load(ids: &[u64]) -> Load {
     let pieces: Vec<_> = ids.iter().map(|id| span(*id)).collect();
-    Load { spans: ids.len() as u32, bytes: pieces.iter().map(|p| p.len()).sum(), pieces, via: vec!["earlier".to_owned()] }
+    Load {
+        spans: ids.len() as u32,
+        bytes: pieces.iter().map(|p| p.len()).sum(),
+        pieces,
+        via: vec!["earlier".to_owned()],
+    }
 }
 
 async fn verdict_of(play: Play) -> Verdict {
