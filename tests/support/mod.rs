@@ -5,3 +5,4 @@ pub mod collector;
 pub mod disk;
 pub mod scribe;
 pub mod spans;
+pub mod vectors;
