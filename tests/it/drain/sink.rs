@@ -75,6 +75,20 @@ async fn a_load_may_be_compressed() {
 }
 
 #[tokio::test]
+async fn a_load_may_be_json() {
+    let collector = Collector::start().await;
+    spangate::sink::install_tls();
+    for gzip in [false, true] {
+        let sink =
+            Zipkin::new(Settings { encoding: Encoding::JsonV2, gzip, ..settings(collector.url()) }, "own").unwrap();
+        assert_eq!(sink.send(&load(&[1, 2])).await, Verdict::Delivered);
+        let request = collector.requests().pop().unwrap();
+        assert_eq!(request.headers["content-type"], "application/json");
+        assert_eq!(request.spans, [id(1), id(2)]);
+    }
+}
+
+#[tokio::test]
 async fn each_status_has_its_verdict() {
     let kind = |verdict: &Verdict| match verdict {
         Verdict::Delivered => "delivered",
