@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use crate::channel::{Kind, Taken};
 
 /// Before anything was measured: gzip JSON lines of plain client and server spans take about a
-/// quarter of their canonical bytes.
-const RATIO_AT_START: f64 = 0.25;
+/// third of their canonical bytes.
+const RATIO_AT_START: f64 = 0.35;
 
 /// A stretch of a million copies of one span must not teach us that objects cost nothing: the next
 /// one would have no bound.
