@@ -1,4 +1,5 @@
 //! The archive behind a real channel: every span in one object, once, whatever happens in between.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::io::{IoSlice, Read};

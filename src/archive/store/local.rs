@@ -155,7 +155,7 @@ pub struct Staged {
 
 impl Staged {
     /// Bytes written so far.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.at
     }
 }
