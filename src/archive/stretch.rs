@@ -1,8 +1,8 @@
 //! Which spans go into one object: frame heads in, stretches out. Pure; the caller brings the time.
 //!
-//! A stretch is closed by the estimated size of its object, by age, or by idle time. The estimate
-//! is item bytes times the ratio that earlier objects had: a target, not a limit. Memory does not
-//! grow with a stretch.
+//! A stretch is closed by the estimated size of its object, by age, by idle time, or by the gaps in
+//! it. The estimate is item bytes times the ratio that earlier objects had: a target, not a limit.
+//! Memory does not grow with a stretch.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -21,6 +21,11 @@ const RATIO_RANGE: RangeInclusive<f64> = 0.02..=4.0;
 
 /// An object smaller than this is mostly header and start-up of the compressor: it teaches nothing.
 const RATIO_SAMPLE_BYTES_MIN: u64 = 64 << 10;
+
+/// Between the frames of a stretch lie positions of others (entries set aside, damage). Each gap is a
+/// range in the drain's cursor, which holds 224 before it gives no further frame: a peer that sends
+/// bad entries must not make the archive wait for its idle time.
+const GAPS_MAX: u32 = 128;
 
 /// When a stretch is closed.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +53,7 @@ pub struct Stretch {
 #[derive(Debug)]
 struct Open {
     stretch: Stretch,
+    gaps: u32,
     first_at: Instant,
     last_at: Instant,
 }
@@ -76,10 +82,13 @@ impl Planner {
         let (first, last) = (base + u64::from(head_open.start), base + u64::from(tail_open.end) - 1);
         let open = self.open.get_or_insert_with(|| Open {
             stretch: Stretch { first, last, spans: 0, bytes: 0, oldest_us: taken.head.received_us },
+            gaps: 0,
             first_at: now,
             last_at: now,
         });
         assert!(open.stretch.spans == 0 || first > open.stretch.last, "frames come in order of position");
+        let gap_before = open.stretch.spans > 0 && first > open.stretch.last + 1;
+        open.gaps += u32::from(gap_before) + taken.open.len() as u32 - 1;
         open.last_at = now;
         open.stretch.last = last;
         for range in &taken.open {
@@ -91,7 +100,8 @@ impl Planner {
 
     /// The stretch, if it is to be closed by now.
     pub fn close(&mut self, now: Instant) -> Option<Stretch> {
-        let full = self.open.as_ref().is_some_and(|open| self.estimate(&open.stretch) >= self.rolls.bytes);
+        let full = |open: &Open| open.gaps >= GAPS_MAX || self.estimate(&open.stretch) >= self.rolls.bytes;
+        let full = self.open.as_ref().is_some_and(full);
         if full || self.due().is_some_and(|due| due <= now) { self.take() } else { None }
     }
 

@@ -121,6 +121,14 @@ fn account(channel: &Channel, drain: &str) -> Account {
     channel.snapshot().accounts.into_iter().find(|account| account.drain == drain).expect("the drain has an account")
 }
 
+/// What a start would find in the archive's note.
+fn note(setup: &Setup) -> Bytes {
+    let channel = setup.channel(&Registry::new(TABLE));
+    let note = channel.tap("archive", Start::Oldest, Takes::Common).expect("the drain is attached").note();
+    channel.stop();
+    note
+}
+
 /// One frame of spans with the ids `ids`, plus one so that none is zero.
 fn draft(ids: std::ops::Range<u64>) -> Draft {
     let mut batch = Batch::default();
@@ -340,17 +348,10 @@ async fn crash_after(ops: u64) -> bool {
     until("an object or the crash", || rig.account().waiting == 0 || faulty.tripped()).await;
     let crashed = faulty.tripped();
     faulty.fail_after(0);
-    drop(rig.tasks.stop(PATIENCE).await);
-    rig.channel.stop();
+    rig.stop().await;
 
     setup.disk = disk::real();
-    let registry = Registry::new(TABLE);
-    let channel = setup.channel(&registry);
-    let tap = channel.tap("archive", Start::Oldest, Takes::Common).unwrap();
-    let planned = Plan::from_note(&tap.note()).unwrap();
-    drop(tap);
-    channel.stop();
-
+    let planned = Plan::from_note(&note(&setup)).unwrap();
     let rig = setup.start();
     rig.append(50..60).await;
     rig.stop().await;
@@ -442,18 +443,15 @@ async fn another_object_under_the_name_stops_this_archive_and_no_other() {
 async fn a_plan_of_a_later_version_stops_the_archive_and_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let setup = Setup::new(dir.path());
+    let later = Bytes::from_static(b"spangate plan 2\n");
     let channel = setup.channel(&Registry::new(TABLE));
-    let tap = channel.tap("archive", Start::Oldest, Takes::Common).unwrap();
-    let note = Bytes::from_static(b"spangate plan 2\n");
-    tap.ledger().commit(0..0, Outcome::Delivered, note.clone()).await.unwrap();
-    drop(tap);
+    let ledger = channel.tap("archive", Start::Oldest, Takes::Common).unwrap().ledger();
+    ledger.commit(0..0, Outcome::Delivered, later.clone()).await.unwrap();
     channel.stop();
     let rig = setup.start();
     until("the stop", || matches!(rig.status.seen().state, State::Stopped { .. })).await;
     rig.stop().await;
-    let channel = setup.channel(&Registry::new(TABLE));
-    assert_eq!(channel.tap("archive", Start::Oldest, Takes::Common).unwrap().note(), note);
-    channel.stop();
+    assert_eq!(note(&setup), later);
 }
 
 #[tokio::test(flavor = "multi_thread")]

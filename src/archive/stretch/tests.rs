@@ -95,3 +95,13 @@ fn only_open_items_of_spans_are_counted() {
     assert_eq!(planner.oldest_us(), Some(100));
     assert_eq!(planner.take(), Some(Stretch { first: 101, last: 200, spans: 3, bytes: 1017, oldest_us: 100 }));
 }
+
+#[test]
+fn a_stretch_is_closed_before_its_gaps_fill_the_drains_window() {
+    let (mut planner, now) = (Planner::new(ROLLS), Instant::now());
+    let frames = (0..).find(|n| {
+        planner.add(&taken(n * 2, &[10]), now);
+        planner.close(now).is_some()
+    });
+    assert_eq!(frames, Some(u64::from(GAPS_MAX)), "a gap before each frame but the first");
+}
