@@ -34,11 +34,13 @@ pub(super) async fn encode(settings: &Settings, load: &Load) -> Result<Encoded, 
     let pieces = load.pieces.clone();
     let pieces = match (encoding, gzip) {
         (Encoding::Proto3, false) => coalesce(pieces),
-        _ => tasks::blocking(move || -> Result<Vec<Bytes>, String> {
-            let plain = if encoding == Encoding::JsonV2 { vec![json(&pieces)?] } else { pieces };
-            if gzip { Ok(vec![compress(&plain).map_err(|e| e.to_string())?]) } else { Ok(plain) }
-        })
-        .await?,
+        _ => {
+            tasks::blocking(move || -> Result<Vec<Bytes>, String> {
+                let plain = if encoding == Encoding::JsonV2 { vec![json(&pieces)?] } else { pieces };
+                if gzip { Ok(vec![compress(&plain).map_err(|e| e.to_string())?]) } else { Ok(plain) }
+            })
+            .await?
+        }
     };
     let content_type = match encoding {
         Encoding::Proto3 => "application/x-protobuf",
