@@ -25,7 +25,7 @@ use super::store::local::Local;
 use super::stretch::{Planner, Rolls, Stretch};
 use super::trim::Keeper;
 use super::{Settings, Store};
-use crate::channel::{AppendError, Ledger, Outcome, Taken, Tap};
+use crate::channel::{AppendError, Channel, Ledger, Outcome, Taken, Tap};
 use crate::disk::Disk;
 use crate::drain::backoff::Backoff;
 use crate::metrics::{Counter, Registry};
@@ -40,6 +40,9 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 
 /// How long a stop waits for each frame that is durable and was not taken yet.
 const STOP_LINGER: Duration = Duration::from_millis(50);
+
+/// Part of the channel's capacity that one object may keep waiting.
+const PINNED_SHARE: u64 = 4;
 
 /// Why the loop ended.
 enum End {
@@ -71,18 +74,24 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// `channel` is the channel's id. Touches no file: what is wrong with the store shows in [`Status`].
-    pub fn new(settings: Settings, tap: Tap, disk: Arc<dyn Disk>, channel: &str, registry: &Registry) -> Archive {
+    /// An archive of what `tap` gives, which is a tap of `channel`. Touches no file: what is wrong
+    /// with the store shows in [`Status`].
+    pub fn new(settings: Settings, channel: &Channel, tap: Tap, disk: Arc<dyn Disk>, registry: &Registry) -> Archive {
         let store = Local::new(disk, settings.store.dir().to_owned(), settings.free_min_bytes);
         let keeper = match &settings.store {
-            Store::BuiltIn { keep_bytes, .. } => Some(Keeper::new(*keep_bytes, channel)),
+            Store::BuiltIn { keep_bytes, .. } => Some(Keeper::new(*keep_bytes, channel.id())),
             Store::Local { .. } => None,
         };
-        let rolls = Rolls { bytes: settings.roll_bytes, age: settings.roll_age, idle: settings.roll_idle };
+        let rolls = Rolls {
+            bytes: settings.roll_bytes,
+            pinned_bytes: channel.snapshot().capacity_bytes / PINNED_SHARE,
+            age: settings.roll_age,
+            idle: settings.roll_idle,
+        };
         Archive {
             meters: Meters::new(registry, &settings.name),
             name: settings.name,
-            channel: channel.to_owned(),
+            channel: channel.id().to_owned(),
             publisher: Publisher { store, ledger: tap.ledger() },
             tap,
             planner: Planner::new(rolls),

@@ -1,15 +1,15 @@
 //! Which spans go into one object: frame heads in, stretches out. Pure; the caller brings the time.
 //!
-//! A stretch is closed by the estimated size of its object, by age, by idle time, or by the gaps in
-//! it. The estimate is item bytes times the ratio that earlier objects had: a target, not a limit.
-//! Memory does not grow with a stretch.
+//! A stretch is closed by the estimated size of its object, by age, by idle time, or because it keeps
+//! too much of the channel waiting. The estimate is item bytes times the ratio that earlier objects
+//! had: a target, not a limit. Memory does not grow with a stretch.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::channel::{Kind, Taken};
+use crate::channel::{Head, Kind, Taken};
 
 /// Before anything was measured: gzip JSON lines of plain client and server spans take about a
 /// third of their canonical bytes.
@@ -32,6 +32,9 @@ const GAPS_MAX: u32 = 128;
 pub struct Rolls {
     /// Estimated bytes of the object.
     pub bytes: u64,
+    /// Bytes of the log that it keeps from being removed: a small channel must not fill up, and stop
+    /// intake, for the sake of a large object.
+    pub pinned_bytes: u64,
     /// Since the first span was taken.
     pub age: Duration,
     /// Since the last span was taken.
@@ -53,6 +56,7 @@ pub struct Stretch {
 #[derive(Debug)]
 struct Open {
     stretch: Stretch,
+    pinned_bytes: u64,
     gaps: u32,
     first_at: Instant,
     last_at: Instant,
@@ -82,6 +86,7 @@ impl Planner {
         let (first, last) = (base + u64::from(head_open.start), base + u64::from(tail_open.end) - 1);
         let open = self.open.get_or_insert_with(|| Open {
             stretch: Stretch { first, last, spans: 0, bytes: 0, oldest_us: taken.head.received_us },
+            pinned_bytes: 0,
             gaps: 0,
             first_at: now,
             last_at: now,
@@ -89,6 +94,7 @@ impl Planner {
         assert!(open.stretch.spans == 0 || first > open.stretch.last, "frames come in order of position");
         let gap_before = open.stretch.spans > 0 && first > open.stretch.last + 1;
         open.gaps += u32::from(gap_before) + taken.open.len() as u32 - 1;
+        open.pinned_bytes += log_bytes(&taken.head);
         open.last_at = now;
         open.stretch.last = last;
         for range in &taken.open {
@@ -100,8 +106,7 @@ impl Planner {
 
     /// The stretch, if it is to be closed by now.
     pub fn close(&mut self, now: Instant) -> Option<Stretch> {
-        let full = |open: &Open| open.gaps >= GAPS_MAX || self.estimate(&open.stretch) >= self.rolls.bytes;
-        let full = self.open.as_ref().is_some_and(full);
+        let full = self.open.as_ref().is_some_and(|open| self.is_full(open));
         if full || self.due().is_some_and(|due| due <= now) { self.take() } else { None }
     }
 
@@ -130,9 +135,15 @@ impl Planner {
         }
     }
 
-    fn estimate(&self, stretch: &Stretch) -> u64 {
-        (stretch.bytes as f64 * self.ratio) as u64
+    fn is_full(&self, open: &Open) -> bool {
+        let object_bytes = (open.stretch.bytes as f64 * self.ratio) as u64;
+        object_bytes >= self.rolls.bytes || open.pinned_bytes >= self.rolls.pinned_bytes || open.gaps >= GAPS_MAX
     }
+}
+
+/// What a frame takes in the log (DURABILITY.md, frame), but for its labels and padding.
+fn log_bytes(head: &Head) -> u64 {
+    64 + 16 * head.items.len() as u64 + u64::from(head.body_len)
 }
 
 #[cfg(test)]

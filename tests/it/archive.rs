@@ -84,7 +84,7 @@ impl Setup {
 
     fn start_on(&self, channel: &Channel, registry: &Registry, tasks: &Tasks) -> Status {
         let tap = channel.tap(&self.archive.name, Start::Oldest, Takes::Common).expect("the drain is attached");
-        let archive = Archive::new(self.archive.clone(), tap, self.disk.clone(), channel.id(), registry);
+        let archive = Archive::new(self.archive.clone(), channel, tap, self.disk.clone(), registry);
         let status = archive.status();
         tasks.vital("archive", archive.run(tasks.stopping().clone()));
         status

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use super::*;
 use crate::channel::{FrameAt, Head, Item, Origin};
 
-const ROLLS: Rolls = Rolls { bytes: 1_000_000, age: Duration::from_secs(60), idle: Duration::from_secs(5) };
+const ROLLS: Rolls =
+    Rolls { bytes: 1_000_000, pinned_bytes: 1 << 30, age: Duration::from_secs(60), idle: Duration::from_secs(5) };
 
 fn taken(first: u64, lens: &[u32]) -> Taken {
     taken_as(Kind::Spans, first, lens)
@@ -104,4 +105,14 @@ fn a_stretch_is_closed_before_its_gaps_fill_the_drains_window() {
         planner.close(now).is_some()
     });
     assert_eq!(frames, Some(u64::from(GAPS_MAX)), "a gap before each frame but the first");
+}
+
+#[test]
+fn a_stretch_is_closed_before_it_fills_a_small_channel() {
+    let (mut planner, now) = (Planner::new(Rolls { pinned_bytes: 10_000, ..ROLLS }), Instant::now());
+    planner.add(&taken(0, &[4000]), now);
+    planner.add(&taken(1, &[4000]), now);
+    assert_eq!(planner.close(now), None);
+    planner.add(&taken(2, &[2000]), now);
+    assert_eq!(planner.close(now).map(|stretch| stretch.spans), Some(3));
 }

@@ -40,6 +40,7 @@ fn a_name_that_is_taken_is_not_replaced() {
     assert_eq!(put(&local, &first), Publish::Done);
     assert_eq!(put(&local, &second), Publish::Exists);
     assert_eq!(local.look(&first.name(jsonl::EXTENSION)).unwrap(), Look::Object(first));
+    assert_eq!(staged_names(&local), Vec::<String>::new());
 }
 
 #[test]
