@@ -164,6 +164,6 @@ fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Batch, (DecodeError, usize
 fn count(encoding: Encoding, body: &[u8]) -> usize {
     match encoding {
         Encoding::JsonV2 => serde_json::from_slice::<Vec<IgnoredAny>>(body).map_or(0, |spans| spans.len()),
-        Encoding::Proto3 => canonical::elements(body).count(),
+        Encoding::Proto3 => canonical::elements(body).filter(Result::is_ok).count(),
     }
 }

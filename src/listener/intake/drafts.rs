@@ -33,7 +33,7 @@ pub(super) fn of(message: Message, received_us: u64) -> Vec<Draft> {
 }
 
 fn spans(batch: Batch, origin: &Arc<Origin>, received_us: u64) -> Draft {
-    let Batch { body, items, labels } = batch;
+    let Batch { body, items, labels, .. } = batch;
     let items = items.iter().map(|i| Item { key: i.key, len: i.len, label: i.label, flags: i.flags }).collect();
     let (origin, body) = (origin.clone(), body.into());
     Draft { kind: Kind::Spans, addressee: None, received_us, origin, labels, items, body }

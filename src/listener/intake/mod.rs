@@ -11,8 +11,6 @@
 mod drafts;
 mod permits;
 mod tally;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -27,7 +27,7 @@ use super::categories::{Categories, Category};
 use super::frames::{Arrival, Inbox};
 use super::log::{Call, Decoder, Taken};
 use super::service::Service;
-use crate::listener::intake::{Door, Intake, Pending, Permit, Share};
+use crate::listener::intake::{Door, Intake, Pending, Permit, Refusal, Share};
 use crate::listener::rarely::Rarely;
 use crate::listener::sockets::Seat;
 use crate::listener::{Probe, heavy};
@@ -89,6 +89,12 @@ impl Server {
             refused: Rarely::default(),
             shutdown: Rarely::default(),
             settings,
+        }
+    }
+
+    fn log_refusal(&self, peer: SocketAddr, refusal: Refusal) {
+        if let Some(left_out) = self.refused.due() {
+            tracing::warn!(%peer, left_out, "scribe call answered TRY_LATER: {refusal}");
         }
     }
 
@@ -202,7 +208,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
         // The writer ends when the reader is gone and the queue is empty.
         drop(reader);
     };
-    let writer = Writer { server: &server, stream: writing, out: Vec::new(), unread: &unread, gone: false };
+    let writer = Writer { server: &server, peer, stream: writing, out: Vec::new(), unread: &unread, gone: false };
     tokio::join!(read, writer.run(queue));
 }
 
@@ -234,7 +240,7 @@ impl Reader<'_> {
             let Some(arrival) = arrival? else { return Ok(None) };
             let answered = match arrival {
                 Arrival::Frame(payload) => self.call(&payload, permit),
-                Arrival::Refused { prefix, bytes, refusal: _ } => self.refused(&prefix, bytes),
+                Arrival::Refused { prefix, bytes, refusal } => self.refused(&prefix, bytes, refusal),
                 Arrival::Foreign(foreign) => return Ok(Some(self.foreign(foreign).await)),
                 Arrival::BadLength(length) => return Ok(Some(Closing::BadLength(length))),
             };
@@ -297,17 +303,18 @@ impl Reader<'_> {
     }
 
     /// The answer to a call that was thrown away for want of permits.
-    fn refused(&self, prefix: &[u8], bytes: usize) -> Option<Answer> {
+    fn refused(&self, prefix: &[u8], bytes: usize, refusal: Refusal) -> Option<Answer> {
         let Server { door, categories, .. } = self.server;
         door.read(bytes);
         door.unread();
+        self.server.log_refusal(self.peer, refusal);
         let header = Header::parse_prefix(prefix).ok()??;
         if header.name == LOG {
             categories.overall.denied.fetch_add(1, Relaxed);
             return Some(Answer::Ready(ReplyTo::of(&header).log(ResultCode::TRY_LATER)));
         }
         let mut out = Vec::new();
-        reply_exception(&header, ExceptionKind::InternalError, "too many bytes are on their way in", &mut out);
+        reply_exception(&header, ExceptionKind::InternalError, &refusal.to_string(), &mut out);
         Some(Answer::Ready(out))
     }
 
@@ -334,6 +341,7 @@ impl Reader<'_> {
 
 struct Writer<'a> {
     server: &'a Server,
+    peer: SocketAddr,
     stream: OwnedWriteHalf,
     /// Replies not yet written.
     out: Vec<u8>,
@@ -379,9 +387,7 @@ impl Writer<'_> {
         let code = match answer {
             Ok(()) => ResultCode::OK,
             Err(refusal) => {
-                if let Some(left_out) = self.server.refused.due() {
-                    tracing::warn!(left_out, "scribe call answered TRY_LATER: {refusal}");
-                }
+                self.server.log_refusal(self.peer, refusal);
                 ResultCode::TRY_LATER
             }
         };
