@@ -3,6 +3,13 @@
 //! No socket, no async, no allocation that the input has not paid for. Every list, length and
 //! depth is bounded by [`Limits`]. A decoder that fails leaves the batch as it found it.
 
+pub mod base64;
+pub mod fb303;
+pub mod r#gen;
+pub mod scribe;
+pub mod thrift;
+pub mod v1;
+
 use crate::span::Batch;
 
 /// What a decoder refuses to go beyond.
