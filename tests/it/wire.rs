@@ -1,1 +1,3 @@
-//! wire: (to be written)
+//! Formats, from outside: vectors of the reference codec, generated types, random spans.
+
+mod v2;

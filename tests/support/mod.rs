@@ -7,3 +7,4 @@ pub mod http;
 pub mod process;
 pub mod scribe;
 pub mod spans;
+pub mod vectors;
