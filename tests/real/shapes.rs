@@ -268,7 +268,7 @@ fn not_strings(all: &mut Shapes) {
 /// (what, the id to ask for, body): JSON v2 as reporters write it, and as only Zipkin's reader would take it.
 pub const JSON_V2: &[(&str, &str, &str)] = &[
     ("the least", "a1", r#"[{"traceId":"a1","id":"b"}]"#),
-    ("padded to 32", "0000000000000000000000000000a200", r#"[{"traceId":"0000000000000000a200","id":"1"}]"#),
+    ("padded to 32", "000000000000001f000000000000a200", r#"[{"traceId":"1f000000000000a200","id":"1"}]"#),
     ("32 digits, the first half 0", "000000000000a300", r#"[{"traceId":"0000000000000000000000000000a300","id":"1"}]"#),
     ("a number for an id", "0000000000000104", r#"[{"traceId":104,"id":1,"name":"n"}]"#),
     ("an ambiguous span", "a5", r#"[{"traceId":"a5","id":"1","name":"test"}]"#),

@@ -109,6 +109,7 @@ pub enum Gate {
 }
 
 /// A forwarder before a collector.
+#[derive(Clone)]
 pub struct Door {
     pub port: u16,
     state: Arc<AtomicU8>,
