@@ -83,12 +83,8 @@ fn the_readme_runs_as_it_is_printed() {
     sends_and_shows(&dir, send, show);
     let screen_text = screen(&process, "zcat ");
     let line = |command: &str| {
-        let lines = screen_text.lines().map(str::trim);
-        lines
-            .filter(|line| line.starts_with(command))
-            .next_back()
-            .unwrap_or_else(|| panic!("{command}: {screen_text}"))
-            .to_owned()
+        let found = screen_text.lines().map(str::trim).rfind(|line| line.starts_with(command));
+        found.unwrap_or_else(|| panic!("no line `{command}` on the terminal:\n{screen_text}")).to_owned()
     };
     assert!(screen_text.contains("none: add --collector"), "{screen_text}");
     sends_and_shows(&dir, &line("curl "), &line("zcat "));

@@ -188,3 +188,39 @@ fn pump(mut from: TcpStream, mut to: TcpStream, state: &AtomicU8) {
     let _ = from.shutdown(std::net::Shutdown::Both);
     let _ = to.shutdown(std::net::Shutdown::Both);
 }
+
+#[test]
+fn a_door_passes_hangs_and_refuses_as_told() {
+    let far = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = far.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in far.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || std::io::copy(&mut stream.try_clone().unwrap(), &mut stream));
+        }
+    });
+    let door = Door::before(port);
+    let dial = || TcpStream::connect((Ipv4Addr::LOCALHOST, door.port));
+    let mut through = dial().unwrap();
+    through.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut echo = |byte: u8| {
+        through.write_all(&[byte])?;
+        let mut back = [0];
+        through.read_exact(&mut back).map(|()| back[0])
+    };
+    assert_eq!(echo(1).unwrap(), 1);
+    door.set(Gate::Hung);
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(echo(2).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    door.set(Gate::Open);
+    assert_eq!(echo(3).unwrap(), 2, "what hung comes late");
+    door.set(Gate::Gone);
+    wait_for("the door is gone", Duration::from_secs(5), || Some(()).filter(|()| dial().is_err()));
+    wait_for("open connections are cut", Duration::from_secs(5), || {
+        Some(()).filter(|()| {
+            !matches!(echo(4), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock) && echo(4).is_err()
+        })
+    });
+    door.set(Gate::Open);
+    wait_for("the door is back", Duration::from_secs(5), || dial().ok());
+}
