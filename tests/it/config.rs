@@ -291,7 +291,7 @@ fn a_mistyped_data_directory_is_not_made_into_a_channel() {
 }
 
 #[test]
-fn damage_that_needs_a_person_exits_with_4() {
+fn damage_that_needs_a_person_has_an_exit_code_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let channel = dir.path().join("spangate-data/channel");
     std::fs::create_dir_all(&channel).unwrap();
