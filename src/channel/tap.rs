@@ -225,7 +225,7 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.shared.state().cursor(self.row).attached = false;
+        self.shared.state_at_the_end().cursor(self.row).attached = false;
     }
 }
 
@@ -239,9 +239,10 @@ impl Ledger {
     pub fn settle(&self, positions: Range<u64>, outcome: Outcome) {
         let mut state = self.0.shared.state();
         let cursor = state.cursor(self.0.row);
-        debug_assert!(positions.is_empty() || positions.end <= cursor.seen, "settled before it was taken");
+        let taken = positions.is_empty() || positions.end <= cursor.seen;
         cursor.settle(positions, outcome);
         self.0.touched(state);
+        debug_assert!(taken, "settled before it was taken");
     }
 
     /// Settles (an empty range settles nothing) and replaces the note (at most 3072 bytes) in one
