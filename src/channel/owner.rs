@@ -181,6 +181,8 @@ impl Owner {
                     self.meters.spans.record(items as f64);
                     self.recovered();
                 }
+                // Who hears yes and then looks sees an open intake.
+                self.show_intake();
                 // A receipt that was dropped meanwhile needs no answer.
                 waiting.into_iter().for_each(|(positions, reply)| _ = reply.send(Ok(positions)));
             }
