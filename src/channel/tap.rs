@@ -23,7 +23,7 @@ use crate::tasks;
 /// Heads taken from the cache at a time.
 const BURST: usize = 64;
 
-type Job = Pin<Box<dyn Future<Output = (Reader, std::io::Result<(Vec<Event>, Option<At>)>)> + Send>>;
+type Job = Pin<Box<dyn Future<Output = (Reader, std::io::Result<(Vec<Event>, Option<At>)>)> + Send + Sync>>;
 
 /// A drain's handle on the channel.
 pub struct Tap {
@@ -314,3 +314,11 @@ impl Ledger {
         Scan::new(self.0.clone(), positions)
     }
 }
+
+/// Handles move between tasks, and are shared by them; this does not compile otherwise.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Tap>();
+    shared::<Ledger>();
+    shared::<Scan>();
+};
