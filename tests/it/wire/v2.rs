@@ -103,7 +103,7 @@ const DIFFERENT_PROTO3: [(&str, Result<&str, &str>); 16] = [
     ("another field in the list", Err("Malformed")),
     ("a varint in the list", Err("Malformed")),
     ("JSON", Err("Malformed")),
-    ("a negative length", Err("Truncated: length 18446744073709551615 > bytes available 0")),
+    ("a negative length", Err("Truncated: length 4294967295 > bytes available 0")),
     // Zipkin reads on beyond the end of a nested message.
     ("a nested length beyond its endpoint", Err("Truncated: length 9 > bytes available 1")),
     ("an unknown field beyond the span", Err("Truncated: length 100 > bytes available 0")),
