@@ -27,11 +27,12 @@ fn no_bytes_and_an_empty_list_are_no_spans() {
     assert_eq!(decode(Encoding::JsonV2, b""), Ok(0));
     assert_eq!(decode(Encoding::Proto3, b""), Ok(0));
     assert_eq!(decode(Encoding::JsonV2, b"[]"), Ok(0));
+    assert_eq!(decode(Encoding::JsonV2, b"\n []"), Ok(0));
 }
 
 #[test]
 fn what_is_no_list_is_refused_in_zipkins_words() {
-    for body in ["hello", "{\"traceId\":\"1\"}", " []", "\n[]", "\u{feff}[]", "\n", "\0"] {
+    for body in ["hello", "{\"traceId\":\"1\"}", " []", "\u{feff}[]", "\n", "\0"] {
         assert_eq!(decode(Encoding::JsonV2, body.as_bytes()), Err("Expected a JSON_V2 encoded list\n".to_owned()));
     }
     assert_eq!(decode(Encoding::Proto3, b"hello"), Err("Expected a PROTO3 encoded list\n".to_owned()));
@@ -39,9 +40,8 @@ fn what_is_no_list_is_refused_in_zipkins_words() {
 
 #[test]
 fn another_encoding_is_named() {
-    let refused = |expected: &str, received: &str| {
-        Err(format!("Expected a {expected} encoded list, but received: {received}\n"))
-    };
+    let refused =
+        |expected: &str, received: &str| Err(format!("Expected a {expected} encoded list, but received: {received}\n"));
     assert_eq!(decode(Encoding::JsonV2, b"\x0c\0\0\0\0"), refused("JSON_V2", "THRIFT"));
     assert_eq!(decode(Encoding::JsonV2, b"\x0a\x02\x0a\x00"), refused("JSON_V2", "PROTO3"));
     assert_eq!(decode(Encoding::Proto3, SPAN.as_bytes()), refused("PROTO3", "JSON_V2"));

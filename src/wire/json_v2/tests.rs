@@ -31,7 +31,8 @@ fn an_escape_at_any_place_of_a_text_is_found() {
 
 #[test]
 fn a_list_of_several_pieces_is_one_list() {
-    let (one, two) = (decoded(r#"[{"traceId":"1","id":"2"}]"#), decoded(r#"[{"traceId":"1","id":"3","name":"\u0001"}]"#));
+    let (one, two) =
+        (decoded(r#"[{"traceId":"1","id":"2"}]"#), decoded(r#"[{"traceId":"1","id":"3","name":"\u0001"}]"#));
     let mut out = b"before".to_vec();
     encode_list([&one.body[..], &[], &two.body], &mut out).unwrap();
     let ids = ["0000000000000001", "0000000000000002", "0000000000000003"];
