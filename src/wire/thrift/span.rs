@@ -116,7 +116,8 @@ fn endpoint<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Option<Endpo
             other => cursor.skip(other.kind, limits.depth)?,
         }
     }
-    Ok((found != Endpoint::default()).then_some(found))
+    let set = found.service_name.is_some() || found.ipv4.is_some() || found.ipv6.is_some() || found.port != 0;
+    Ok(set.then_some(found))
 }
 
 /// The `ipv6` field by its length. One that embeds an IPv4 address in 96 zero bits is that
@@ -133,13 +134,14 @@ fn address(bytes: &[u8], endpoint: &mut Endpoint<'_>) {
     }
 }
 
+#[inline]
 fn text<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, str>> {
-    cursor.string().map(String::from_utf8_lossy)
+    cursor.string().map(value::utf8)
 }
 
-fn lower(text: Cow<'_, str>) -> Cow<'_, str> {
-    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
-        return text;
-    }
-    Cow::Owned(text.to_lowercase())
+/// The name in lower case, as `Endpoint.Builder.serviceName` makes it.
+fn lower(name: Cow<'_, str>) -> Cow<'_, str> {
+    // Folded over all bytes rather than ended at the first: names are short, and this has no branch.
+    let lower = name.bytes().fold(true, |lower, byte| lower & (byte.is_ascii() & !byte.is_ascii_uppercase()));
+    if lower { name } else { Cow::Owned(name.to_lowercase()) }
 }

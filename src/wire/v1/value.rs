@@ -21,7 +21,7 @@ pub mod kind {
 /// The string for a value of this `AnnotationType`.
 pub fn text(kind: i32, value: &[u8]) -> Cow<'_, str> {
     let text = match kind {
-        kind::STRING => return String::from_utf8_lossy(value),
+        kind::STRING => return utf8(value),
         kind::BOOL => boolean(value),
         kind::I16 => value.try_into().ok().map(|bytes| i16::from_be_bytes(bytes).to_string()),
         kind::I32 => value.try_into().ok().map(|bytes| i32::from_be_bytes(bytes).to_string()),
@@ -30,6 +30,16 @@ pub fn text(kind: i32, value: &[u8]) -> Cow<'_, str> {
         _ => None,
     };
     Cow::Owned(text.unwrap_or_else(|| base64_url(value)))
+}
+
+/// `bytes` as text, with U+FFFD for what is none. Valid text, which is nearly all, is checked by
+/// the quicker of std's two functions.
+#[inline]
+pub fn utf8(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
 }
 
 fn boolean(value: &[u8]) -> Option<String> {
