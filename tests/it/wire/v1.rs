@@ -1,4 +1,5 @@
 //! v1 spans in Thrift: against Zipkin's own codec and the generated parser.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use ::thrift::protocol::{TBinaryInputProtocol, TSerializable};
 use proptest::collection::vec;
