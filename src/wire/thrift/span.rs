@@ -89,13 +89,14 @@ fn binary_annotation<'a>(
         }
     }
     let (Some(key), Some(value), Some(value_kind)) = (key, value, value_kind) else { return Ok(None) };
-    let address = matches!(&*key, "ca" | "sa" | "ma");
-    let kept = match value_kind {
-        value::kind::STRING => true,
-        value::kind::BOOL if address => value == [1] && host.is_some(),
-        _ => options.keep_binary_annotations,
+    let address_key = matches!(&*key, "ca" | "sa" | "ma");
+    let (kept, address) = match value_kind {
+        // zipkin-ruby wrote "1" for an address: with STRING the value does not matter.
+        value::kind::STRING => (true, address_key),
+        value::kind::BOOL if address_key => (value == [1] && host.is_some(), true),
+        _ => (options.keep_binary_annotations, false),
     };
-    Ok(kept.then(|| V1BinaryAnnotation { key, value: value::text(value_kind, value), endpoint: host }))
+    Ok(kept.then(|| V1BinaryAnnotation { address, key, value: value::text(value_kind, value), endpoint: host }))
 }
 
 /// An endpoint with its name in lower case; `None` if nothing of it is set.
@@ -120,17 +121,13 @@ fn endpoint<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Option<Endpo
     Ok(set.then_some(found))
 }
 
-/// The `ipv6` field by its length. One that embeds an IPv4 address in 96 zero bits is that
-/// address, but for `::1` (Zipkin's `Endpoint.Builder.parseIp`); other lengths are ignored.
+/// The `ipv6` field by its length; 4 bytes are an IPv4 address, other lengths are ignored
+/// (Zipkin's `Endpoint.Builder.parseIp`).
 fn address(bytes: &[u8], endpoint: &mut Endpoint<'_>) {
     if let Ok(ipv4) = bytes.try_into() {
         endpoint.ipv4 = Some(ipv4);
-    } else if let Ok(ipv6) = <[u8; 16]>::try_from(bytes) {
-        match ipv6 {
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] => endpoint.ipv6 = Some(ipv6),
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => endpoint.ipv4 = Some([a, b, c, d]),
-            _ => endpoint.ipv6 = Some(ipv6),
-        }
+    } else if let Ok(ipv6) = bytes.try_into() {
+        endpoint.ipv6 = Some(ipv6);
     }
 }
 

@@ -40,9 +40,11 @@ pub struct V1Annotation<'a> {
     pub endpoint: Option<Endpoint<'a>>,
 }
 
-/// A tag or, with the key `ca`, `sa` or `ma`, an address. Its value is already a string.
+/// A tag or an address. Its value is already a string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct V1BinaryAnnotation<'a> {
+    /// Whether `endpoint` is the other side of the call; the key says which: `ca`, `sa` or `ma`.
+    pub address: bool,
     pub key: Cow<'a, str>,
     pub value: Cow<'a, str>,
     pub endpoint: Option<Endpoint<'a>>,

@@ -1,3 +1,5 @@
+//! Entries as a whole: what becomes of them, and what a refusal leaves.
+
 use super::*;
 use crate::span::canonical;
 

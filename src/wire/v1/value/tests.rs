@@ -1,3 +1,5 @@
+//! Each type's string; Java's doubles.
+
 use super::*;
 
 #[test]
