@@ -3,8 +3,7 @@
 //! As `V1ThriftSpanReader` of Zipkin: a field of another type than expected is passed over; an
 //! annotation without value or time, and a binary annotation without key, value or type, is
 //! dropped; invalid UTF-8 becomes U+FFFD. Strings are borrowed wherever they are valid.
-//!
-//! Known difference: a surrogate encoded in UTF-8 is three U+FFFD here and one in Java.
+//! Unlike it, a negative length is refused (it walks backwards), and counts and depth are bounded.
 
 use std::borrow::Cow;
 
