@@ -1,3 +1,4 @@
-//! The formats, against vectors of the reference codec and generated parsers.
+//! Formats, from outside: vectors of the reference codec, generated types, random spans.
 
 mod v1;
+mod v2;
