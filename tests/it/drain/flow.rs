@@ -204,6 +204,47 @@ async fn what_is_unsettled_at_a_stop_is_sent_after_the_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_repeats_no_more_than_was_under_way() {
+    let (a, b) = (Collector::start().await, Collector::start().await);
+    a.play(Play::Slow(Duration::from_millis(2)));
+    b.play(Play::Slow(Duration::from_millis(2)));
+    let mut gate = Gate::open(&[&a, &b]);
+    let mut next = 0;
+    for crash in 1..=3 {
+        gate.append(next..next + 2_000).await;
+        next += 2_000;
+        until("some are through", || times(&[&a, &b]) > next - 1_500).await;
+        gate = Gate::open_in(gate.crash().await, settings(), &[&a, &b]);
+        let repeated = times(&[&a, &b]) - taken(&[&a, &b]).len() as u64;
+        assert!(repeated <= crash * 2 * 4 * 50, "{repeated} repeats after {crash} crashes");
+    }
+    gate.emptied().await;
+    assert_eq!(taken(&[&a, &b]), ids(0..next));
+    let repeated = times(&[&a, &b]) - next;
+    assert!(repeated <= 3 * 2 * 4 * 50, "{repeated} repeats");
+    gate.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_spans_wait_while_their_letters_cannot_be_written() {
+    let a = Collector::start().await;
+    a.play(Play::RefuseSpans([id(3), id(70)].into()));
+    let gate = Gate::open(&[&a]);
+    let letters = gate.dir.path().join("dead-letters/refused");
+    std::fs::remove_dir(&letters).unwrap();
+    gate.append(0..100).await;
+    until("only they wait", || gate.account("zipkin").waiting == 2).await;
+    gate.append(100..200).await;
+    until("the flow goes on", || gate.outcome(Outcome::Delivered) == 198).await;
+    assert_eq!(gate.outcome(Outcome::DeadLettered), 0);
+    std::fs::create_dir(&letters).unwrap();
+    gate.emptied().await;
+    assert_eq!(gate.outcome(Outcome::DeadLettered), 2);
+    assert_eq!(gate.letters("refused").len(), 2);
+    gate.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_under_way_at_a_stop_get_their_time() {
     let a = Collector::start().await;
     a.play(Play::Slow(GRACE / 2));
