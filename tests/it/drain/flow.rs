@@ -259,6 +259,22 @@ async fn batches_under_way_at_a_stop_get_their_time() {
     gate.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_body_costs_its_own_frame_only() {
+    let mut a = Collector::absent();
+    let gate = Gate::open(&[&a]);
+    gate.append(0..600).await;
+    until("the collector rests", || gate.status.sinks()[0].standing != Standing::Up).await;
+    assert!(gate.flip_body_of(&span(250)), "a span's bytes stand in the log");
+    a.rise();
+    gate.emptied().await;
+    assert_eq!((gate.outcome(Outcome::Delivered), gate.outcome(Outcome::Damaged)), (500, 100));
+    let mut expected = ids(0..200);
+    expected.extend(ids(300..600));
+    assert_eq!(taken(&[&a]), expected);
+    gate.close().await;
+}
+
 #[tokio::test]
 async fn entries_set_aside_become_letters() {
     let a = Collector::start().await;

@@ -1,6 +1,8 @@
 //! A channel in its own directory with one drain at its end.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,16 +115,18 @@ impl Gate {
     }
 
     /// The dead letters of a class, oldest first.
-    #[expect(clippy::disallowed_methods, reason = "looks at the files as a person would")]
     pub fn letters(&self, class: &str) -> Vec<serde_json::Value> {
-        let files = std::fs::read_dir(self.dir.path().join("dead-letters").join(class)).unwrap();
-        let mut paths: Vec<_> = files.map(|f| f.unwrap().path()).collect();
-        paths.sort();
         let read = |path| std::fs::read_to_string(path).unwrap();
-        paths
+        entries(&self.dir.path().join("dead-letters").join(class))
             .into_iter()
             .flat_map(|p| read(p).lines().map(|l| serde_json::from_str(l).unwrap()).collect::<Vec<_>>())
             .collect()
+    }
+
+    /// Flips a bit of a span where it stands in the log; false where it does not.
+    pub fn flip_body_of(&self, span: &[u8]) -> bool {
+        let files = entries(&self.dir.path().join("channel"));
+        files.iter().filter(|path| path.extension().is_some_and(|e| e == "seg")).any(|path| flip(path, span))
     }
 
     /// Cuts the drains off where they stand, as a crash does; what they settled is kept.
@@ -167,7 +171,8 @@ fn channel_settings(dir: &TempDir) -> channel::Settings {
         capacity_spans: None,
         sync: Sync::Always,
         free_min_bytes: Some(0),
-        cache_bytes: 1 << 20,
+        // None: bodies come from the files.
+        cache_bytes: 0,
     }
 }
 
@@ -180,6 +185,23 @@ fn zipkin_sink(index: usize, collector: &Collector, own_id: &str) -> Arc<dyn Sin
         timeout: TIMEOUT,
     };
     Arc::new(Zipkin::new(settings, own_id).unwrap())
+}
+
+/// The files of a directory, by name.
+#[expect(clippy::disallowed_methods, reason = "looks at the files as a person would")]
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+#[expect(clippy::disallowed_methods, reason = "the disk's part is played by the test")]
+fn flip(path: &Path, span: &[u8]) -> bool {
+    let bytes = std::fs::read(path).unwrap();
+    let Some(at) = bytes.windows(span.len()).position(|window| window == span) else { return false };
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_at(&[bytes[at + span.len() - 1] ^ 1], (at + span.len() - 1) as u64).unwrap();
+    true
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own task")]
