@@ -1,1 +1,5 @@
-//! listener: (to be written)
+//! The listeners over real sockets, in front of a real channel in a directory of its own.
+
+mod http;
+mod rig;
+mod scribe;
