@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use spangate::channel::{Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Sync, Takes};
+use spangate::channel::{Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Sync, Takes, Tap};
 use spangate::clock::Clock;
 use spangate::deadletter::{self, Store};
 use spangate::drain::{BatchSettings, Drain, Parts, Settings, Status, aside};
@@ -32,6 +32,8 @@ pub struct Gate {
     pub channel: Channel,
     pub status: Status,
     stop: CancellationToken,
+    /// Until it is started.
+    parts: Option<(Drain, Tap, Store)>,
     running: Vec<JoinHandle<()>>,
 }
 
@@ -56,6 +58,13 @@ impl Gate {
 
     /// Opens what is in `dir`, with the drains running.
     pub fn open_in(dir: Arc<TempDir>, settings: Settings, collectors: &[&Collector]) -> Gate {
+        let mut gate = Gate::still_in(dir, settings, collectors);
+        gate.start();
+        gate
+    }
+
+    /// Opens what is in `dir`; its drains have begun but do nothing before [`start`](Self::start).
+    pub fn still_in(dir: Arc<TempDir>, settings: Settings, collectors: &[&Collector]) -> Gate {
         sink::install_tls();
         let registry = Registry::new(TABLE);
         let (disk, clock) = (disk::real(), Clock::system());
@@ -73,8 +82,14 @@ impl Gate {
         let drain = Drain::new(Parts { settings, tap, sinks, letters: letters.clone() }, &registry);
         let aside_tap = channel.tap(aside::NAME, Start::End, Takes::Addressed).unwrap();
         let (status, stop) = (drain.status(), CancellationToken::new());
-        let running = vec![spawn(drain.run(stop.clone(), GRACE)), spawn(aside::run(aside_tap, letters, stop.clone()))];
-        Gate { dir, registry, channel, status, stop, running }
+        let parts = Some((drain, aside_tap, letters));
+        Gate { dir, registry, channel, status, stop, parts, running: Vec::new() }
+    }
+
+    pub fn start(&mut self) {
+        let (drain, tap, letters) = self.parts.take().expect("it is started once");
+        let aside = aside::run(tap, letters, self.stop.clone());
+        self.running = vec![spawn(drain.run(self.stop.clone(), GRACE)), spawn(aside)];
     }
 
     /// Appends spans `ids`, a hundred a frame, and waits until they are durable.
