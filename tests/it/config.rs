@@ -4,6 +4,13 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use spangate::channel::{Channel, Draft, Item, Kind, NO_LABEL, Origin, Settings, Start, Sync, Takes};
+use spangate::clock::Clock;
+use spangate::disk;
+use spangate::metrics::{Registry, TABLE};
 
 /// `spangate ARGS` in a directory of its own, with no environment but `variables`.
 fn spangate(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -204,4 +211,89 @@ fn help_and_version_are_answers_and_no_errors() {
     assert!(short.contains("--collector <URL>") && !short.contains("--channel-sync <always|TIME>"), "{short}");
     assert!(short.lines().count() <= 45, "short help fits a screen:\n{short}");
     assert!(long.contains("Settings:") && long.contains("--channel-sync <always|TIME>"), "{long}");
+}
+
+/// Leaves a channel in `<dir>/spangate-data` in which two spans wait for `zipkin` and for `old`.
+async fn leave_a_channel(dir: &Path) {
+    let settings = Settings {
+        dir: dir.join("spangate-data/channel"),
+        capacity_bytes: 16 << 20,
+        capacity_spans: None,
+        sync: Sync::Always,
+        free_min_bytes: Some(0),
+        cache_bytes: 0,
+    };
+    let (channel, _) =
+        Channel::open(settings, disk::real(), Clock::system(), &Registry::new(TABLE)).expect("a new channel");
+    let taps = ["zipkin", "old"].map(|drain| channel.tap(drain, Start::End, Takes::Common).expect("a new drain"));
+    let draft = Draft {
+        kind: Kind::Spans,
+        addressee: None,
+        received_us: 1,
+        origin: Arc::new(Origin::default()),
+        labels: Vec::new(),
+        items: vec![Item { key: 1, len: 2, label: NO_LABEL, flags: 0 }; 2],
+        body: Bytes::from_static(b"abcd"),
+    };
+    channel.append(vec![draft]).wait().await.expect("room for two spans");
+    drop(taps);
+    channel.stop();
+}
+
+#[tokio::test]
+async fn a_drain_is_forgotten_only_when_told_yes_and_others_keep_theirs() {
+    let dir = tempfile::tempdir().unwrap();
+    leave_a_channel(dir.path()).await;
+    let forget = |args: &[&str]| {
+        let output = spangate(
+            dir.path(),
+            &[&["channel", "forget"], args].concat(),
+            &[("SPANGATE_CHANNEL_CAPACITY", "16MiB"), ("SPANGATE_CHANNEL_FREE_MIN", "0")],
+        );
+        (output.status.code(), format!("{}{}", text(&output.stdout), text(&output.stderr)))
+    };
+    let asked = (Some(0), "old: 2 spans wait for it and would be given up; --yes does it\n".to_owned());
+    assert_eq!(forget(&["old"]), asked);
+    assert_eq!(forget(&["old"]), asked, "nothing was changed");
+    let misspelt = (Some(2), "no drain odl; the channel has zipkin, old\n".to_owned());
+    assert_eq!(forget(&["odl", "--yes"]), misspelt);
+    assert_eq!(forget(&["old", "--yes"]), (Some(0), "old: forgotten, with 2 spans that waited for it\n".to_owned()));
+    assert_eq!(forget(&["old", "--yes"]), (Some(2), "no drain old; the channel has zipkin\n".to_owned()));
+    assert_eq!(forget(&["zipkin"]).1, "zipkin: 2 spans wait for it and would be given up; --yes does it\n");
+    assert_eq!(forget(&["dead-letters", "--yes"]).0, Some(2));
+}
+
+#[tokio::test]
+async fn a_drain_of_a_running_gateway_is_not_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    leave_a_channel(dir.path()).await;
+    let data = dir.path().join("spangate-data");
+    let _running = disk::real().lock(&data.join("lock")).unwrap();
+    let output = spangate(dir.path(), &["channel", "forget", "old", "--yes"], &[]);
+    let data = dir.path().canonicalize().unwrap().join("spangate-data");
+    assert_eq!(text(&output.stderr), format!("{} is in use by another spangate; stop it first\n", data.display()));
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn a_mistyped_data_directory_is_not_made_into_a_channel() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = spangate(dir.path(), &["channel", "forget", "old", "--data", "/no/such"], &[]);
+    assert_eq!(
+        text(&output.stderr),
+        "no channel at /no/such/channel: No such file or directory (os error 2); name the data directory with --data\n"
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn damage_that_needs_a_person_exits_with_4() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = dir.path().join("spangate-data/channel");
+    std::fs::create_dir_all(&channel).unwrap();
+    std::fs::write(channel.join("id"), b"this is no channel's id").unwrap();
+    let output = spangate(dir.path(), &["channel", "forget", "old"], &[("SPANGATE_CHANNEL_CAPACITY", "16MiB")]);
+    assert!(text(&output.stderr).contains("channel/id"), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(4));
 }
