@@ -65,7 +65,7 @@ impl Setup {
     fn channel(&self, registry: &Registry) -> Channel {
         let settings = channel::Settings {
             dir: self.data.join("channel"),
-            capacity_bytes: 64 << 20,
+            capacity_bytes: 8 << 20,
             capacity_spans: None,
             sync: channel::Sync::Always,
             free_min_bytes: Some(0),
