@@ -86,7 +86,7 @@ impl Setup {
         let tap = channel.tap(&self.archive.name, Start::Oldest, Takes::Common).expect("the drain is attached");
         let archive = Archive::new(self.archive.clone(), channel, tap, self.disk.clone(), registry);
         let status = archive.status();
-        tasks.vital("archive", archive.run(tasks.stopping().clone()));
+        tasks.vital("archive", archive.run(tasks.stopping().clone(), PATIENCE));
         status
     }
 
