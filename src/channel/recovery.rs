@@ -13,7 +13,7 @@ use super::cache::Cache;
 use super::frame::{self, Fixed, Marks, put32};
 use super::log::{Log, fill_random, random_u64, segment_bytes};
 use super::reader::{keep_damaged, unbounded};
-use super::segment::{Bound, HEAD_BYTES, HeadError, MAJOR, MINOR, Place, Point, Segment, Step, Walker};
+use super::segment::{Bound, HEAD_BYTES, HeadError, MAJOR, MINOR, Place, Point, Segment, Step, Walker, is_zero};
 use super::slots::{Row, Slots};
 use super::state::{DrainRow, Entry, Shared, State, segment_path};
 use super::{Found, Intake, OpenError, Settings};
@@ -380,7 +380,9 @@ fn torn_bytes(walker: &mut Walker, bound: &Bound) -> io::Result<u64> {
         if chunk.is_empty() {
             break;
         }
-        if let Some(last) = chunk.iter().rposition(|&b| b != 0) {
+        if !is_zero(chunk)
+            && let Some(last) = chunk.iter().rposition(|&b| b != 0)
+        {
             end = at + last as u64 + 1;
         }
         at += chunk.len() as u64;
