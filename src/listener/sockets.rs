@@ -64,7 +64,10 @@ fn explain(error: io::Error, address: SocketAddr, advice: &Advice) -> io::Error 
         io::ErrorKind::PermissionDenied => format!("; ports below 1024 need a privilege ({flag})"),
         _ => format!(" ({flag})"),
     };
-    io::Error::new(error.kind(), format!("{listener}: cannot listen on port {} ({address}): {error}{hint}", address.port()))
+    io::Error::new(
+        error.kind(),
+        format!("{listener}: cannot listen on port {} ({address}): {error}{hint}", address.port()),
+    )
 }
 
 /// The addresses in use, with the ports that the kernel chose for port 0.

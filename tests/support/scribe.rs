@@ -27,7 +27,10 @@ pub struct Reply {
 pub enum Content {
     /// Field 0 of the result, or nothing (a void method).
     Result(Option<Value>),
-    Exception { code: i32, message: String },
+    Exception {
+        code: i32,
+        message: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -327,7 +327,8 @@ impl Reader<'_> {
                     "this port speaks Scribe (framed Thrift); Zipkin's HTTP is on port {} of this host\n",
                     self.server.http_port
                 );
-                let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length:";
+                let head =
+                    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length:";
                 let reply = format!("{head} {}\r\n\r\n{body}", body.len()).into_bytes();
                 // Closing with bytes unread would reset the connection before the peer has read this.
                 if self.answers.send(Answer::Ready(reply)).await.is_ok() {

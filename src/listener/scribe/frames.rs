@@ -27,7 +27,11 @@ pub(super) enum Arrival {
     /// A whole payload.
     Frame(Bytes),
     /// A payload that was thrown away; its first bytes, and its length.
-    Refused { prefix: Bytes, bytes: usize, refusal: Refusal },
+    Refused {
+        prefix: Bytes,
+        bytes: usize,
+        refusal: Refusal,
+    },
     Foreign(Foreign),
     /// A length that is not positive or above the limit.
     BadLength(i32),

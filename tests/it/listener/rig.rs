@@ -108,7 +108,10 @@ impl Rig {
             common,
             dead_letters,
             _dir: dir,
-            runtime: { drop(_inside); runtime },
+            runtime: {
+                drop(_inside);
+                runtime
+            },
         }
     }
 
