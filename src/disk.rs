@@ -5,9 +5,14 @@
 //! Errors are `std::io::Error`, unchanged; callers tell "no space" (ENOSPC, EDQUOT, EROFS)
 //! from failure with [`is_no_space`]. All calls block: async callers use `tasks::blocking`.
 
+use std::fs;
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, FlockOperation, RenameFlags};
+use rustix::io::Errno;
 
 /// A directory entry: name, and length in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,10 +81,200 @@ pub trait File: Send + Sync {
 
 /// The machine's file system.
 pub fn real() -> Arc<dyn Disk> {
-    todo!("channel helper")
+    Arc::new(RealDisk)
 }
 
 /// Whether an error means that there is no room, rather than that the disk failed.
-pub fn is_no_space(_error: &io::Error) -> bool {
-    todo!("channel helper")
+pub fn is_no_space(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT | Errno::ROFS))
+}
+
+/// Fills `buf` from `at`; how many bytes there were before the file's end.
+pub fn read_full(file: &dyn File, buf: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut got = 0;
+    while got < buf.len() {
+        match file.read_at(&mut buf[got..], at + got as u64) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(got)
+}
+
+struct RealDisk;
+
+struct RealFile(fs::File);
+
+/// Held by nobody else; the lock ends when the descriptor closes.
+struct Lock(#[expect(dead_code, reason = "kept open for its lock")] fs::File);
+
+impl Disk for RealDisk {
+    #[expect(clippy::disallowed_methods, reason = "the disk seam")]
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(how != Open::Read);
+        match how {
+            Open::Read | Open::Write => {}
+            Open::CreateNew => _ = options.create_new(true),
+            Open::Truncate => _ = options.create(true).truncate(true),
+        }
+        Ok(Arc::new(RealFile(options.open(path)?)))
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        if dir.as_os_str().is_empty() || dir.is_dir() {
+            return Ok(());
+        }
+        let parent = parent(dir);
+        self.create_dir_all(&parent)?;
+        match fs::create_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+            other => other?,
+        }
+        self.sync_dir(&parent)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the disk seam")]
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let meta = match entry.metadata() {
+                // Removed since the directory was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            let name = entry.file_name().to_string_lossy().into_owned();
+            entries.push(Entry { name, len: meta.len(), is_dir: meta.is_dir() });
+        }
+        Ok(entries)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the disk seam")]
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        use rustix::fs::CWD;
+        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // File systems without RENAME_NOREPLACE (NFS, some FUSE): a hard link fails if the name is taken.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                fs::hard_link(from, to)?;
+                self.remove(from)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the disk seam")]
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the disk seam")]
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::File::open(dir)?.sync_all()
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(Space { free: stat.f_bavail * stat.f_frsize, total: stat.f_blocks * stat.f_frsize })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the disk seam")]
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(Lock(file)))
+    }
+}
+
+/// The directory that holds `path`; the current one for a bare name.
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Zeros written at a time where fallocate is not supported.
+const ZEROS: &[u8] = &[0; 256 * 1024];
+
+/// The most buffers of one pwritev: IOV_MAX of Linux (`man 2 writev`).
+const IOV_MAX: usize = 1024;
+
+impl File for RealFile {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        self.0.read_at(buf, at)
+    }
+
+    fn write_at(&self, bufs: &[IoSlice<'_>], mut at: u64) -> io::Result<()> {
+        let (mut next, mut skip) = (0, 0);
+        while next < bufs.len() {
+            if skip >= bufs[next].len() {
+                (next, skip) = (next + 1, 0);
+                continue;
+            }
+            // A short write leaves a buffer half written: its rest goes alone, then whole ones again.
+            let written = if skip > 0 {
+                rustix::io::pwrite(&self.0, &bufs[next][skip..], at)
+            } else {
+                rustix::io::pwritev(&self.0, &bufs[next..bufs.len().min(next + IOV_MAX)], at)
+            };
+            let mut written = match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => n,
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            at += written as u64;
+            while next < bufs.len() && written >= bufs[next].len() - skip {
+                written -= bufs[next].len() - skip;
+                (next, skip) = (next + 1, 0);
+            }
+            skip += written;
+        }
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(&self.0)?)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.0)?)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        if self.len()? >= len {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.write_zeros(len),
+            other => Ok(other?),
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+impl RealFile {
+    fn write_zeros(&self, len: u64) -> io::Result<()> {
+        let mut at = self.len()?;
+        while at < len {
+            let n = usize::try_from(len - at).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+            self.0.write_all_at(&ZEROS[..n], at)?;
+            at += n as u64;
+        }
+        Ok(())
+    }
 }

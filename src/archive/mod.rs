@@ -10,6 +10,7 @@
 
 pub mod format;
 pub mod object;
+mod patience;
 pub mod plan;
 pub mod publish;
 mod run;

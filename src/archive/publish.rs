@@ -91,7 +91,7 @@ impl Publisher {
         let (store, name) = (self.store.clone(), plan.name.clone());
         let (bytes, published) = tasks::blocking(move || {
             let staged = encoder.finish().map_err(|source| Trouble::Write { name: name.clone(), source })?;
-            let bytes = staged.len();
+            let bytes = staged.bytes();
             Ok::<_, Trouble>((bytes, store.publish(&name, staged)?))
         })
         .await?;

@@ -5,7 +5,6 @@
 //! after Ctrl-C. The rest is left in the channel, and a plan that was not carried out is carried
 //! out by the next start.
 
-use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::format::Format;
 use super::format::jsonl::Tally;
 use super::object::Object;
+use super::patience::{End, Patience};
 use super::plan::Plan;
 use super::publish::{Carried, Publisher, Trouble};
 use super::status::Status;
@@ -25,15 +25,10 @@ use super::store::local::Local;
 use super::stretch::{Planner, Rolls, Stretch};
 use super::trim::Keeper;
 use super::{Settings, Store};
-use crate::channel::{AppendError, Ledger, Outcome, Taken, Tap};
+use crate::channel::{Channel, Ledger, Outcome, Tap};
 use crate::disk::Disk;
-use crate::drain::backoff::Backoff;
 use crate::metrics::{Counter, Registry};
 use crate::tasks;
-
-/// First wait after a failed try; a store that is back is found within [`BACKOFF_MAX`].
-const BACKOFF_MIN: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// Half of the default time from SIGTERM to exit, so that the channel still has its share.
 const STOP_TIME: Duration = Duration::from_secs(10);
@@ -41,18 +36,8 @@ const STOP_TIME: Duration = Duration::from_secs(10);
 /// How long a stop waits for each frame that is durable and was not taken yet.
 const STOP_LINGER: Duration = Duration::from_millis(50);
 
-/// Why the loop ended.
-enum End {
-    Stop,
-    /// Only a person can help.
-    Halt(String),
-}
-
-impl From<Trouble> for End {
-    fn from(trouble: Trouble) -> Self {
-        End::Halt(trouble.to_string())
-    }
-}
+/// Part of the channel's capacity that one object may keep waiting.
+const PINNED_SHARE: u64 = 4;
 
 /// A drain that makes objects.
 pub struct Archive {
@@ -63,33 +48,38 @@ pub struct Archive {
     planner: Planner,
     /// Present where the directory is ours to trim.
     keeper: Option<Keeper>,
-    backoff: Backoff,
-    /// The kind of the trouble that was logged last, while it lasts.
-    trouble: Option<&'static str>,
+    patience: Patience,
     status: Status,
     meters: Meters,
 }
 
 impl Archive {
-    /// `channel` is the channel's id. Touches no file: what is wrong with the store shows in [`Status`].
-    pub fn new(settings: Settings, tap: Tap, disk: Arc<dyn Disk>, channel: &str, registry: &Registry) -> Archive {
+    /// An archive of what `tap` gives, which is a tap of `channel`. Touches no file: what is wrong
+    /// with the store shows in [`Status`].
+    pub fn new(settings: Settings, channel: &Channel, tap: Tap, disk: Arc<dyn Disk>, registry: &Registry) -> Archive {
         let store = Local::new(disk, settings.store.dir().to_owned(), settings.free_min_bytes);
         let keeper = match &settings.store {
-            Store::BuiltIn { keep_bytes, .. } => Some(Keeper::new(*keep_bytes, channel)),
+            Store::BuiltIn { keep_bytes, .. } => Some(Keeper::new(*keep_bytes, channel.id())),
             Store::Local { .. } => None,
         };
-        let rolls = Rolls { bytes: settings.roll_bytes, age: settings.roll_age, idle: settings.roll_idle };
+        let rolls = Rolls {
+            bytes: settings.roll_bytes,
+            pinned_bytes: channel.snapshot().capacity_bytes / PINNED_SHARE,
+            age: settings.roll_age,
+            idle: settings.roll_idle,
+        };
+        let status = Status::new();
+        let failures = registry.counter("spangate_archive_failures_total", &[("drain", &settings.name)]);
         Archive {
+            patience: Patience::new(&settings.name, status.clone(), failures),
             meters: Meters::new(registry, &settings.name),
             name: settings.name,
-            channel: channel.to_owned(),
+            channel: channel.id().to_owned(),
             publisher: Publisher { store, ledger: tap.ledger() },
             tap,
             planner: Planner::new(rolls),
             keeper,
-            backoff: Backoff::new(BACKOFF_MIN, BACKOFF_MAX),
-            trouble: None,
-            status: Status::new(),
+            status,
         }
     }
 
@@ -131,7 +121,7 @@ impl Archive {
     /// Opens the store, carries out what the last run had planned, removes what it left unfinished.
     async fn begin(&mut self, stop: &CancellationToken) -> Result<(), End> {
         let store = self.publisher.store.clone();
-        self.tried(stop, || blocking(&store, Local::open)).await?;
+        self.patience.tried(stop, || blocking(&store, Local::open)).await?;
         match Plan::from_note(&self.tap.note()) {
             Ok(None) => {}
             Ok(Some(plan)) => {
@@ -143,11 +133,12 @@ impl Archive {
         // A directory of our own may hold leftovers of an earlier channel; one that is shared, the
         // work of other gateways.
         let channel = self.keeper.is_none().then(|| self.channel.clone());
-        self.tried(stop, || {
-            let channel = channel.clone();
-            blocking(&store, move |store| store.clean(channel.as_deref()))
-        })
-        .await?;
+        self.patience
+            .tried(stop, || {
+                let channel = channel.clone();
+                blocking(&store, move |store| store.clean(channel.as_deref()))
+            })
+            .await?;
         self.trim().await;
         Ok(())
     }
@@ -164,23 +155,19 @@ impl Archive {
                 biased;
                 () = stop.cancelled() => return None,
                 taken = self.tap.next() => match taken {
-                    Ok(Some(taken)) => self.add(&taken),
+                    Ok(Some(taken)) => {
+                        self.patience.recovered();
+                        self.planner.add(&taken, Instant::now());
+                    }
                     Ok(None) => return None,
                     Err(error) => {
-                        self.failed(&error.into());
-                        self.rest(stop).await;
+                        self.patience.failed(&error.into());
+                        self.patience.rest(stop).await;
                     }
                 },
                 () = at(due) => {}
             }
         }
-    }
-
-    fn add(&mut self, taken: &Taken) {
-        if self.trouble.is_some() {
-            self.recovered();
-        }
-        self.planner.add(taken, Instant::now());
     }
 
     /// On a stop: what is durable already, as far as one object holds it.
@@ -214,13 +201,13 @@ impl Archive {
     async fn carry_out(&mut self, mut plan: Plan, stop: &CancellationToken) -> Result<(), End> {
         loop {
             let publisher = self.publisher.clone();
-            let carried = self.tried(stop, || carry_out(publisher.clone(), plan.clone())).await?;
+            let carried = self.patience.tried(stop, || carry_out(publisher.clone(), plan.clone())).await?;
             match carried {
                 Carried::Stands { bytes } => {
                     let positions = plan.object.first..plan.object.last + 1;
                     let ledger = self.publisher.ledger.clone();
                     let settle = || settle(ledger.clone(), positions.clone());
-                    self.tried(stop, settle).await?;
+                    self.patience.tried(stop, settle).await?;
                     self.published(&plan, bytes);
                     self.trim().await;
                     return Ok(());
@@ -257,9 +244,8 @@ impl Archive {
         (plan.object.spans, plan.object.bytes) = (tally.spans, tally.bytes);
         let left = (tally.spans > 0).then_some(plan);
         self.save(left.as_ref(), stop).await?;
-        self.meters.failures.increment(1);
         // A disk that reads differently each time must not be read in a tight loop.
-        self.rest(stop).await;
+        self.patience.rest(stop).await;
         Ok(left)
     }
 
@@ -267,58 +253,12 @@ impl Archive {
     async fn save(&mut self, plan: Option<&Plan>, stop: &CancellationToken) -> Result<(), End> {
         let note = Bytes::from(plan.map(Plan::to_note).unwrap_or_default());
         let ledger = self.publisher.ledger.clone();
-        self.tried(stop, || {
-            let (ledger, note) = (ledger.clone(), note.clone());
-            async move { Ok(ledger.commit(0..0, Outcome::Delivered, note).await?) }
-        })
-        .await
-    }
-
-    /// Repeats a try until it succeeds, with back-off; until a stop ends it, or trouble that a
-    /// repetition does not mend.
-    async fn tried<T, F>(&mut self, stop: &CancellationToken, mut one: impl FnMut() -> F) -> Result<T, End>
-    where
-        F: Future<Output = Result<T, Trouble>>,
-    {
-        loop {
-            match one().await {
-                Ok(value) => {
-                    self.recovered();
-                    return Ok(value);
-                }
-                Err(Trouble::Channel(AppendError::Stopping)) => return Err(End::Stop),
-                Err(trouble @ Trouble::Unequal { .. }) => return Err(trouble.into()),
-                Err(trouble) => self.failed(&trouble),
-            }
-            if stop.is_cancelled() {
-                return Err(End::Stop);
-            }
-            self.rest(stop).await;
-        }
-    }
-
-    async fn rest(&mut self, stop: &CancellationToken) {
-        let wait = self.backoff.fail();
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = stop.cancelled() => {}
-        }
-    }
-
-    fn failed(&mut self, trouble: &Trouble) {
-        self.meters.failures.increment(1);
-        self.status.failed(trouble.to_string());
-        if self.trouble.replace(trouble.kind()) != Some(trouble.kind()) {
-            tracing::warn!(drain = self.name, reason = %trouble, "the archive cannot go on; trying again");
-        }
-    }
-
-    fn recovered(&mut self) {
-        self.backoff.reset();
-        self.trouble = None;
-        if let Some(since) = self.status.recovered() {
-            tracing::info!(drain = self.name, seconds = since.elapsed().as_secs(), "the archive goes on");
-        }
+        self.patience
+            .tried(stop, || {
+                let (ledger, note) = (ledger.clone(), note.clone());
+                async move { Ok(ledger.commit(0..0, Outcome::Delivered, note).await?) }
+            })
+            .await
     }
 
     /// Counts an object; `bytes` are known where this process wrote it.
@@ -390,7 +330,6 @@ async fn stop_time(stop: &CancellationToken) {
 struct Meters {
     objects: Counter,
     bytes: Counter,
-    failures: Counter,
     trimmed_objects: Counter,
     trimmed_bytes: Counter,
 }
@@ -401,7 +340,6 @@ impl Meters {
         Meters {
             objects: counter("spangate_archive_objects_total"),
             bytes: counter("spangate_archive_bytes_total"),
-            failures: counter("spangate_archive_failures_total"),
             trimmed_objects: counter("spangate_archive_trimmed_objects_total"),
             trimmed_bytes: counter("spangate_archive_trimmed_bytes_total"),
         }

@@ -1,19 +1,19 @@
 //! Which spans go into one object: frame heads in, stretches out. Pure; the caller brings the time.
 //!
-//! A stretch is closed by the estimated size of its object, by age, or by idle time. The estimate
-//! is item bytes times the ratio that earlier objects had: a target, not a limit. Memory does not
-//! grow with a stretch.
+//! A stretch is closed by the estimated size of its object, by age, by idle time, or because it keeps
+//! too much of the channel waiting. The estimate is item bytes times the ratio that earlier objects
+//! had: a target, not a limit. Memory does not grow with a stretch.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::channel::{Kind, Taken};
+use crate::channel::{Head, Kind, Taken};
 
 /// Before anything was measured: gzip JSON lines of plain client and server spans take about a
-/// quarter of their canonical bytes.
-const RATIO_AT_START: f64 = 0.25;
+/// third of their canonical bytes.
+const RATIO_AT_START: f64 = 0.35;
 
 /// A stretch of a million copies of one span must not teach us that objects cost nothing: the next
 /// one would have no bound.
@@ -22,11 +22,19 @@ const RATIO_RANGE: RangeInclusive<f64> = 0.02..=4.0;
 /// An object smaller than this is mostly header and start-up of the compressor: it teaches nothing.
 const RATIO_SAMPLE_BYTES_MIN: u64 = 64 << 10;
 
+/// Between the frames of a stretch lie positions of others (entries set aside, damage). Each gap is a
+/// range in the drain's cursor, which holds 224 before it gives no further frame: a peer that sends
+/// bad entries must not make the archive wait for its idle time.
+const GAPS_MAX: u32 = 128;
+
 /// When a stretch is closed.
 #[derive(Debug, Clone, Copy)]
 pub struct Rolls {
     /// Estimated bytes of the object.
     pub bytes: u64,
+    /// Bytes of the log that it keeps from being removed: a small channel must not fill up, and stop
+    /// intake, for the sake of a large object.
+    pub pinned_bytes: u64,
     /// Since the first span was taken.
     pub age: Duration,
     /// Since the last span was taken.
@@ -48,6 +56,8 @@ pub struct Stretch {
 #[derive(Debug)]
 struct Open {
     stretch: Stretch,
+    pinned_bytes: u64,
+    gaps: u32,
     first_at: Instant,
     last_at: Instant,
 }
@@ -76,10 +86,15 @@ impl Planner {
         let (first, last) = (base + u64::from(head_open.start), base + u64::from(tail_open.end) - 1);
         let open = self.open.get_or_insert_with(|| Open {
             stretch: Stretch { first, last, spans: 0, bytes: 0, oldest_us: taken.head.received_us },
+            pinned_bytes: 0,
+            gaps: 0,
             first_at: now,
             last_at: now,
         });
         assert!(open.stretch.spans == 0 || first > open.stretch.last, "frames come in order of position");
+        let gap_before = open.stretch.spans > 0 && first > open.stretch.last + 1;
+        open.gaps += u32::from(gap_before) + taken.open.len() as u32 - 1;
+        open.pinned_bytes += log_bytes(&taken.head);
         open.last_at = now;
         open.stretch.last = last;
         for range in &taken.open {
@@ -91,7 +106,7 @@ impl Planner {
 
     /// The stretch, if it is to be closed by now.
     pub fn close(&mut self, now: Instant) -> Option<Stretch> {
-        let full = self.open.as_ref().is_some_and(|open| self.estimate(&open.stretch) >= self.rolls.bytes);
+        let full = self.open.as_ref().is_some_and(|open| self.is_full(open));
         if full || self.due().is_some_and(|due| due <= now) { self.take() } else { None }
     }
 
@@ -120,9 +135,15 @@ impl Planner {
         }
     }
 
-    fn estimate(&self, stretch: &Stretch) -> u64 {
-        (stretch.bytes as f64 * self.ratio) as u64
+    fn is_full(&self, open: &Open) -> bool {
+        let object_bytes = (open.stretch.bytes as f64 * self.ratio) as u64;
+        object_bytes >= self.rolls.bytes || open.pinned_bytes >= self.rolls.pinned_bytes || open.gaps >= GAPS_MAX
     }
+}
+
+/// What a frame takes in the log (DURABILITY.md, frame), but for its labels and padding.
+fn log_bytes(head: &Head) -> u64 {
+    64 + 16 * head.items.len() as u64 + u64::from(head.body_len)
 }
 
 #[cfg(test)]

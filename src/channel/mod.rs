@@ -4,17 +4,37 @@
 //! durable. Each drain reads through its own [`Tap`]. One plain thread owns the files that are
 //! written. The channel knows items; it knows no span and no socket.
 
+mod cache;
+mod cursor;
+mod draft;
+mod frame;
+mod log;
+mod owner;
+mod reader;
+mod recovery;
+mod scan;
+mod segment;
+mod slots;
+mod state;
+mod tap;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::metrics::Registry;
+
+pub use cursor::NOTE_BYTES_MAX;
+pub use frame::{FRAME_BYTES_MAX, ITEM_BYTES_MAX, NO_LABEL};
+pub use scan::Scan;
+pub use tap::{Ledger, Tap};
 
 /// When a receipt resolves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,13 +95,6 @@ pub struct Draft {
     pub body: Bytes,
 }
 
-impl Draft {
-    /// Cuts at items so that each frame holds at most 512 KiB (one longer item stands alone).
-    pub fn split(self) -> Vec<Draft> {
-        todo!("channel helper")
-    }
-}
-
 /// Where a frame stands: enough to read it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameAt {
@@ -94,7 +107,7 @@ pub struct FrameAt {
 }
 
 /// A frame's head.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Head {
     pub at: FrameAt,
     pub kind: Kind,
@@ -159,6 +172,9 @@ pub enum OpenError {
     Damaged { path: PathBuf, what: String },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
+    /// A drain that cannot be attached, begun or forgotten.
+    #[error("drain \"{drain}\": {what}")]
+    Drain { drain: String, what: String },
 }
 
 /// What opening found.
@@ -236,110 +252,231 @@ pub struct Snapshot {
     pub disk_free_bytes: u64,
 }
 
+/// Messages that wait for the owner: a bound beside the byte permits of the intake, which
+/// small messages would hardly feel. As many as connections, a few times over.
+const QUEUE_MESSAGES_MAX: usize = 65_536;
+
 /// The log. Cheap to clone; the owner thread ends with [`Channel::stop`].
 #[derive(Clone)]
-pub struct Channel(Arc<()>);
+pub struct Channel(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<state::Shared>,
+    owner: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Handle {
+    fn stop(&self) {
+        let thread = self.owner.lock().expect("nobody panicked while holding it").take();
+        self.shared.queue().stop = true;
+        self.shared.wake.notify_one();
+        // The owner's panic was told to all who waited (`owner::Guard`), and on stderr.
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the log's owner had panicked");
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
 
 /// Resolves to the positions of a message when its frames are durable. Dropping it before the
 /// frames were written withdraws them.
-pub struct Receipt(());
+pub struct Receipt(Result<oneshot::Receiver<Result<Range<u64>, AppendError>>, Result<Range<u64>, AppendError>>);
 
 impl Receipt {
     pub async fn wait(self) -> Result<Range<u64>, AppendError> {
-        todo!("channel helper")
+        match self.0 {
+            Ok(answer) => answer.await.unwrap_or(Err(AppendError::Stopping)),
+            Err(known) => known,
+        }
     }
 }
 
 impl Channel {
-    /// Recovers and opens the log and starts its owner thread.
-    pub fn open(_: Settings, _: Arc<dyn Disk>, _: Clock, _: &Registry) -> Result<(Channel, Found), OpenError> {
-        todo!("channel helper")
+    /// Recovers and opens the log and starts its owner thread. Blocks.
+    pub fn open(
+        settings: Settings,
+        disk: Arc<dyn Disk>,
+        clock: Clock,
+        registry: &Registry,
+    ) -> Result<(Channel, Found), OpenError> {
+        let path = settings.dir.clone();
+        let recovery::Opened { shared, log, slots, found } = recovery::open(settings, disk, clock)?;
+        let owner = owner::Owner::new(shared.clone(), log, slots, registry);
+        let thread = std::thread::Builder::new().name("channel".into()).spawn(move || owner.run());
+        let thread = thread.map_err(|source| OpenError::Io { path, source })?;
+        Ok((Channel(Arc::new(Handle { shared, owner: Mutex::new(Some(thread)) })), found))
     }
+
     /// 16 random bytes as 32 lower-hex characters.
     pub fn id(&self) -> &str {
-        todo!("channel helper")
+        &self.0.shared.id_text
     }
+
     /// Appends a message's frames: all or none. While there is no room they wait for it as long
-    /// as the receipt is held.
-    pub fn append(&self, _drafts: Vec<Draft>) -> Receipt {
-        todo!("channel helper")
+    /// as the receipt is held. Drafts are split where they are too long; the items of one must
+    /// add up to its body and be at most [`ITEM_BYTES_MAX`] long each, else it is refused.
+    pub fn append(&self, drafts: Vec<Draft>) -> Receipt {
+        let frames = match build(drafts) {
+            Ok(frames) => frames,
+            Err(what) => return Receipt(Err(Err(AppendError::Failed(what)))),
+        };
+        let (bytes, items) = frames.iter().fold((0, 0), |(b, i), f| (b + f.padded_len(), i + f.items()));
+        if items == 0 {
+            let at = self.0.shared.state().durable.position;
+            return Receipt(Err(Ok(at..at)));
+        }
+        // Room for the two heads that a lone message may need.
+        if bytes + 2 * segment::HEAD_BYTES > self.0.shared.settings.capacity_bytes {
+            return Receipt(Err(Err(AppendError::Full)));
+        }
+        let (reply, answer) = oneshot::channel();
+        let mut queue = self.0.shared.queue();
+        if let Some(refusal) = &queue.closed {
+            return Receipt(Err(Err(refusal.clone())));
+        }
+        if queue.messages.len() >= QUEUE_MESSAGES_MAX {
+            return Receipt(Err(Err(AppendError::Full)));
+        }
+        queue.messages.push_back(state::Message { frames, bytes, items, reply });
+        drop(queue);
+        self.0.shared.wake.notify_one();
+        Receipt(Ok(answer))
     }
-    /// Attaches a drain: its cursor, or a new one. At most 63 bytes of `[a-z0-9_-]`; once a name.
-    pub fn tap(&self, _drain: &str, _start: Start, _takes: Takes) -> Result<Tap, OpenError> {
-        todo!("channel helper")
+
+    /// Attaches a drain: its cursor, or a new one, durable when this returns. Names are of
+    /// `[a-z0-9_-]`, 1 to 63 bytes; 64 drains at most; attached once at a time. Blocks.
+    pub fn tap(&self, drain: &str, start: Start, takes: Takes) -> Result<Tap, OpenError> {
+        check_name(drain)?;
+        let refuse = |what: &str| OpenError::Drain { drain: drain.to_owned(), what: what.to_owned() };
+        let shared = &self.0.shared;
+        let oldest = match start {
+            Start::Oldest => Some(self.oldest()?),
+            Start::End => None,
+        };
+        let mut state = shared.state();
+        if let Some(row) = state.row_of(drain) {
+            let cursor = state.cursor(row);
+            if cursor.attached {
+                return Err(refuse("is attached already"));
+            }
+            if cursor.takes != takes {
+                return Err(refuse("took other frames before (common or addressed only); forget it first"));
+            }
+            cursor.attached = true;
+            let low = cursor.low;
+            drop(state);
+            return Ok(Tap::new(shared.clone(), row, drain, low));
+        }
+        let row = state.rows.iter().position(|r| r.cursor.is_none());
+        let row = row.ok_or_else(|| refuse("there are 64 drains already; forget one first"))?;
+        let start = oldest.unwrap_or_else(|| state.durable.clone());
+        let mut cursor = cursor::Cursor::begin(drain, takes, &start);
+        cursor.attached = true;
+        let low = cursor.low;
+        state.rows[row].cursor = Some(cursor);
+        drop(state);
+        self.job(|done| state::Job::Begin { row, done })?;
+        Ok(Tap::new(shared.clone(), row, drain, low))
     }
+
     /// Gives up a drain that is not attached: its cursor goes, what only it waited for is removed.
-    /// Returns how many items waited. Durable when it returns.
-    pub fn forget(&self, _drain: &str) -> Result<u64, OpenError> {
-        todo!("channel helper")
+    /// Returns how many items waited. Durable when it returns. Blocks.
+    pub fn forget(&self, drain: &str) -> Result<u64, OpenError> {
+        let refuse = |what: &str| OpenError::Drain { drain: drain.to_owned(), what: what.to_owned() };
+        let (row, waiting) = {
+            let mut state = self.0.shared.state();
+            let row = state.row_of(drain).ok_or_else(|| refuse("is not known"))?;
+            let durable = state.durable.clone();
+            let cursor = state.cursor(row);
+            if cursor.attached {
+                return Err(refuse("is attached"));
+            }
+            // Nobody attaches it from here on.
+            cursor.attached = true;
+            (row, cursor.waiting(&durable))
+        };
+        let done = self.job(|done| state::Job::Forget { row, done });
+        if done.is_err() {
+            self.0.shared.state().cursor(row).attached = false;
+        }
+        done.map(|()| waiting)
     }
+
     pub fn snapshot(&self) -> Snapshot {
-        todo!("channel helper")
+        let shared = &self.0.shared;
+        let state = shared.state();
+        let account = |c: &cursor::Cursor| c.account(&state.durable, state.bytes_from(c.low));
+        Snapshot {
+            intake: state.intake.clone(),
+            tail: state.durable.position,
+            bytes: state.used(),
+            capacity_bytes: shared.settings.capacity_bytes,
+            items: state.waiting(),
+            accounts: state.cursors().map(account).collect(),
+            disk_free_bytes: state.disk_free,
+        }
     }
-    /// Saves the cursors, ends the owner thread. Receipts not yet written are refused.
+
+    /// Saves the cursors, ends the owner thread. Receipts not yet written are refused. Blocks.
     pub fn stop(&self) {
-        todo!("channel helper")
+        self.0.stop();
+    }
+
+    /// The point at which the log begins.
+    fn oldest(&self) -> Result<segment::Point, OpenError> {
+        let shared = &self.0.shared;
+        let first = *shared.state().segments.first_key_value().expect("there is always a segment").0;
+        let path = state::segment_path(&shared.settings.dir, first);
+        Ok(shared.segment(first).map_err(|source| OpenError::Io { path, source })?.start.clone())
+    }
+
+    /// Has the owner do something, and waits.
+    fn job(
+        &self,
+        job: impl FnOnce(std::sync::mpsc::SyncSender<std::io::Result<()>>) -> state::Job,
+    ) -> Result<(), OpenError> {
+        let (done, answer) = std::sync::mpsc::sync_channel(1);
+        let shared = &self.0.shared;
+        let mut queue = shared.queue();
+        if !queue.ended {
+            queue.jobs.push(job(done));
+        }
+        drop(queue);
+        shared.wake.notify_one();
+        let path = slots::Slots::path(&shared.settings.dir);
+        let stopping = || Err(std::io::Error::other("the channel has stopped"));
+        answer.recv().unwrap_or_else(|_| stopping()).map_err(|source| OpenError::Io { path, source })
     }
 }
 
-/// A drain's handle on the channel.
-pub struct Tap(());
-
-impl Tap {
-    pub fn drain(&self) -> &str {
-        todo!("channel helper")
+/// Lays out frames, on the caller's thread.
+fn build(drafts: Vec<Draft>) -> Result<Vec<frame::Built>, String> {
+    let mut frames = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let sum: u64 = draft.items.iter().map(|i| u64::from(i.len)).sum();
+        if sum != draft.body.len() as u64 {
+            return Err(format!("the items of a frame are {sum} bytes long, its body is {}", draft.body.len()));
+        }
+        if let Some(long) = draft.items.iter().find(|i| i.len as usize > ITEM_BYTES_MAX) {
+            return Err(format!("an item is {} bytes long, at most {ITEM_BYTES_MAX}", long.len));
+        }
+        frames.extend(draft.split().into_iter().map(frame::Built::new));
     }
-    /// The next durable frame with something open for this drain; waits for one, and while its
-    /// window is full. Damage is settled as such, logged once, and passed. `None`: stopping.
-    /// Cancel safe.
-    pub async fn next(&mut self) -> Result<Option<Taken>, ReadError> {
-        todo!("channel helper")
-    }
-    /// The body of a frame, from memory or from disk; for a retry, again.
-    pub async fn body(&self, _head: &Head) -> Result<Bytes, ReadError> {
-        todo!("channel helper")
-    }
-    /// A handle that can settle and read bodies from other tasks.
-    pub fn ledger(&self) -> Ledger {
-        todo!("channel helper")
-    }
-    /// The note as last saved.
-    pub fn note(&self) -> Bytes {
-        todo!("channel helper")
-    }
+    Ok(frames)
 }
 
-/// Settles for a drain. Cheap to clone.
-#[derive(Clone)]
-pub struct Ledger(Arc<()>);
-
-impl Ledger {
-    /// Settles positions; those settled before are left alone (and counted as repeats of a bug: panics in tests).
-    /// Durable within 100 ms.
-    pub fn settle(&self, _positions: Range<u64>, _outcome: Outcome) {
-        todo!("channel helper")
+fn check_name(drain: &str) -> Result<(), OpenError> {
+    let fits = (1..=cursor::NAME_BYTES_MAX).contains(&drain.len());
+    if fits && drain.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-')) {
+        return Ok(());
     }
-    /// Settles (an empty range settles nothing) and replaces the note (at most 3072 bytes) in one
-    /// slot; durable when it returns.
-    pub async fn commit(&self, _positions: Range<u64>, _outcome: Outcome, _note: Bytes) -> Result<(), AppendError> {
-        todo!("channel helper")
-    }
-    pub async fn body(&self, _head: &Head) -> Result<Bytes, ReadError> {
-        todo!("channel helper")
-    }
-    /// Reads a stretch again, head by head, from memory or disk: the frames that this drain takes
-    /// and that hold something of `positions`, settled or not, in order.
-    pub fn scan(&self, _positions: Range<u64>) -> Scan {
-        todo!("channel helper")
-    }
-}
-
-/// A second reading of a stretch (an archive carrying out its plan). Memory does not grow with it.
-pub struct Scan(());
-
-impl Scan {
-    /// The next frame and those of its items that lie in the stretch. `None`: the stretch is read.
-    pub async fn next(&mut self) -> Result<Option<(Arc<Head>, Range<u32>)>, ReadError> {
-        todo!("channel helper")
-    }
+    let what = "a name is 1 to 63 of the characters a-z, 0-9, _ and -".to_owned();
+    Err(OpenError::Drain { drain: drain.to_owned(), what })
 }

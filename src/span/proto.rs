@@ -32,10 +32,10 @@ pub struct Malformed {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    #[error("Truncated: the field goes beyond the end")]
-    Truncated,
-    #[error("Malformed: a varint of more than 64 bits")]
-    Varint,
+    #[error("Truncated: length {length} > bytes available {available}")]
+    Truncated { length: usize, available: usize },
+    #[error("Greater than {bits}-bit varint")]
+    Varint { bits: u32 },
     #[error("Malformed: fieldNumber was zero")]
     FieldNumber,
     #[error("Malformed: invalid wireType")]
@@ -71,14 +71,16 @@ impl<'a> Cursor<'a> {
         Malformed { offset: self.offset, problem }
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or_else(|| self.error(Problem::Truncated))?;
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+        let Some((taken, rest)) = self.rest.split_at_checked(length) else {
+            return Err(self.error(Problem::Truncated { length, available: self.rest.len() }));
+        };
         self.rest = rest;
-        self.offset += len;
+        self.offset += length;
         Ok(taken)
     }
 
-    /// A varint of up to 64 bits. Bits beyond them are dropped as protobuf says, bytes beyond ten are refused.
+    /// A varint of up to 64 bits.
     pub fn varint(&mut self) -> Result<u64, Malformed> {
         if let [byte @ ..0x80, rest @ ..] = self.rest {
             self.rest = rest;
@@ -88,19 +90,23 @@ impl<'a> Cursor<'a> {
         let mut number = 0;
         for (i, byte) in self.rest.iter().take(VARINT_BYTES_MAX).enumerate() {
             number |= u64::from(byte & 0x7F) << (7 * i);
-            if *byte < 0x80 {
+            // The tenth byte has the 64th bit.
+            if *byte < 0x80 && (i + 1 < VARINT_BYTES_MAX || *byte < 2) {
                 self.take(i + 1)?;
                 return Ok(number);
             }
         }
-        let problem = if self.rest.len() < VARINT_BYTES_MAX { Problem::Truncated } else { Problem::Varint };
-        Err(self.error(problem))
+        let available = self.rest.len();
+        Err(self.error(match available {
+            ..VARINT_BYTES_MAX => Problem::Truncated { length: available + 1, available },
+            _ => Problem::Varint { bits: 64 },
+        }))
     }
 
     /// The key of the next field.
     pub fn key(&mut self) -> Result<u32, Malformed> {
         let start = *self;
-        let key = u32::try_from(self.varint()?).map_err(|_| start.error(Problem::Varint))?;
+        let key = u32::try_from(self.varint()?).map_err(|_| start.error(Problem::Varint { bits: 32 }))?;
         match key >> 3 {
             0 => Err(start.error(Problem::FieldNumber)),
             _ => Ok(key),
@@ -117,7 +123,7 @@ impl<'a> Cursor<'a> {
         let start = *self;
         // A length beyond the address space is beyond the slice as well.
         let len = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
-        self.take(len).map_err(|_| start.error(Problem::Truncated))
+        self.take(len).map_err(|malformed| start.error(malformed.problem))
     }
 
     /// A length and as many bytes, to be read by a cursor of their own.

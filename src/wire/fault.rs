@@ -60,8 +60,9 @@ impl Fault {
 impl From<Malformed> for Fault {
     fn from(malformed: Malformed) -> Fault {
         let expected = match malformed.problem {
-            Problem::Truncated => return Fault::new("", malformed.offset, "Truncated: field goes beyond the end"),
-            Problem::Varint => "a varint of at most 64 bits",
+            problem @ (Problem::Truncated { .. } | Problem::Varint { .. }) => {
+                return Fault::new("", malformed.offset, problem.to_string());
+            }
             Problem::FieldNumber => "a field number above 0",
             Problem::WireType => "wireType 0, 1, 2 or 5",
             Problem::Text => "UTF-8",

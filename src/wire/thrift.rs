@@ -167,6 +167,16 @@ impl<'a> Cursor<'a> {
         Ok((kind, count))
     }
 
+    /// The head of a list that is taken for one of structs, whatever type it says its elements
+    /// have: Zipkin's reader does not look.
+    #[inline]
+    pub fn structs(&mut self) -> Result<usize> {
+        self.u8()?;
+        let count = self.i32()?.max(0) as usize;
+        self.pay(count, size_min(kind::STRUCT))?;
+        Ok(count)
+    }
+
     /// That `count` elements of at least `size` bytes can be there at all.
     fn pay(&self, count: usize, size: usize) -> Result<()> {
         match count.checked_mul(size) {

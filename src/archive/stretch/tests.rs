@@ -3,7 +3,8 @@ use std::sync::Arc;
 use super::*;
 use crate::channel::{FrameAt, Head, Item, Origin};
 
-const ROLLS: Rolls = Rolls { bytes: 1_000_000, age: Duration::from_secs(60), idle: Duration::from_secs(5) };
+const ROLLS: Rolls =
+    Rolls { bytes: 1_000_000, pinned_bytes: 1 << 30, age: Duration::from_secs(60), idle: Duration::from_secs(5) };
 
 fn taken(first: u64, lens: &[u32]) -> Taken {
     taken_as(Kind::Spans, first, lens)
@@ -94,4 +95,24 @@ fn only_open_items_of_spans_are_counted() {
     planner.add(&taken(200, &[7]), Instant::now());
     assert_eq!(planner.oldest_us(), Some(100));
     assert_eq!(planner.take(), Some(Stretch { first: 101, last: 200, spans: 3, bytes: 1017, oldest_us: 100 }));
+}
+
+#[test]
+fn a_stretch_is_closed_before_its_gaps_fill_the_drains_window() {
+    let (mut planner, now) = (Planner::new(ROLLS), Instant::now());
+    let frames = (0..).find(|n| {
+        planner.add(&taken(n * 2, &[10]), now);
+        planner.close(now).is_some()
+    });
+    assert_eq!(frames, Some(u64::from(GAPS_MAX)), "a gap before each frame but the first");
+}
+
+#[test]
+fn a_stretch_is_closed_before_it_fills_a_small_channel() {
+    let (mut planner, now) = (Planner::new(Rolls { pinned_bytes: 10_000, ..ROLLS }), Instant::now());
+    planner.add(&taken(0, &[4000]), now);
+    planner.add(&taken(1, &[4000]), now);
+    assert_eq!(planner.close(now), None);
+    planner.add(&taken(2, &[2000]), now);
+    assert_eq!(planner.close(now).map(|stretch| stretch.spans), Some(3));
 }

@@ -21,15 +21,18 @@ pub(super) fn len(bytes: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// gson's `nextLong`: a decimal number, or any floating point number that is whole and in range.
-pub(super) fn long(text: &str) -> Result<i64, String> {
+/// gson's `nextLong` and `nextInt`: a decimal number, or any floating point number that is whole and in range.
+/// `wanted` is "a long" or "an int", for the error.
+pub(super) fn whole(text: &str, wanted: &str) -> Result<i64, String> {
     if let Ok(long) = text.parse() {
         return Ok(long);
     }
     // Java's Double.parseDouble trims; Rust's parse takes "inf" and "nan", which are no whole numbers below.
-    let Ok(double) = text.trim().parse::<f64>() else {
-        return Err(format!("For input string: \"{}\"", quoted(text)));
+    let trimmed = text.trim();
+    let Ok(double) = trimmed.parse::<f64>() else {
+        let empty = if trimmed.is_empty() { Some("empty String".to_owned()) } else { None };
+        return Err(empty.unwrap_or_else(|| format!("For input string: \"{}\"", quoted(text))));
     };
     let long = double as i64;
-    if long as f64 == double { Ok(long) } else { Err(format!("Expected a long but was {}", quoted(text))) }
+    if long as f64 == double { Ok(long) } else { Err(format!("Expected {wanted} but was {}", quoted(text))) }
 }

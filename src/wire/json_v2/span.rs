@@ -167,7 +167,7 @@ fn endpoint<'a>(reader: &mut Reader<'a>, port_field: &'static str) -> Result<End
 
 /// What is not above 0 is absent.
 fn port(reader: &mut Reader<'_>, field: &'static str) -> Result<u16, Fault> {
-    let port = reader.long().map_err(|fault| fault.within(field))?.max(0);
+    let port = reader.int().map_err(|fault| fault.within(field))?.max(0);
     u16::try_from(port).map_err(|_| Fault::new(field, reader.offset(), format!("invalid port {port}")))
 }
 

@@ -48,10 +48,9 @@ pub fn read<'a>(cursor: &mut Cursor<'a>, limits: &Limits, options: &Options, spa
     }
 }
 
-/// The count of a list of annotations; the element type is not looked at, as in Zipkin. All
-/// lists of a span together are bounded.
+/// The count of a list of annotations. All lists of a span together are bounded.
 fn entry_count(cursor: &mut Cursor<'_>, entries: &mut usize, limits: &Limits) -> Result<usize> {
-    let (_, count) = cursor.list()?;
+    let count = cursor.structs()?;
     *entries = entries.saturating_add(count);
     if *entries > limits.entries {
         return Err(cursor.error(Fault::TooMany { count: *entries, limit: limits.entries }));

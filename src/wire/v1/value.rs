@@ -77,3 +77,6 @@ fn base64_url(bytes: &[u8]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,7 @@ fn a_name_that_is_taken_is_not_replaced() {
     assert_eq!(put(&local, &first), Publish::Done);
     assert_eq!(put(&local, &second), Publish::Exists);
     assert_eq!(local.look(&first.name(jsonl::EXTENSION)).unwrap(), Look::Object(first));
+    assert_eq!(staged_names(&local), Vec::<String>::new());
 }
 
 #[test]
@@ -49,7 +50,7 @@ fn a_second_try_cuts_what_the_first_had_staged() {
     let name = object.name(jsonl::EXTENSION);
     let mut first = local.stage(&name).unwrap();
     first.write_all(&[7; 100_000]).unwrap();
-    assert_eq!(first.len(), 100_000);
+    assert_eq!(first.bytes(), 100_000);
     assert_eq!(put(&local, &object), Publish::Done);
     assert!(local.list().unwrap()[0].bytes < 1000);
 }
@@ -84,7 +85,7 @@ fn cleaning_takes_all_or_one_channels_leftovers() {
 fn nothing_is_staged_while_less_than_the_reserve_is_free() {
     let dir = tempfile::tempdir().unwrap();
     let local = Local { free_min_bytes: Some(u64::MAX), ..local(dir.path()) };
-    let Err(StoreError::Reserve { reserve, free, .. }) = local.stage("x").map(|staged| staged.len()) else {
+    let Err(StoreError::Reserve { reserve, free, .. }) = local.stage("x").map(|staged| staged.bytes()) else {
         panic!("staged without room");
     };
     assert!(free < reserve);
@@ -95,7 +96,7 @@ fn a_directory_that_went_away_is_an_error_and_is_not_made_again() {
     let dir = tempfile::tempdir().unwrap();
     let local = local(dir.path());
     local.disk.rename(&local.dir, &dir.path().join("elsewhere")).unwrap();
-    let error = local.stage("x").map(|staged| staged.len()).unwrap_err();
+    let error = local.stage("x").map(|staged| staged.bytes()).unwrap_err();
     assert!(error.to_string().contains(&local.dir.display().to_string()), "{error}");
     assert!(local.disk.list(&local.dir).is_err());
 }

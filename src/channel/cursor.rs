@@ -1,0 +1,381 @@
+//! A drain's cursor: what is settled, the ledger, the note; and its slot's bytes.
+//!
+//! The one place that changes a ledger. Everything below `low` is settled (or passed, where
+//! frames are for another drain); above it stand ranges, each with the outcomes it added to
+//! the ledger, so that a slot with room for fewer ranges is still right: it forgets the
+//! highest ranges and their counts together.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::frame::{self, get32, get64, put32, put64};
+use super::segment::{MAJOR, MINOR, Point};
+use super::{Account, Outcome, Takes};
+
+pub const SLOT_BYTES: usize = 8192;
+pub const NOTE_BYTES_MAX: usize = 3072;
+pub const NAME_BYTES_MAX: usize = 63;
+/// Ranges that a slot holds.
+pub const RANGES_MAX: usize = 256;
+/// A drain is given no frame while more stand: what is in flight can still make some.
+pub const RANGES_OPEN_MAX: usize = 224;
+/// Receive times kept of frames in flight, about one a second; beyond it every other one goes.
+const TIMES_MAX: usize = 4096;
+const OUTCOMES: usize = 7;
+const MAGIC: &[u8; 8] = b"SPGSLOT\0";
+
+type Tally = [u64; OUTCOMES];
+
+const ALL: [Outcome; OUTCOMES] = [
+    Outcome::Delivered,
+    Outcome::Filtered,
+    Outcome::SampledOut,
+    Outcome::DeadLettered,
+    Outcome::Expired,
+    Outcome::Skipped,
+    Outcome::Damaged,
+];
+
+#[derive(Debug, Clone)]
+struct Settled {
+    end: u64,
+    tally: Tally,
+    /// Came from a slot, so what it counted is not known: it must stay in the slot.
+    kept: bool,
+}
+
+#[derive(Debug)]
+pub struct Cursor {
+    pub name: String,
+    pub id: u64,
+    pub takes: Takes,
+    pub low: u64,
+    /// Where the drain began, with the totals there.
+    start: u64,
+    common_before: u64,
+    addressed_before: u64,
+    ledger: Tally,
+    ranges: BTreeMap<u64, Settled>,
+    pub note: Bytes,
+    /// Of the slot written last.
+    pub generation: u64,
+    /// Positions below it were given to the drain or passed over in this process.
+    pub seen: u64,
+    /// Receive times of frames in flight: (first position, microseconds).
+    times: VecDeque<(u64, u64)>,
+    pub attached: bool,
+}
+
+impl Cursor {
+    /// A drain that begins at `start`.
+    pub fn begin(name: &str, takes: Takes, start: &Point) -> Cursor {
+        let id = frame::drain_id(name);
+        Cursor {
+            name: name.to_owned(),
+            id,
+            takes,
+            low: start.position,
+            start: start.position,
+            common_before: start.common,
+            addressed_before: start.addressed_to(id),
+            ledger: [0; OUTCOMES],
+            ranges: BTreeMap::new(),
+            note: Bytes::new(),
+            generation: 0,
+            seen: start.position,
+            times: VecDeque::new(),
+            attached: false,
+        }
+    }
+
+    /// Settles what of `positions` is not settled, and counts it.
+    pub fn settle(&mut self, positions: Range<u64>, outcome: Outcome) -> u64 {
+        self.cover(positions, Some((outcome, u64::MAX)))
+    }
+
+    /// Marks positions of other drains' frames: they are nobody's business here.
+    pub fn pass(&mut self, positions: Range<u64>) {
+        self.cover(positions, None);
+    }
+
+    /// Settles a stretch of which only `items` were for this drain.
+    pub fn lose(&mut self, positions: Range<u64>, items: u64) -> u64 {
+        self.cover(positions, Some((Outcome::Damaged, items)))
+    }
+
+    /// Settles what came before the log's present beginning and is gone: all that is not accounted for.
+    pub fn lose_before(&mut self, start: &Point) -> u64 {
+        let above = self.ranges.range(..).map(|(&first, s)| s.end.saturating_sub(first.max(start.position)));
+        let counted = self.ledger.iter().sum::<u64>().saturating_sub(above.sum());
+        let lost = self.accepted(start).saturating_sub(counted);
+        self.seen = self.seen.max(start.position);
+        self.lose(self.low..start.position, lost)
+    }
+
+    /// How many of `positions` were newly covered and counted.
+    fn cover(&mut self, positions: Range<u64>, counted: Option<(Outcome, u64)>) -> u64 {
+        let start = positions.start.max(self.low);
+        let mut merged = start..positions.end;
+        if merged.is_empty() {
+            return 0;
+        }
+        let (mut tally, mut kept) = ([0; OUTCOMES], false);
+        let mut fresh = merged.end - merged.start;
+        while let Some((&first, settled)) = self.ranges.range(..=merged.end).next_back()
+            && settled.end >= merged.start
+        {
+            let end = settled.end;
+            fresh -= end.min(positions.end).saturating_sub(first.max(start));
+            merged = merged.start.min(first)..merged.end.max(end);
+            let absorbed = self.ranges.remove(&first).expect("it was just found");
+            tally.iter_mut().zip(absorbed.tally).for_each(|(sum, n)| *sum += n);
+            kept |= absorbed.kept;
+        }
+        let fresh = counted.map_or(0, |(outcome, most)| {
+            let fresh = fresh.min(most);
+            self.ledger[outcome as usize] += fresh;
+            tally[outcome as usize] += fresh;
+            fresh
+        });
+        if merged.start == self.low {
+            self.low = merged.end;
+            self.forget_times();
+        } else {
+            self.ranges.insert(merged.start, Settled { end: merged.end, tally, kept });
+        }
+        fresh
+    }
+
+    /// What of `positions` is not settled.
+    pub fn open(&self, positions: Range<u64>) -> Vec<Range<u64>> {
+        let mut at = positions.start.max(self.low);
+        let mut open = Vec::new();
+        let before = self.ranges.range(..at).next_back();
+        for (&first, settled) in before.into_iter().chain(self.ranges.range(at..positions.end)) {
+            if settled.end <= at {
+                continue;
+            }
+            if first > at {
+                open.push(at..first);
+            }
+            at = settled.end;
+        }
+        if at < positions.end {
+            open.push(at..positions.end);
+        }
+        open
+    }
+
+    /// Whether the drain may be given another frame.
+    pub fn has_window(&self) -> bool {
+        self.ranges.len() <= RANGES_OPEN_MAX
+    }
+
+    /// Notes a frame given to the drain.
+    pub fn given(&mut self, first: u64, received_us: u64) {
+        const APART_US: u64 = 1_000_000;
+        if self.times.back().is_none_or(|&(_, last)| received_us.abs_diff(last) >= APART_US) {
+            self.times.push_back((first, received_us));
+        }
+        if self.times.len() > TIMES_MAX {
+            let mut keep = false;
+            self.times.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+    }
+
+    /// Keeps the time of the oldest frame that still waits: the last one at or below `low`.
+    fn forget_times(&mut self) {
+        while self.times.get(1).is_some_and(|&(first, _)| first <= self.low) {
+            self.times.pop_front();
+        }
+        if self.low >= self.seen {
+            self.times.clear();
+        }
+    }
+
+    pub fn oldest_us(&self) -> Option<u64> {
+        self.times.front().map(|&(_, us)| us)
+    }
+
+    /// Items of the log for this drain before a point, since it began.
+    pub fn accepted(&self, now: &Point) -> u64 {
+        let common = match self.takes {
+            Takes::Common => now.common.saturating_sub(self.common_before),
+            Takes::Addressed => 0,
+        };
+        common + now.addressed_to(self.id).saturating_sub(self.addressed_before)
+    }
+
+    pub fn waiting(&self, now: &Point) -> u64 {
+        self.accepted(now).saturating_sub(self.ledger.iter().sum())
+    }
+
+    /// The account at a moment; `waiting_bytes` is the caller's.
+    pub fn account(&self, now: &Point, waiting_bytes: u64) -> Account {
+        let waiting = self.waiting(now);
+        Account {
+            drain: self.name.clone(),
+            accepted: self.ledger.iter().sum::<u64>() + waiting,
+            outcomes: ALL.iter().map(|&o| (o, self.ledger[o as usize])).collect(),
+            waiting,
+            waiting_bytes,
+            oldest_us: self.oldest_us().filter(|_| waiting > 0),
+            low: self.low,
+            attached: self.attached,
+        }
+    }
+
+    /// The ranges that a slot has room for, and the ledger without what the others counted.
+    fn saved(&self) -> (Vec<Range<u64>>, Tally) {
+        let mut ledger = self.ledger;
+        let mut room = RANGES_MAX - self.ranges.values().filter(|s| s.kept).count();
+        let mut ranges = Vec::new();
+        for (&first, settled) in &self.ranges {
+            if settled.kept || room > 0 {
+                room -= usize::from(!settled.kept);
+                ranges.push(first..settled.end);
+            } else {
+                ledger.iter_mut().zip(settled.tally).for_each(|(sum, n)| *sum -= n);
+            }
+        }
+        (ranges, ledger)
+    }
+
+    /// The slot of `generation`, with what is known durable.
+    pub fn encode(&self, channel: &[u8; 16], generation: u64, durable: &Point) -> Vec<u8> {
+        let mut raw = vec![0; SLOT_BYTES];
+        let (ranges, ledger) = self.saved();
+        raw[0..8].copy_from_slice(MAGIC);
+        raw[12..14].copy_from_slice(&MAJOR.to_le_bytes());
+        raw[14..16].copy_from_slice(&MINOR.to_le_bytes());
+        put64(&mut raw, 16, generation);
+        raw[24..40].copy_from_slice(channel);
+        for (n, value) in [self.low, self.start, self.common_before, self.addressed_before].into_iter().enumerate() {
+            put64(&mut raw, 40 + n * 8, value);
+        }
+        for (n, count) in ledger.into_iter().enumerate() {
+            put64(&mut raw, 72 + n * 8, count);
+        }
+        raw[128] = self.name.len() as u8;
+        raw[129] = match self.takes {
+            Takes::Common => 1,
+            Takes::Addressed => 2,
+        };
+        raw[130..132].copy_from_slice(&(ranges.len() as u16).to_le_bytes());
+        raw[132..134].copy_from_slice(&(self.note.len() as u16).to_le_bytes());
+        raw[136..136 + self.name.len()].copy_from_slice(self.name.as_bytes());
+        for (n, range) in ranges.into_iter().enumerate() {
+            put64(&mut raw, 200 + n * 16, range.start);
+            put64(&mut raw, 208 + n * 16, range.end);
+        }
+        raw[4296..4296 + self.note.len()].copy_from_slice(&self.note);
+        put64(&mut raw, 7368, durable.position);
+        put64(&mut raw, 7376, durable.common);
+        put64(&mut raw, 7384, durable.addressed_to(self.id));
+        finish(raw)
+    }
+}
+
+/// The slot of a drain that was given up.
+pub fn encode_forgotten(channel: &[u8; 16], generation: u64) -> Vec<u8> {
+    let mut raw = vec![0; SLOT_BYTES];
+    raw[0..8].copy_from_slice(MAGIC);
+    raw[12..14].copy_from_slice(&MAJOR.to_le_bytes());
+    raw[14..16].copy_from_slice(&MINOR.to_le_bytes());
+    put64(&mut raw, 16, generation);
+    raw[24..40].copy_from_slice(channel);
+    finish(raw)
+}
+
+fn finish(mut raw: Vec<u8>) -> Vec<u8> {
+    let sum = frame::crc(&[&raw]);
+    put32(&mut raw, 8, sum);
+    raw
+}
+
+/// What a slot holds.
+#[derive(Debug)]
+pub enum Slot {
+    /// Never written.
+    Blank,
+    /// Torn or rotten.
+    Invalid,
+    Version {
+        major: u16,
+        minor: u16,
+    },
+    Foreign,
+    Forgotten {
+        generation: u64,
+    },
+    /// With what was durable when it was written: position, common, addressed to this drain.
+    Live {
+        cursor: Box<Cursor>,
+        durable: (u64, u64, u64),
+    },
+}
+
+impl Slot {
+    /// The generation of a valid slot.
+    pub fn generation(&self) -> Option<u64> {
+        match self {
+            Slot::Forgotten { generation } => Some(*generation),
+            Slot::Live { cursor, .. } => Some(cursor.generation),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a slot ([`SLOT_BYTES`] long).
+pub fn decode(raw: &[u8], channel: &[u8; 16]) -> Slot {
+    if raw.iter().all(|&b| b == 0) {
+        return Slot::Blank;
+    }
+    if raw.len() != SLOT_BYTES || raw[0..8] != MAGIC[..] {
+        return Slot::Invalid;
+    }
+    if get32(raw, 8) != frame::crc(&[&raw[..8], &[0; 4], &raw[12..]]) {
+        return Slot::Invalid;
+    }
+    let (major, minor) = (u16::from_le_bytes([raw[12], raw[13]]), u16::from_le_bytes([raw[14], raw[15]]));
+    if major != MAJOR {
+        return Slot::Version { major, minor };
+    }
+    if raw[24..40] != channel[..] {
+        return Slot::Foreign;
+    }
+    if raw[129] == 0 {
+        return Slot::Forgotten { generation: get64(raw, 16) };
+    }
+    decode_live(raw).unwrap_or(Slot::Invalid)
+}
+
+fn decode_live(raw: &[u8]) -> Option<Slot> {
+    let name = std::str::from_utf8(raw.get(136..136 + usize::from(raw[128]).min(NAME_BYTES_MAX))?).ok()?;
+    let takes = if raw[129] == 2 { Takes::Addressed } else { Takes::Common };
+    let low = get64(raw, 40);
+    let mut cursor = Cursor::begin(name, takes, &Point::default());
+    cursor.low = low;
+    cursor.seen = low;
+    cursor.start = get64(raw, 48);
+    cursor.common_before = get64(raw, 56);
+    cursor.addressed_before = get64(raw, 64);
+    cursor.generation = get64(raw, 16);
+    for (n, count) in cursor.ledger.iter_mut().enumerate() {
+        *count = get64(raw, 72 + n * 8);
+    }
+    let ranges = usize::from(u16::from_le_bytes([raw[130], raw[131]])).min(RANGES_MAX);
+    for n in 0..ranges {
+        let (first, end) = (get64(raw, 200 + n * 16), get64(raw, 208 + n * 16));
+        cursor.ranges.insert(first, Settled { end, tally: [0; OUTCOMES], kept: true });
+    }
+    let note_len = usize::from(u16::from_le_bytes([raw[132], raw[133]])).min(NOTE_BYTES_MAX);
+    cursor.note = Bytes::copy_from_slice(&raw[4296..4296 + note_len]);
+    let durable = (get64(raw, 7368), get64(raw, 7376), get64(raw, 7384));
+    Some(Slot::Live { cursor: Box::new(cursor), durable })
+}

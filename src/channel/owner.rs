@@ -1,0 +1,558 @@
+//! The owner: the one thread that writes the log's files.
+//!
+//! Group commit: while one group is synced the next gathers in the queue. Between groups it
+//! saves cursors (at most 100 ms after a change), removes segments that every drain has
+//! passed, makes the next segment ahead and watches the disk's free space. It never retries
+//! a write or a sync on the same bytes: it seals, refuses and goes on in a fresh segment.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::log::Log;
+use super::segment::HEAD_BYTES;
+use super::slots::Slots;
+use super::state::{Job, Message, Shared, segment_path};
+use super::{AppendError, Intake, Sync, cursor};
+use crate::disk::is_no_space;
+use crate::metrics::{Counter, Histogram, Registry};
+
+/// Bytes of one group: some 10 ms of a slow disk. A longer one would only make the first wait longer.
+const GROUP_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// With `Sync::Every`, written bytes kept for a fresh segment should the sync fail.
+const PENDING_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// A changed cursor is saved after this; leaves a slow disk 20 ms of the promised 100.
+const SLOT_DELAY: Duration = Duration::from_millis(80);
+/// How often free space is looked at, and a spare that could not be made is tried again.
+const SPACE_POLL: Duration = Duration::from_secs(1);
+/// How often a queue without room is looked through for withdrawn messages.
+const WITHDRAWN_POLL: Duration = Duration::from_millis(50);
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Failures in a row, "no space" apart, after which intake stays closed.
+const STRIKES_MAX: u32 = 2;
+/// Free space left alone by default: 1 GiB, or a twentieth of the disk if that is more.
+const FREE_MIN_BYTES: u64 = 1 << 30;
+const FREE_MIN_PART: u64 = 20;
+
+pub struct Owner {
+    shared: Arc<Shared>,
+    log: Log,
+    slots: Slots,
+    meters: Meters,
+    /// When un-synced frames are to be synced (`Sync::Every`).
+    sync_due: Option<Instant>,
+    /// After a failure: when to try again, how long after that, and how often in a row.
+    retry: Option<Instant>,
+    backoff: Duration,
+    strikes: u32,
+    failure: Option<String>,
+    slots_retry: Option<Instant>,
+    space_due: Instant,
+    free_min: u64,
+    /// What the message at the head of the queue lacked room for.
+    blocked: Option<u64>,
+}
+
+struct Meters {
+    seconds: Histogram,
+    spans: Histogram,
+    no_space: Counter,
+    write: Counter,
+    sync: Counter,
+}
+
+impl Meters {
+    fn new(registry: &Registry) -> Meters {
+        const FAILURES: &str = "spangate_channel_failures_total";
+        Meters {
+            seconds: registry.histogram("spangate_channel_sync_seconds", &[]),
+            spans: registry.histogram("spangate_channel_sync_spans", &[]),
+            no_space: registry.counter(FAILURES, &[("kind", "no_space")]),
+            write: registry.counter(FAILURES, &[("kind", "write")]),
+            sync: registry.counter(FAILURES, &[("kind", "sync")]),
+        }
+    }
+}
+
+/// Which call failed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Call {
+    Write,
+    Sync,
+}
+
+impl Owner {
+    /// An owner whose log is open.
+    pub fn new(shared: Arc<Shared>, log: Log, slots: Slots, registry: &Registry) -> Owner {
+        Owner {
+            shared,
+            log,
+            slots,
+            meters: Meters::new(registry),
+            sync_due: None,
+            retry: None,
+            backoff: BACKOFF_MIN,
+            strikes: 0,
+            failure: None,
+            slots_retry: None,
+            space_due: Instant::now(),
+            free_min: 0,
+            blocked: None,
+        }
+    }
+
+    /// Serves the queue until a stop.
+    pub fn run(mut self) {
+        let guard = Guard(self.shared.clone());
+        loop {
+            self.poll_space();
+            self.reopen_if_due();
+            let (jobs, stop) = self.wait();
+            for job in jobs {
+                self.do_job(job);
+            }
+            if stop {
+                break;
+            }
+            self.append();
+            self.sync_if_due();
+            self.save_if_due();
+            self.remove_passed();
+            self.make_spare();
+            self.show_intake();
+        }
+        self.finish();
+        drop(guard);
+    }
+
+    /// Sleeps until there is something to do.
+    fn wait(&mut self) -> (Vec<Job>, bool) {
+        let can_take = self.log.is_open() && self.blocked.is_none();
+        let deadline = self.deadline();
+        let mut queue = self.shared.queue();
+        loop {
+            let work = queue.stop || queue.poke || !queue.jobs.is_empty() || (can_take && !queue.messages.is_empty());
+            let left = deadline.saturating_duration_since(Instant::now());
+            if work || left.is_zero() {
+                queue.poke = false;
+                return (std::mem::take(&mut queue.jobs), queue.stop);
+            }
+            queue = self.shared.wake.wait_timeout(queue, left).expect("nobody panicked while holding the queue").0;
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let slots = self.shared.state().rows.iter().filter_map(|r| r.dirty).min().map(|since| since + SLOT_DELAY);
+        let slots = slots.map(|due| self.slots_retry.map_or(due, |retry| retry.max(due)));
+        let withdrawn = self.blocked.map(|_| Instant::now() + WITHDRAWN_POLL);
+        let due = [self.sync_due, self.retry, slots, withdrawn];
+        due.into_iter().flatten().fold(self.space_due, Instant::min)
+    }
+
+    fn append(&mut self) {
+        if !self.log.is_open() {
+            self.purge();
+            return;
+        }
+        let group = self.take_group();
+        if group.is_empty() {
+            return;
+        }
+        let before = self.log.tail().clone();
+        let items: u64 = group.iter().map(|m| m.items).sum();
+        let (mut frames, mut waiting) = (Vec::new(), Vec::new());
+        let mut first = before.position;
+        for message in group {
+            waiting.push((first..first + message.items, message.reply));
+            first += message.items;
+            frames.extend(message.frames);
+        }
+        let always = self.shared.settings.sync == Sync::Always;
+        let started = Instant::now();
+        let done = self.log.write(frames).map_err(|e| (Call::Write, e));
+        let done = if always { done.and_then(|()| self.log.sync().map_err(|e| (Call::Sync, e))) } else { done };
+        match done {
+            Ok(()) => {
+                if always {
+                    self.meters.seconds.record(started.elapsed().as_secs_f64());
+                    self.meters.spans.record(items as f64);
+                    self.recovered();
+                }
+                // A receipt that was dropped meanwhile needs no answer.
+                waiting.into_iter().for_each(|(positions, reply)| _ = reply.send(Ok(positions)));
+            }
+            Err((call, error)) => {
+                self.log.refuse_from(&before);
+                let refusal = self.fail(call, &error);
+                waiting.into_iter().for_each(|(_, reply)| _ = reply.send(Err(refusal.clone())));
+            }
+        }
+        if let Sync::Every(most) = self.shared.settings.sync {
+            self.sync_due = self.sync_due.or(Some(Instant::now() + most));
+        }
+    }
+
+    /// Messages for one write: in order, none withdrawn, as many as there is room for.
+    fn take_group(&mut self) -> Vec<Message> {
+        let (used, waiting, free) = self.load();
+        let shared = self.shared.clone();
+        let mut queue = shared.queue();
+        let (mut group, mut bytes, mut items) = (Vec::new(), 0, 0);
+        self.blocked = None;
+        while let Some(message) = queue.messages.front() {
+            if message.reply.is_closed() {
+                queue.messages.pop_front();
+                continue;
+            }
+            if !group.is_empty() && (bytes + message.bytes > GROUP_BYTES_MAX.min(self.log.room())) {
+                break;
+            }
+            if !self.fits(message, used + bytes, waiting + items, free) {
+                self.blocked = Some(message.bytes).filter(|_| group.is_empty());
+                break;
+            }
+            if group.is_empty() && message.bytes > self.log.room() {
+                let need = message.bytes;
+                drop(queue);
+                if let Err(error) = self.log.roll(need) {
+                    self.fail(Call::Write, &error);
+                    return group;
+                }
+                queue = shared.queue();
+                // Frames are taken in the next turn: the queue may have changed.
+                queue.poke = true;
+                return group;
+            }
+            let message = queue.messages.pop_front().expect("it was just looked at");
+            bytes += message.bytes;
+            items += message.items;
+            group.push(message);
+        }
+        if self.blocked.is_some() {
+            queue.messages.retain(|m| !m.reply.is_closed());
+        }
+        group
+    }
+
+    /// Bytes used, items waiting, free bytes on the disk; un-synced frames included.
+    fn load(&self) -> (u64, u64, u64) {
+        let (bytes, items) = self.log.pending();
+        let state = self.shared.state();
+        (state.used() + bytes, state.waiting() + items, state.disk_free)
+    }
+
+    fn fits(&self, message: &Message, used: u64, waiting: u64, free: u64) -> bool {
+        let settings = &self.shared.settings;
+        let (extra, cost) = match message.bytes > self.log.room() {
+            true => (HEAD_BYTES, self.log.segment_cost(message.bytes)),
+            false => (0, 0),
+        };
+        used + message.bytes + extra <= settings.capacity_bytes
+            && settings.capacity_spans.is_none_or(|most| waiting + message.items <= most)
+            && free >= self.free_min.saturating_add(cost)
+    }
+
+    /// Drops withdrawn messages while nothing can be taken.
+    fn purge(&mut self) {
+        self.shared.queue().messages.retain(|m| !m.reply.is_closed());
+    }
+
+    fn sync_if_due(&mut self) {
+        let full = self.log.pending().0 >= PENDING_BYTES_MAX;
+        if !self.log.is_open() || !(full || self.sync_due.is_some_and(|due| due <= Instant::now())) {
+            return;
+        }
+        self.sync_due = None;
+        let (_, items) = self.log.pending();
+        if items == 0 {
+            return;
+        }
+        let started = Instant::now();
+        match self.log.sync() {
+            Ok(()) => {
+                self.meters.seconds.record(started.elapsed().as_secs_f64());
+                self.meters.spans.record(items as f64);
+                self.recovered();
+            }
+            Err(error) => _ = self.fail(Call::Sync, &error),
+        }
+    }
+
+    fn recovered(&mut self) {
+        self.strikes = 0;
+        self.backoff = BACKOFF_MIN;
+    }
+
+    /// Seals the segment, refuses all who wait, and says when to try again.
+    fn fail(&mut self, call: Call, error: &io::Error) -> AppendError {
+        let no_space = is_no_space(error);
+        match (no_space, call) {
+            (true, _) => self.meters.no_space.increment(1),
+            (_, Call::Write) => self.meters.write.increment(1),
+            (_, Call::Sync) => self.meters.sync.increment(1),
+        }
+        self.strikes += u32::from(!no_space);
+        let for_good = self.strikes >= STRIKES_MAX;
+        let position = self.shared.state().durable.position;
+        tracing::error!(?call, %error, position, for_good, "the log could not be written; its segment is sealed");
+        self.log.seal();
+        let refusal = if no_space { AppendError::DiskLow } else { AppendError::Failed(error.to_string()) };
+        self.failure = Some(error.to_string());
+        self.retry = (!for_good).then(|| Instant::now() + self.backoff);
+        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+        let mut queue = self.shared.queue();
+        if for_good {
+            queue.closed = Some(refusal.clone());
+        }
+        queue.messages.drain(..).for_each(|m| _ = m.reply.send(Err(refusal.clone())));
+        drop(queue);
+        self.show_intake();
+        refusal
+    }
+
+    fn reopen_if_due(&mut self) {
+        if self.log.is_open() || self.retry.is_none_or(|due| due > Instant::now()) {
+            return;
+        }
+        self.retry = None;
+        match self.log.open_fresh(0) {
+            Ok(()) => {
+                tracing::info!(first = self.log.tail().position, "the log goes on in a fresh segment");
+                self.failure = None;
+            }
+            Err(error) => _ = self.fail(Call::Write, &error),
+        }
+    }
+
+    fn poll_space(&mut self) {
+        if self.space_due > Instant::now() {
+            return;
+        }
+        self.space_due = Instant::now() + SPACE_POLL;
+        match self.shared.disk.space(&self.shared.settings.dir) {
+            Ok(space) => {
+                let default = FREE_MIN_BYTES.max(space.total / FREE_MIN_PART);
+                self.free_min = self.shared.settings.free_min_bytes.unwrap_or(default);
+                self.shared.state().disk_free = space.free;
+                if self.blocked.is_some() {
+                    self.shared.queue().poke = true;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "could not ask for free disk space; the last answer stands"),
+        }
+    }
+
+    fn show_intake(&mut self) {
+        let room = self.log.room();
+        let (bytes, _) = self.log.pending();
+        let mut state = self.shared.state();
+        let intake = if let Some(reason) = &self.failure {
+            Intake::Failed { reason: reason.clone(), for_good: self.retry.is_none() }
+        } else if state.disk_free < self.free_min {
+            Intake::DiskLow
+        } else if let Some(wanted) = self.blocked {
+            let cost = if wanted > room { self.log.segment_cost(wanted) } else { 0 };
+            let full = state.used() + bytes + wanted > self.shared.settings.capacity_bytes;
+            if !full && state.disk_free < self.free_min + cost { Intake::DiskLow } else { Intake::Full }
+        } else {
+            Intake::Open
+        };
+        if intake != state.intake {
+            tracing::info!(?intake, "intake changed");
+            state.intake = intake;
+        }
+    }
+
+    fn make_spare(&mut self) {
+        if !self.log.wants_spare() {
+            return;
+        }
+        let free = self.shared.state().disk_free;
+        if free < self.free_min.saturating_add(self.log.segment_cost(0)) {
+            return;
+        }
+        if let Err(error) = self.log.make_spare() {
+            // It is made when it is needed; if that fails too, that is an error.
+            tracing::warn!(%error, "could not make the next segment ahead");
+        }
+    }
+
+    fn save_if_due(&mut self) {
+        let now = Instant::now();
+        let (due, forced) = {
+            let state = self.shared.state();
+            let due = state.rows.iter().any(|r| r.dirty.is_some_and(|since| since + SLOT_DELAY <= now));
+            (due, state.rows.iter().any(|r| !r.waiters.is_empty()))
+        };
+        if forced || (due && self.slots_retry.is_none_or(|retry| retry <= now)) {
+            self.save();
+        }
+    }
+
+    /// Writes the slots of all changed cursors with one sync.
+    fn save(&mut self) {
+        let mut saves = Vec::new();
+        let mut state = self.shared.state();
+        let durable = state.durable.clone();
+        for (row, entry) in state.rows.iter_mut().enumerate() {
+            let Some(cursor) = &entry.cursor else { continue };
+            if entry.dirty.take().is_none() {
+                continue;
+            }
+            let generation = entry.generation + 1;
+            let slot = cursor.encode(&self.shared.id, generation, &durable);
+            saves.push(Save { row, generation, low: cursor.low, slot, waiters: std::mem::take(&mut entry.waiters) });
+        }
+        drop(state);
+        if saves.is_empty() {
+            return;
+        }
+        let written = saves.iter().try_for_each(|s| self.slots.write(s.row, s.generation, &s.slot));
+        let saved = written.and_then(|()| self.slots.sync());
+        if let Err(error) = &saved {
+            tracing::error!(%error, "the cursors could not be saved; after a crash drains repeat more");
+            self.slots_retry = Some(Instant::now() + BACKOFF_MIN * 10);
+        } else {
+            self.slots_retry = None;
+        }
+        self.saved(saves, saved);
+    }
+
+    fn saved(&self, saves: Vec<Save>, saved: io::Result<()>) {
+        let mut state = self.shared.state();
+        for save in saves {
+            let row = &mut state.rows[save.row];
+            match &saved {
+                Ok(()) => {
+                    row.generation = save.generation;
+                    row.saved_lows[(save.generation % 2) as usize] = save.low;
+                }
+                // The same generation again: its twin is the one that is known good.
+                Err(_) => row.dirty = row.dirty.or(Some(Instant::now())),
+            }
+            for waiter in save.waiters {
+                // A commit that was given up needs no answer.
+                _ = waiter.send(saved.as_ref().copied().map_err(|e| AppendError::Failed(e.to_string())));
+            }
+        }
+    }
+
+    /// Removes segments below every drain's saved cursor.
+    fn remove_passed(&mut self) {
+        let mut state = self.shared.state();
+        let settled = state.settled_for_good();
+        let last = state.segments.last_key_value().map(|(&first, _)| first);
+        let passed = |limit: u64| move |(first, bound): &(u64, u64)| Some(*first) != last && *bound <= limit;
+        let ends: Vec<_> = state.segments.iter().map(|(&first, s)| (first, s.bound.position)).collect();
+        let gone: Vec<_> = ends.iter().copied().filter(passed(settled)).collect();
+        // A segment that the newer slots alone are beyond goes once the older ones are too.
+        let newest = state.rows.iter().filter(|r| r.cursor.is_some()).map(|r| r.saved_lows[0].max(r.saved_lows[1]));
+        let newest = newest.min().unwrap_or(0);
+        if ends.iter().filter(|e| passed(newest)(e)).count() > gone.len() {
+            let now = Instant::now();
+            for row in state.rows.iter_mut().filter(|r| r.cursor.is_some() && r.saved_lows[0] != r.saved_lows[1]) {
+                row.dirty = row.dirty.or(Some(now));
+            }
+        }
+        drop(state);
+        let mut removed = false;
+        for (first, _) in gone {
+            let path = segment_path(&self.shared.settings.dir, first);
+            match self.shared.disk.remove(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(path = %path.display(), %error, "could not remove a segment that is done with");
+                    break;
+                }
+                _ => _ = self.shared.state().segments.remove(&first),
+            }
+            removed = true;
+        }
+        if removed {
+            if let Err(error) = self.shared.disk.sync_dir(&self.shared.settings.dir) {
+                tracing::warn!(%error, "could not sync the log's directory; removed segments may come back and go again");
+            }
+            self.space_due = Instant::now();
+            self.shared.queue().poke = true;
+        }
+    }
+
+    fn do_job(&mut self, job: Job) {
+        let (row, done, forget) = match job {
+            Job::Begin { row, done } => (row, done, false),
+            Job::Forget { row, done } => (row, done, true),
+        };
+        // Both slots, one after the other, so that one that rots never hides or revives a drain.
+        let result = self.write_row(row, forget).and_then(|()| self.write_row(row, forget));
+        if forget == result.is_ok() {
+            self.shared.state().rows[row].cursor = None;
+        }
+        // The caller waits for it; one that is gone has panicked.
+        _ = done.send(result);
+    }
+
+    fn write_row(&mut self, row: usize, forget: bool) -> io::Result<()> {
+        let mut state = self.shared.state();
+        let generation = state.rows[row].generation + 1;
+        let durable = state.durable.clone();
+        let cursor = state.cursor(row);
+        let low = cursor.low;
+        let slot = match forget {
+            true => cursor::encode_forgotten(&self.shared.id, generation),
+            false => cursor.encode(&self.shared.id, generation, &durable),
+        };
+        drop(state);
+        self.slots.write(row, generation, &slot)?;
+        self.slots.sync()?;
+        let mut state = self.shared.state();
+        state.rows[row].generation = generation;
+        state.rows[row].saved_lows[(generation % 2) as usize] = low;
+        Ok(())
+    }
+
+    /// Syncs what was answered, saves every cursor with the durable end.
+    fn finish(&mut self) {
+        if let Err(error) = self.log.sync() {
+            tracing::error!(%error, "the last sync failed");
+        }
+        let now = Instant::now();
+        for row in self.shared.state().rows.iter_mut().filter(|r| r.cursor.is_some()) {
+            row.dirty = row.dirty.or(Some(now));
+        }
+        self.save();
+    }
+}
+
+struct Save {
+    row: usize,
+    generation: u64,
+    low: u64,
+    slot: Vec<u8>,
+    waiters: Vec<tokio::sync::oneshot::Sender<Result<(), AppendError>>>,
+}
+
+/// Answers everybody when the thread ends, also by a panic.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let refusal = match std::thread::panicking() {
+            true => AppendError::Failed("the log's owner panicked".into()),
+            false => AppendError::Stopping,
+        };
+        let mut queue = self.0.queue();
+        queue.closed = Some(refusal.clone());
+        queue.messages.drain(..).for_each(|m| _ = m.reply.send(Err(refusal.clone())));
+        queue.jobs.clear();
+        queue.ended = true;
+        drop(queue);
+        let mut state = self.0.state();
+        state.stopped = true;
+        state.intake = match refusal {
+            AppendError::Stopping => Intake::Stopping,
+            _ => Intake::Failed { reason: refusal.to_string(), for_good: true },
+        };
+        state.rows.iter_mut().for_each(|r| r.waiters.clear());
+        state.wake_all();
+    }
+}

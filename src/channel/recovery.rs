@@ -1,0 +1,437 @@
+//! Opening: what the last process left becomes a log that can be read and appended to.
+//!
+//! The steps of DURABILITY.md, "Recovery", in its order. The last segment is walked twice:
+//! once for the greatest position known durable (S), once to tell the end from damage and to
+//! copy what may live in the page cache only into a new segment. No frame is trusted by
+//! syncing it again where it lies. Start is refused where guessing would repeat or lose.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use super::cache::Cache;
+use super::frame::{self, Fixed, Marks, put32};
+use super::log::{Log, fill_random, random_u64, segment_bytes};
+use super::reader::{keep_damaged, unbounded};
+use super::segment::{Bound, HEAD_BYTES, HeadError, MAJOR, MINOR, Place, Point, Segment, Step, Walker};
+use super::slots::{Row, Slots};
+use super::state::{DrainRow, Entry, Shared, State, segment_path};
+use super::{Found, Intake, OpenError, Settings};
+use crate::clock::Clock;
+use crate::disk::{Disk, Open, read_full};
+
+const ID_MAGIC: &[u8; 8] = b"SPGCHAN\0";
+const ID_BYTES: usize = 32;
+/// Frames copied into the new segment at a time.
+const COPY_BYTES: usize = 1024 * 1024;
+const COPY_NAME: &str = "recovered.tmp";
+
+/// An opened log.
+pub struct Opened {
+    pub shared: Arc<Shared>,
+    pub log: Log,
+    pub slots: Slots,
+    pub found: Found,
+}
+
+pub fn open(settings: Settings, disk: Arc<dyn Disk>, clock: Clock) -> Result<Opened, OpenError> {
+    let dir = settings.dir.clone();
+    let io = |source| OpenError::Io { path: dir.clone(), source };
+    disk.create_dir_all(&dir).map_err(io)?;
+    let id = open_id(&*disk, &dir)?;
+    let slots = Slots::open(&*disk, &dir)?;
+    let rows = slots.read(&dir, &id)?;
+    let mut recovery = Recovery { disk, dir, id, clock, settings, floor: Floor::of(&rows), found: Found::default() };
+    let names = recovery.names()?;
+    let segments = recovery.open_heads(names)?;
+    recovery.finish(segments, rows, slots)
+}
+
+/// Reads the channel's id, or makes one: written aside, synced, renamed.
+fn open_id(disk: &dyn Disk, dir: &Path) -> Result<[u8; 16], OpenError> {
+    let path = dir.join("id");
+    let io = |source| OpenError::Io { path: path.clone(), source };
+    let file = match disk.open(&path, Open::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return make_id(disk, dir, &path).map_err(io),
+        other => other.map_err(io)?,
+    };
+    let mut raw = [0; ID_BYTES];
+    let got = read_full(&*file, &mut raw, 0).map_err(io)?;
+    if got < ID_BYTES || raw[0..8] != ID_MAGIC[..] || frame::get32(&raw, 28) != frame::crc(&[&raw[..28]]) {
+        return Err(OpenError::Damaged { path, what: "the channel's id is unreadable".into() });
+    }
+    let (major, minor) = (u16::from_le_bytes([raw[8], raw[9]]), u16::from_le_bytes([raw[10], raw[11]]));
+    if major != MAJOR {
+        return Err(OpenError::Version { path, major, minor });
+    }
+    Ok(raw[12..28].try_into().expect("sixteen bytes"))
+}
+
+fn make_id(disk: &dyn Disk, dir: &Path, path: &Path) -> io::Result<[u8; 16]> {
+    let mut id = [0; 16];
+    fill_random(&mut id)?;
+    let mut raw = [0; ID_BYTES];
+    raw[0..8].copy_from_slice(ID_MAGIC);
+    raw[8..10].copy_from_slice(&MAJOR.to_le_bytes());
+    raw[10..12].copy_from_slice(&MINOR.to_le_bytes());
+    raw[12..28].copy_from_slice(&id);
+    let sum = frame::crc(&[&raw[..28]]);
+    put32(&mut raw, 28, sum);
+    let aside = dir.join("id.tmp");
+    let file = disk.open(&aside, Open::Truncate)?;
+    file.write_at(&[IoSlice::new(&raw)], 0)?;
+    file.sync_all()?;
+    disk.rename(&aside, path)?;
+    disk.sync_dir(dir)?;
+    Ok(id)
+}
+
+/// What the cursors' slots say was durable: a lower bound of the log's end.
+#[derive(Default)]
+struct Floor {
+    position: u64,
+    common: u64,
+    addressed: Vec<(u64, u64)>,
+}
+
+impl Floor {
+    fn of(rows: &[Row]) -> Floor {
+        let mut floor = Floor::default();
+        for row in rows {
+            let Some(cursor) = &row.cursor else { continue };
+            let (position, common, addressed) = row.durable;
+            (floor.position, floor.common) = (floor.position, floor.common).max((position, common));
+            floor.addressed.push((cursor.id, addressed));
+        }
+        floor
+    }
+
+    /// Moves a point up to the floor: what lies between was durable and is gone.
+    fn raise(&self, point: &mut Point) {
+        if point.position >= self.position {
+            return;
+        }
+        let common = self.common.saturating_sub(point.common);
+        point.pass_damage(self.position, common);
+        point.common = point.common.max(self.common);
+        for &(id, total) in &self.addressed {
+            let known = point.addressed.entry(id).or_default();
+            *known = total.max(*known);
+        }
+    }
+}
+
+struct Recovery {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    id: [u8; 16],
+    clock: Clock,
+    settings: Settings,
+    floor: Floor,
+    found: Found,
+}
+
+/// A segment whose head was read, with its file's length.
+struct Headed {
+    segment: Segment,
+    len: u64,
+}
+
+/// What the walk of the last segment found.
+struct Tail {
+    /// At S.
+    durable: Point,
+    /// Where the frames below S end.
+    offset: u64,
+    /// Whether bytes below S are damaged: then the file stays as it is.
+    damaged: bool,
+    /// The new segment with what was rescued, written aside: its point and length.
+    rescued: Option<(Point, u64)>,
+}
+
+impl Recovery {
+    fn io(&self, source: io::Error) -> OpenError {
+        OpenError::Io { path: self.dir.clone(), source }
+    }
+
+    /// Segments by first position, with their lengths. What was written aside is removed.
+    fn names(&self) -> Result<Vec<(u64, u64)>, OpenError> {
+        let mut names = Vec::new();
+        for entry in self.disk.list(&self.dir).map_err(|e| self.io(e))? {
+            if entry.name.ends_with(".tmp") {
+                self.disk.remove(&self.dir.join(&entry.name)).map_err(|e| self.io(e))?;
+            }
+            let first = entry.name.strip_suffix(".seg").filter(|hex| hex.len() == 16);
+            if let Some(first) = first.and_then(|hex| u64::from_str_radix(hex, 16).ok()) {
+                names.push((first, entry.len));
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Reads the heads; a segment without a readable one moves to `damaged/`.
+    fn open_heads(&mut self, names: Vec<(u64, u64)>) -> Result<Vec<Headed>, OpenError> {
+        let mut segments = Vec::new();
+        for (first, len) in names {
+            let path = segment_path(&self.dir, first);
+            match Segment::open(&*self.disk, &path, &self.id) {
+                Ok(segment) if segment.first() == first => segments.push(Headed { segment, len }),
+                Ok(_) | Err(HeadError::Unreadable) => self.set_aside(first, &path).map_err(|e| self.io(e))?,
+                Err(error) => return Err(error.into_open(&path)),
+            }
+        }
+        Ok(segments)
+    }
+
+    fn set_aside(&mut self, first: u64, path: &Path) -> io::Result<()> {
+        let damaged = self.dir.join("damaged");
+        self.disk.create_dir_all(&damaged)?;
+        let to = damaged.join(format!("{first:016x}.seg"));
+        self.disk.rename(path, &to)?;
+        self.disk.sync_dir(&damaged)?;
+        self.disk.sync_dir(&self.dir)?;
+        tracing::error!(segment = first, kept = %to.display(), "a segment's head is unreadable; it is set aside");
+        self.found.damaged_path = Some(to);
+        // Its positions must not be used again: at least the first one may have been.
+        self.floor.position = self.floor.position.max(first);
+        Ok(())
+    }
+
+    fn finish(mut self, mut segments: Vec<Headed>, rows: Vec<Row>, slots: Slots) -> Result<Opened, OpenError> {
+        let last = segments.pop();
+        let mut table: Vec<(u64, Entry)> = Vec::new();
+        let ends = segments.iter().skip(1).chain(&last).map(|s| s.segment.first());
+        for (headed, end) in segments.iter().zip(ends) {
+            let bound = Bound { position: end, offset: headed.len };
+            table.push((headed.segment.first(), Entry { bound, used: headed.len, open: Weak::new() }));
+        }
+        let oldest = segments.first().or(last.as_ref()).map(|h| h.segment.start.clone());
+        let mut durable = Point::default();
+        let mut adopted = None;
+        if let Some(last) = last {
+            let (segment, len) = (Arc::new(last.segment), last.len);
+            let tail = self.walk(&segment, len).map_err(|e| self.io(e))?;
+            adopted = self.replace_tail(&tail, &segment, len, &mut table).map_err(|e| self.io(e))?;
+            durable = tail.rescued.as_ref().map_or(tail.durable, |(point, _)| point.clone());
+        }
+        self.floor.raise(&mut durable);
+        self.found.items = durable.position - oldest.map_or(durable.position, |o| o.position);
+        let rows = rows.into_iter().map(row_state).collect();
+        let state = State {
+            segments: table.into_iter().collect(),
+            durable,
+            cache: Cache::new(self.settings.cache_bytes),
+            rows,
+            intake: Intake::Open,
+            disk_free: 0,
+            stopped: false,
+        };
+        self.found.bytes = state.used();
+        let shared = Arc::new(Shared::new(self.settings, self.disk, self.clock, self.id, state));
+        let mut log = Log::new(shared.clone());
+        match adopted {
+            Some((segment, offset, len)) => log.adopt(segment, offset, len),
+            None => log.open_fresh(0).map_err(|source| OpenError::Io { path: self.dir, source })?,
+        }
+        Ok(Opened { shared, log, slots, found: self.found })
+    }
+
+    /// The two walks over the last segment.
+    fn walk(&mut self, segment: &Arc<Segment>, len: u64) -> io::Result<Tail> {
+        let bound = unbounded(len);
+        let synced = self.floor.position.max(greatest_mark(segment, &bound)?);
+        let mut point = segment.start.clone();
+        let mut tail = Tail { durable: point.clone(), offset: HEAD_BYTES, damaged: false, rescued: None };
+        let mut copy: Option<Copier> = None;
+        let mut walker = Walker::from_start(segment.clone());
+        loop {
+            let before = walker.place;
+            match walker.step(&bound)? {
+                Step::Frame { head, fixed } => {
+                    let offset = u64::from(head.at.offset);
+                    if fixed.first >= synced {
+                        if !walker.body_fits(offset, &fixed, &bound)? {
+                            walker.place = before;
+                            break;
+                        }
+                        if copy.is_none() {
+                            copy = Some(Copier::begin(self, point.clone(), len)?);
+                        }
+                        let raw = walker.frame_bytes(offset, &fixed, &bound)?;
+                        copy.as_mut().expect("it was just begun").add(raw, &fixed)?;
+                        self.found.rescued_items += u64::from(fixed.items);
+                    } else {
+                        point.pass(fixed.addressee, u64::from(fixed.items));
+                        tail.offset = walker.place.offset;
+                    }
+                }
+                Step::Gap { from, to, next } => {
+                    if from.position >= synced {
+                        walker.place = before;
+                        break;
+                    }
+                    let end = if next { to.position.min(synced) } else { synced };
+                    self.damage(segment, &mut point, (from, to), end, next && to.position <= synced)?;
+                    tail.damaged = true;
+                    if !next || to.position > synced {
+                        break;
+                    }
+                }
+                Step::End => break,
+            }
+        }
+        if !tail.damaged {
+            self.found.torn_bytes = torn_bytes(&mut walker, &bound)?;
+        }
+        tail.durable = point;
+        tail.rescued = copy.map(|c| c.finish(self)).transpose()?;
+        Ok(tail)
+    }
+
+    /// Counts a damaged stretch that ends at `end`, and keeps its bytes.
+    fn damage(
+        &mut self,
+        segment: &Segment,
+        point: &mut Point,
+        (from, to): (Place, Place),
+        end: u64,
+        marked: bool,
+    ) -> io::Result<()> {
+        let first = point.position;
+        self.found.damaged_items += end - first;
+        if marked {
+            point.pass_damage(end, to.common.saturating_sub(from.common));
+        } else if end == self.floor.position {
+            self.floor.raise(point);
+        } else {
+            point.pass_damage(end, end - first);
+        }
+        let bytes = from.offset..to.offset;
+        if let Some(path) = keep_damaged(&*self.disk, &self.dir, &*segment.file, bytes, &(first..end))? {
+            tracing::error!(first, end, kept = %path.display(), "positions at the log's end are damaged");
+            self.found.damaged_path = Some(path);
+        }
+        Ok(())
+    }
+
+    /// Puts what was rescued in the place of the last segment's end, and seals what is below.
+    fn replace_tail(
+        &mut self,
+        tail: &Tail,
+        segment: &Arc<Segment>,
+        len: u64,
+        table: &mut Vec<(u64, Entry)>,
+    ) -> io::Result<Option<(Arc<Segment>, u64, u64)>> {
+        let (first, end) = (segment.first(), tail.durable.position);
+        let mut adopted = None;
+        if let Some((point, written)) = &tail.rescued {
+            let path = segment_path(&self.dir, end);
+            self.disk.rename(&self.dir.join(COPY_NAME), &path)?;
+            self.disk.sync_dir(&self.dir)?;
+            let fresh = Segment::open(&*self.disk, &path, &self.id).map_err(|e| e.into_io(&path))?;
+            let file = self.disk.open(&path, Open::Write)?;
+            let fresh = Arc::new(Segment { file, ..fresh });
+            let bound = Bound { position: point.position, offset: *written };
+            table.push((end, Entry { bound, used: *written, open: Arc::downgrade(&fresh) }));
+            let len = fresh.file.len()?;
+            adopted = Some((fresh, *written, len));
+        }
+        if end > first {
+            let mut used = len;
+            if !tail.damaged {
+                // Gives back the blocks that were never used; below S nothing changes.
+                self.disk.open(&segment_path(&self.dir, first), Open::Write)?.set_len(tail.offset)?;
+                used = tail.offset;
+            }
+            let bound = Bound { position: end, offset: used };
+            table.push((first, Entry { bound, used, open: Weak::new() }));
+        }
+        Ok(adopted)
+    }
+}
+
+fn row_state(row: Row) -> DrainRow {
+    let low = row.cursor.as_ref().map_or(0, |c| c.low);
+    let mut saved_lows = [row.older_low; 2];
+    saved_lows[(row.generation % 2) as usize] = low;
+    DrainRow { generation: row.generation, cursor: row.cursor, saved_lows, ..DrainRow::blank() }
+}
+
+/// The greatest synced position that a valid frame carries.
+fn greatest_mark(segment: &Arc<Segment>, bound: &Bound) -> io::Result<u64> {
+    let mut walker = Walker::from_start(segment.clone());
+    let mut synced = segment.first();
+    loop {
+        match walker.step(bound)? {
+            Step::Frame { fixed, .. } => synced = synced.max(fixed.synced),
+            Step::Gap { next: true, .. } => {}
+            Step::Gap { .. } | Step::End => return Ok(synced),
+        }
+    }
+}
+
+/// Bytes behind the last frame that are not zero, up to the last such one.
+fn torn_bytes(walker: &mut Walker, bound: &Bound) -> io::Result<u64> {
+    let start = walker.place.offset;
+    let (mut at, mut end) = (start, start);
+    while at < bound.offset {
+        let chunk = walker.bytes(at, COPY_BYTES, bound)?;
+        if chunk.is_empty() {
+            break;
+        }
+        if let Some(last) = chunk.iter().rposition(|&b| b != 0) {
+            end = at + last as u64 + 1;
+        }
+        at += chunk.len() as u64;
+    }
+    Ok(end - start)
+}
+
+/// Writes rescued frames into a new segment, aside.
+struct Copier {
+    segment: Segment,
+    point: Point,
+    offset: u64,
+    buf: Vec<u8>,
+}
+
+impl Copier {
+    fn begin(recovery: &Recovery, start: Point, len: u64) -> io::Result<Copier> {
+        let file = recovery.disk.open(&recovery.dir.join(COPY_NAME), Open::Truncate)?;
+        file.allocate(len.max(segment_bytes(recovery.settings.capacity_bytes)))?;
+        let salt = random_u64()?;
+        let segment = Segment::begin(file, start.clone(), &recovery.id, recovery.clock.now_us(), salt)?;
+        Ok(Copier { segment, point: start, offset: HEAD_BYTES, buf: Vec::new() })
+    }
+
+    fn add(&mut self, raw: &[u8], fixed: &Fixed) -> io::Result<()> {
+        let start = self.buf.len();
+        self.buf.extend_from_slice(raw);
+        let head = &mut self.buf[start..start + fixed.head_len()];
+        let marks = Marks { first: fixed.first, synced: self.segment.first(), common: self.point.common };
+        frame::seal(head, marks, self.segment.salt);
+        self.buf.resize(frame::padded(self.buf.len() as u64) as usize, 0);
+        self.point.pass(fixed.addressee, u64::from(fixed.items));
+        if self.buf.len() >= COPY_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.segment.file.write_at(&[IoSlice::new(&self.buf)], self.offset)?;
+        self.offset += self.buf.len() as u64;
+        self.buf.clear();
+        Ok(())
+    }
+
+    /// Syncs the copy; its end and length.
+    fn finish(mut self, recovery: &Recovery) -> io::Result<(Point, u64)> {
+        self.flush()?;
+        self.segment.file.sync_all()?;
+        tracing::info!(
+            first = self.segment.first(),
+            items = recovery.found.rescued_items,
+            "frames that the last process had not synced are kept"
+        );
+        Ok((self.point, self.offset))
+    }
+}

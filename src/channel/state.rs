@@ -1,0 +1,204 @@
+//! What the handles share: the table of segments, the durable point, the cursors, the queue.
+//!
+//! One mutex for all that a snapshot shows, so that it shows one moment. It is held for map
+//! look-ups and copies of heads, never for a file call. A panic while it is held is our own
+//! bug: those who come next panic too.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::time::Instant;
+
+use tokio::sync::{Notify, oneshot};
+
+use super::cache::Cache;
+use super::cursor::Cursor;
+use super::frame::Built;
+use super::segment::{Bound, Point, Segment};
+use super::{AppendError, Intake, Settings};
+use crate::clock::Clock;
+use crate::disk::Disk;
+
+pub struct Shared {
+    pub settings: Settings,
+    pub disk: Arc<dyn Disk>,
+    pub clock: Clock,
+    pub id: [u8; 16],
+    pub id_text: String,
+    state: Mutex<State>,
+    queue: Mutex<Queue>,
+    /// Wakes the owner.
+    pub wake: Condvar,
+}
+
+pub struct State {
+    /// By first position; never empty. The last one is written to.
+    pub segments: BTreeMap<u64, Entry>,
+    /// What has been synced, and so what drains may see.
+    pub durable: Point,
+    pub cache: Cache,
+    pub rows: Vec<DrainRow>,
+    pub intake: Intake,
+    pub disk_free: u64,
+    pub stopped: bool,
+}
+
+/// A segment in the table.
+pub struct Entry {
+    pub bound: Bound,
+    /// Bytes that count against the capacity.
+    pub used: u64,
+    pub open: Weak<Segment>,
+}
+
+/// A row of the cursors file.
+pub struct DrainRow {
+    pub generation: u64,
+    pub cursor: Option<Cursor>,
+    /// The lows in the two slots: a segment goes when both are beyond it, so that a slot that
+    /// rots costs repeats and no loss.
+    pub saved_lows: [u64; 2],
+    /// Since when the slot is behind the cursor.
+    pub dirty: Option<Instant>,
+    /// Who waits for the next slot: refused if it cannot be written.
+    pub waiters: Vec<oneshot::Sender<Result<(), AppendError>>>,
+    /// Wakes the drain's tap.
+    pub notify: Arc<Notify>,
+}
+
+/// What the owner is asked to do.
+#[derive(Default)]
+pub struct Queue {
+    pub messages: VecDeque<Message>,
+    pub jobs: Vec<Job>,
+    /// Something changed that the owner should look at.
+    pub poke: bool,
+    pub stop: bool,
+    /// The owner is gone.
+    pub ended: bool,
+    /// Why nothing is taken any more.
+    pub closed: Option<AppendError>,
+}
+
+/// A message's frames, and who waits for them.
+pub struct Message {
+    pub frames: Vec<Built>,
+    pub bytes: u64,
+    pub items: u64,
+    pub reply: oneshot::Sender<Result<std::ops::Range<u64>, AppendError>>,
+}
+
+/// Work on rows that must be durable before the caller goes on.
+pub enum Job {
+    /// Writes both slots of a new drain.
+    Begin { row: usize, done: std::sync::mpsc::SyncSender<io::Result<()>> },
+    /// Gives a drain up.
+    Forget { row: usize, done: std::sync::mpsc::SyncSender<io::Result<()>> },
+}
+
+impl Shared {
+    pub fn new(settings: Settings, disk: Arc<dyn Disk>, clock: Clock, id: [u8; 16], state: State) -> Shared {
+        let id_text = id.iter().map(|b| format!("{b:02x}")).collect();
+        let (state, queue) = (Mutex::new(state), Mutex::new(Queue::default()));
+        Shared { settings, disk, clock, id, id_text, state, queue, wake: Condvar::new() }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panicked while holding the state")
+    }
+
+    pub fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("nobody panicked while holding the queue")
+    }
+
+    /// Wakes the owner to look at what changed.
+    pub fn poke(&self) {
+        self.queue().poke = true;
+        self.wake.notify_one();
+    }
+
+    /// The open segment that begins at `first`, opened if need be. Blocks.
+    pub fn segment(&self, first: u64) -> io::Result<Arc<Segment>> {
+        if let Some(open) = self.state().segments.get(&first).and_then(|s| s.open.upgrade()) {
+            return Ok(open);
+        }
+        let path = segment_path(&self.settings.dir, first);
+        let segment = Segment::open(&*self.disk, &path, &self.id).map_err(|e| e.into_io(&path))?;
+        let segment = Arc::new(segment);
+        if let Some(entry) = self.state().segments.get_mut(&first) {
+            entry.open = Arc::downgrade(&segment);
+        }
+        Ok(segment)
+    }
+}
+
+impl State {
+    /// The segment that holds `position`, and the first position of the one behind it.
+    pub fn segment_of(&self, position: u64) -> (u64, &Entry) {
+        let before = self.segments.range(..=position).next_back();
+        let (&first, entry) = before.or_else(|| self.segments.first_key_value()).expect("there is always a segment");
+        (first, entry)
+    }
+
+    pub fn used(&self) -> u64 {
+        self.segments.values().map(|s| s.used).sum()
+    }
+
+    /// Bytes of log from a position on: whole segments, and its own one's by proportion.
+    pub fn bytes_from(&self, position: u64) -> u64 {
+        let (first, entry) = self.segment_of(position);
+        let items = entry.bound.position.saturating_sub(first).max(1);
+        let left = entry.bound.position.saturating_sub(position);
+        let own = u128::from(entry.used) * u128::from(left.min(items)) / u128::from(items);
+        own as u64 + self.segments.range(first + 1..).map(|(_, s)| s.used).sum::<u64>()
+    }
+
+    pub fn cursors(&self) -> impl Iterator<Item = &Cursor> {
+        self.rows.iter().filter_map(|r| r.cursor.as_ref())
+    }
+
+    /// What the slowest drain waits for.
+    pub fn waiting(&self) -> u64 {
+        self.cursors().map(|c| c.waiting(&self.durable)).max().unwrap_or(0)
+    }
+
+    /// Everything below is settled by every drain, durably in both its slots. Without a drain
+    /// nothing is: the first one may want it.
+    pub fn settled_for_good(&self) -> u64 {
+        let lows = self.rows.iter().filter(|r| r.cursor.is_some()).map(|r| r.saved_lows[0].min(r.saved_lows[1]));
+        lows.min().unwrap_or(0)
+    }
+
+    pub fn row_of(&self, name: &str) -> Option<usize> {
+        self.rows.iter().position(|r| r.cursor.as_ref().is_some_and(|c| c.name == name))
+    }
+
+    /// The cursor of an attached drain.
+    pub fn cursor(&mut self, row: usize) -> &mut Cursor {
+        self.rows[row].cursor.as_mut().expect("an attached drain is not forgotten")
+    }
+
+    pub fn wake_all(&self) {
+        for row in &self.rows {
+            row.notify.notify_one();
+        }
+    }
+}
+
+impl DrainRow {
+    pub fn blank() -> DrainRow {
+        DrainRow {
+            generation: 0,
+            cursor: None,
+            saved_lows: [0; 2],
+            dirty: None,
+            waiters: Vec::new(),
+            notify: Arc::new(Notify::new()),
+        }
+    }
+}
+
+pub fn segment_path(dir: &Path, first: u64) -> PathBuf {
+    dir.join(format!("{first:016x}.seg"))
+}
