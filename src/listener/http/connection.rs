@@ -73,7 +73,10 @@ impl Server {
 fn builder(tasks: Tasks) -> auto::Builder<Spawner> {
     let mut builder = auto::Builder::new(Spawner(tasks));
     // The header clock is ours (`clocks`).
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+    let http1 = &mut builder.http1();
+    http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+    // A client may close its side and still wait for the answer.
+    http1.half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())

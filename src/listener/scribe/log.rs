@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
-use super::categories::{CATEGORIES_MAX, Categories, Category, clean};
+use super::categories::{CATEGORIES_MAX, CATEGORY_BYTES_MAX, Categories, Category, clean};
 use crate::channel::Origin;
 use crate::listener::intake::{Aside, Group, Message};
 use crate::wire::scribe::Entry;
@@ -152,7 +152,7 @@ impl Decoder {
         let origin = [("listener", "scribe".to_owned()), ("peer", self.peer.clone()), ("category", clean(category))];
         let origin = Arc::new(Origin(origin.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()));
         let known = Known { origin, category: categories.get(category) };
-        if self.origins.len() < CATEGORIES_MAX {
+        if self.origins.len() < CATEGORIES_MAX && category.len() <= CATEGORY_BYTES_MAX {
             self.origins.insert(category.into(), known.clone());
         }
         known

@@ -2,11 +2,13 @@
 //!
 //! Promises: `Log` is answered OK only after durable; replies in order, in the caller's form; one
 //! bad entry costs itself; a frame is bounded in size and time, a connection's memory by permits,
-//! whether or not the peer reads its replies. Refused is TRY_LATER. `frames` reads, `connection`
-//! answers in order, `log` decodes, `service` is fb303, `categories` counts as scribed did.
+//! whether or not the peer reads its replies. Refused is TRY_LATER. `frames` reads, `log` decodes,
+//! `service` is fb303, `answers` writes in order, `categories` counts as scribed did.
 //! At the stop listening sockets close first, then frames that had begun are answered.
 
+mod answers;
 mod categories;
+mod closings;
 mod connection;
 mod frames;
 mod log;
