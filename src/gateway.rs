@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::channel::Channel;
@@ -62,7 +61,11 @@ pub async fn run(settings: Settings, announce: impl FnOnce(&Started)) -> Result<
     let mut signals = Signals::take()?;
     let gateway = Gateway::start(settings, Clock::system(), disk::real()).await?;
     announce(&gateway.started);
-    signals.wait(&gateway.asked_to_stop, gateway.failed()).await;
+    let why = tokio::select! {
+        signal = signals.next() => signal,
+        why = gateway.ended() => why,
+    };
+    tracing::info!(why, "stopping; a signal from now on stops at once");
     tokio::select! {
         ended = gateway.stop() => ended,
         signal = signals.next() => Err(Error::Other(format!("{signal} again: stopped at once; what was not delivered is in the channel"))),
@@ -75,8 +78,6 @@ pub struct Gateway {
     stop_timeout: Duration,
     channel: Channel,
     watch: Arc<Watch>,
-    /// Cancelled by a client's `shutdown` call, where that is allowed.
-    asked_to_stop: CancellationToken,
     listeners: Tasks,
     drains: Tasks,
     /// Admin port and ticks: the last to go.
@@ -105,7 +106,6 @@ impl Gateway {
             stop_timeout: settings.stop_timeout,
             channel,
             watch,
-            asked_to_stop: CancellationToken::new(),
             listeners: Tasks::new(),
             drains: Tasks::new(),
             base: Tasks::new(),
@@ -160,7 +160,7 @@ impl Gateway {
         let watch = self.watch.clone();
         let probe: Probe = Arc::new(move || watch.condition());
         self.watch.enter(Stage::Running);
-        scribe.serve(intake.clone(), probe.clone(), &self.listeners, registry, self.asked_to_stop.clone());
+        scribe.serve(intake.clone(), probe.clone(), &self.listeners, registry);
         http.serve(intake.clone(), probe, &self.listeners, registry);
     }
 
@@ -169,19 +169,25 @@ impl Gateway {
         &self.started
     }
 
-    /// Resolves when a vital task has ended before the stop.
-    async fn failed(&self) {
+    /// Resolves when the gateway has to stop though nobody sent a signal; says why.
+    async fn ended(&self) -> &'static str {
         tokio::select! {
+            // A client's shutdown call, where that is allowed, stops the listeners.
             () = self.listeners.stopping().cancelled() => {}
             () = self.drains.stopping().cancelled() => {}
             () = self.base.stopping().cancelled() => {}
         }
+        if self.task_failed() { "a vital task ended" } else { "a client's shutdown call" }
+    }
+
+    fn task_failed(&self) -> bool {
+        self.listeners.failed() || self.drains.failed() || self.base.failed()
     }
 
     /// Stops: sockets close and what was read is answered; batches in flight finish or stay in
     /// the channel; cursors are saved.
     pub async fn stop(self) -> Result<(), Error> {
-        let failed = self.listeners.failed() || self.drains.failed() || self.base.failed();
+        let failed = self.task_failed();
         let end = Instant::now() + self.stop_timeout;
         self.watch.enter(Stage::Stopping);
         if !self.listeners.stop(self.stop_timeout / LISTENERS_SHARE).await {

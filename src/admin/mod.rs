@@ -126,9 +126,8 @@ async fn accept(listener: TcpListener, router: Router, permits: Arc<Semaphore>, 
 async fn serve(stream: TcpStream, router: Router) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    let service = TowerToHyperService::new(
-        tower::ServiceBuilder::new().map_err(|never: Infallible| never).service(router),
-    );
+    let service =
+        TowerToHyperService::new(tower::ServiceBuilder::new().map_err(|never: Infallible| never).service(router));
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "admin connection ended");
     }

@@ -53,6 +53,7 @@ fn exit_of(error: &OpenError) -> Exit {
     match error {
         OpenError::InUse { .. } => Exit::InUse,
         OpenError::Version { .. } | OpenError::Damaged { .. } => Exit::Damaged,
+        OpenError::Drain { .. } => Exit::Configuration,
         OpenError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::Configuration,
         OpenError::Io { .. } => Exit::Fault,
     }

@@ -13,9 +13,9 @@ use crate::config::{self, Settings};
 use crate::deadletter;
 use crate::disk::Disk;
 use crate::drain::{self, Drain};
-use crate::gateway::started::{ArchiveAt, Started};
 use crate::gateway::Error;
 use crate::gateway::report::Statuses;
+use crate::gateway::started::{ArchiveAt, Started};
 use crate::listener;
 use crate::metrics::Registry;
 use crate::sink::{self, Sink};
@@ -57,6 +57,7 @@ impl From<OpenError> for Error {
         match error {
             OpenError::InUse { .. } => Error::InUse(error.to_string()),
             OpenError::Damaged { .. } | OpenError::Version { .. } => Error::Damaged(error.to_string()),
+            OpenError::Drain { .. } => Error::Config(error.to_string()),
             OpenError::Io { .. } => Error::Other(error.to_string()),
         }
     }
@@ -116,7 +117,7 @@ pub async fn stages(
     }
     for archive in &settings.archives {
         let tap = tap(channel, &archive.name, Start::End, Takes::Common).await?;
-        let made = Archive::new(archive.clone(), tap, disk.clone(), channel.id(), registry);
+        let made = Archive::new(archive.clone(), channel, tap, disk.clone(), registry);
         stages.archives.push((archive.name.clone(), made));
     }
     Ok(stages)

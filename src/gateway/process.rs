@@ -81,7 +81,8 @@ mod tests {
         (fields[11], fields[12], fields[21]) = ("500", "250", "7");
         let stat = format!("42 (a) b (c)) {}", fields.join(" "));
         let ticks = rustix::param::clock_ticks_per_second();
-        let expected = Stat { cpu_seconds: 750.0 / ticks as f64, resident_bytes: 7 * rustix::param::page_size() as u64 };
+        let expected =
+            Stat { cpu_seconds: 750.0 / ticks as f64, resident_bytes: 7 * rustix::param::page_size() as u64 };
         assert_eq!(parse(&stat), Some(expected));
     }
 }

@@ -99,13 +99,14 @@ impl Watch {
             Stage::Running if details.is_empty() => State::Alive,
             Stage::Running => State::Warning,
         };
-        Condition { state, accepting: self.accepting(&snapshot), details: details.join("; ") }
+        let (accepting, healthy) = (self.accepting(&snapshot), !failed_for_good(&snapshot));
+        Condition { state, accepting, healthy, details: details.join("; ") }
     }
 
     /// 503 only after a failure that a restart would mend.
     pub fn health(&self) -> Report {
         let snapshot = self.channel.snapshot();
-        let failed = matches!(snapshot.intake, Intake::Failed { for_good: true, .. });
+        let failed = failed_for_good(&snapshot);
         let status = if failed { "DOWN" } else { "UP" };
         let body = json!({ "status": status, "stage": self.stage().name(), "intake": intake_text(&snapshot) });
         Report { ok: !failed, body: pretty(&body) }
@@ -181,11 +182,18 @@ pub fn furthest_behind(snapshot: &Snapshot) -> Option<&Account> {
     snapshot.accounts.iter().filter(|account| account.waiting > 0).min_by_key(|account| account.low)
 }
 
+/// Whether a restart would mend what is wrong.
+fn failed_for_good(snapshot: &Snapshot) -> bool {
+    matches!(snapshot.intake, Intake::Failed { for_good: true, .. })
+}
+
 fn intake_text(snapshot: &Snapshot) -> String {
     match &snapshot.intake {
         Intake::Open => "open".to_owned(),
         Intake::Full => match furthest_behind(snapshot) {
-            Some(account) => format!("full: drain {} is furthest behind, {} spans wait", account.drain, account.waiting),
+            Some(account) => {
+                format!("full: drain {} is furthest behind, {} spans wait", account.drain, account.waiting)
+            }
             None => "full".to_owned(),
         },
         Intake::DiskLow => format!("stopped: {} bytes of disk are left", snapshot.disk_free_bytes),

@@ -1,7 +1,6 @@
-//! What ends a gateway: SIGTERM, SIGINT, a client that may, a vital task that failed.
+//! SIGTERM and SIGINT, taken over from their default, which is to kill the process.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Error;
 
@@ -24,15 +23,5 @@ impl Signals {
             _ = self.term.recv() => "SIGTERM",
             _ = self.int.recv() => "SIGINT",
         }
-    }
-
-    /// Waits for a signal, or for `asked` (a client's shutdown) or `failed` (a vital task's end).
-    pub async fn wait(&mut self, asked: &CancellationToken, failed: impl Future<Output = ()>) {
-        let why = tokio::select! {
-            name = self.next() => name,
-            () = asked.cancelled() => "a client's shutdown call",
-            () = failed => "a vital task ended",
-        };
-        tracing::info!(why, "stopping; a second signal stops at once");
     }
 }

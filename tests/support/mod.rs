@@ -7,5 +7,5 @@ pub mod http;
 pub mod process;
 pub mod scribe;
 pub mod spans;
-pub mod vectors;
 pub mod thrift;
+pub mod vectors;

@@ -104,10 +104,7 @@ pub struct Span {
     /// version. A tag "sql.query" isn't searchable, but it can help in debugging
     /// when viewing a trace.
     #[prost(btree_map = "string, string", tag = "11")]
-    pub tags: ::prost::alloc::collections::BTreeMap<
-        ::prost::alloc::string::String,
-        ::prost::alloc::string::String,
-    >,
+    pub tags: ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
     /// True is a request to store this span even if it overrides sampling policy.
     ///
     /// This is true when the "X-B3-Flags" header has a value of 1.
@@ -124,17 +121,7 @@ pub mod span {
     /// absent, the span is local or incomplete. Unlike client and server, there
     /// is no direct critical path latency relationship between producer and
     /// consumer spans.
-    #[derive(
-        Clone,
-        Copy,
-        Debug,
-        PartialEq,
-        Eq,
-        Hash,
-        PartialOrd,
-        Ord,
-        ::prost::Enumeration
-    )]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
     #[repr(i32)]
     pub enum Kind {
         /// Default value interpreted as absent.
