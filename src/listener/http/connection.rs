@@ -51,7 +51,7 @@ pub(super) struct Server {
     pub logs: Logs,
     router: Router,
     builder: auto::Builder<Spawner>,
-    stop: CancellationToken,
+    closed: CancellationToken,
 }
 
 /// What the requests of one connection share.
@@ -63,10 +63,11 @@ pub(super) struct Connection {
 }
 
 impl Server {
-    pub fn new(settings: Settings, intake: &Intake, probe: Probe, tasks: Tasks) -> Self {
-        let (door, stop) = (intake.door("http"), tasks.stopping().clone());
+    /// `closed`: the listening sockets are closed, connections finish what they began.
+    pub fn new(settings: Settings, intake: &Intake, probe: Probe, tasks: Tasks, closed: CancellationToken) -> Self {
+        let door = intake.door("http");
         let (router, builder) = (routes::router(), builder(tasks));
-        Server { settings, door, probe, logs: Logs::default(), router, builder, stop }
+        Server { settings, door, probe, logs: Logs::default(), router, builder, closed }
     }
 }
 
@@ -112,7 +113,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
 
     let mut ended = tokio::select! {
         ended = run(http.as_mut(), &clocks) => ended,
-        () = server.stop.cancelled() => {
+        () = server.closed.cancelled() => {
             http.as_mut().graceful_shutdown();
             run(http.as_mut(), &clocks).await
         }

@@ -44,6 +44,13 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 /// A peer of another protocol may take this long to read what it is told.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+pub(super) struct Stops {
+    /// Stops the listener; a peer may ask for it where `allow_shutdown` lets it.
+    pub listener: CancellationToken,
+    /// The listening sockets are closed: connections finish what they began.
+    pub connections: CancellationToken,
+}
+
 /// What all connections share.
 pub(super) struct Server {
     pub settings: Settings,
@@ -54,7 +61,7 @@ pub(super) struct Server {
     http_port: u16,
     taken: Taken,
     door: Door,
-    stop: CancellationToken,
+    stops: Stops,
     closings: Closings,
     undecodable: Rarely,
     refused: Rarely,
@@ -67,7 +74,7 @@ impl Server {
         http_port: u16,
         intake: &Intake,
         probe: Probe,
-        stop: CancellationToken,
+        stops: Stops,
         registry: &Registry,
     ) -> Self {
         Server {
@@ -77,7 +84,7 @@ impl Server {
             http_port,
             taken: Taken::new(&settings.categories),
             door: intake.door("scribe"),
-            stop,
+            stops,
             closings: Closings::new(registry),
             undecodable: Rarely::default(),
             refused: Rarely::default(),
@@ -96,7 +103,7 @@ impl Server {
     pub fn shutdown_asked(&self, peer: SocketAddr) {
         if self.settings.allow_shutdown {
             tracing::warn!(%peer, "fb303 shutdown: stopping");
-            self.stop.cancel();
+            self.stops.listener.cancel();
         } else if let Some(left_out) = self.asked.due() {
             tracing::warn!(%peer, left_out, "fb303 shutdown refused: scribe.allow_shutdown is false");
         }
@@ -122,7 +129,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
         let ended = tokio::select! {
             ended = reader.run() => ended,
             () = unread.cancelled() => Ok(Some(Closing::RepliesUnread)),
-            () = async { server.stop.cancelled().await; sleep(STOP_GRACE).await } => Ok(None),
+            () = async { server.stops.connections.cancelled().await; sleep(STOP_GRACE).await } => Ok(None),
         };
         match ended {
             Ok(Some(closing)) => server.closings.count(closing, peer, &server.settings),
@@ -152,7 +159,7 @@ impl Reader<'_> {
             let begun = tokio::select! {
                 biased;
                 begun = self.inbox.begin() => begun?,
-                () = self.server.stop.cancelled() => false,
+                () = self.server.stops.connections.cancelled() => false,
             };
             if !begun {
                 return Ok(None);

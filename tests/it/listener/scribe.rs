@@ -358,14 +358,15 @@ fn at_the_stop_the_port_closes_and_what_was_read_is_answered() {
     let rig = Rig::new();
     let (mut idle, mut busy) = (connected(&rig), connected(&rig));
     assert_eq!((status(&mut idle), status(&mut busy)), (2, 2));
-    let call = frame(&message(true, CALL, "Log", 7, &log_arguments(&[("zipkin", &entry(1, 2, "last"))])));
-    busy.stream.write_all(&call[..20]).unwrap();
-    // The prefix must be there before the stop, or the connection is idle and rightly closed.
-    std::thread::sleep(Duration::from_millis(100));
+    let span = entry(1, 2, &"n".repeat(5000));
+    let call = frame(&message(true, CALL, "Log", 7, &log_arguments(&[("zipkin", &span)])));
+    busy.stream.write_all(&call[..2000]).unwrap();
+    // The frame has begun once it holds permits.
+    rig.wait_for("spangate_intake_bytes", call.len() as u64 - 4);
     rig.tasks.stopping().cancel();
     assert!(idle.is_closed());
     assert!(std::net::TcpStream::connect(rig.scribe).is_err(), "the port still listens");
-    busy.stream.write_all(&call[20..]).unwrap();
+    busy.stream.write_all(&call[2000..]).unwrap();
     assert_eq!(busy.reply().unwrap().code(), OK);
     assert!(busy.is_closed());
     rig.assert_spans("scribe", 1, 0, &[]);
