@@ -27,6 +27,7 @@ use crate::channel::Origin;
 use crate::listener::Probe;
 use crate::listener::intake::{Door, Intake, Share};
 use crate::listener::sockets::Seat;
+use crate::metrics::{Counter, Registry};
 use crate::tasks::Tasks;
 
 /// Bytes of a request's head (Zipkin's server takes 8 KiB of headers), and what is read from a
@@ -49,6 +50,7 @@ pub(super) struct Server {
     pub door: Door,
     pub probe: Probe,
     pub logs: Logs,
+    slow_heads: Counter,
     router: Router,
     builder: auto::Builder<Spawner>,
     closed: CancellationToken,
@@ -64,10 +66,19 @@ pub(super) struct Connection {
 
 impl Server {
     /// `closed`: the listening sockets are closed, connections finish what they began.
-    pub fn new(settings: Settings, intake: &Intake, probe: Probe, tasks: Tasks, closed: CancellationToken) -> Self {
+    pub fn new(
+        settings: Settings,
+        intake: &Intake,
+        probe: Probe,
+        tasks: Tasks,
+        closed: CancellationToken,
+        registry: &Registry,
+    ) -> Self {
         let door = intake.door("http");
+        let refused = [("listener", "http"), ("reason", "slow_head")];
+        let slow_heads = registry.counter("spangate_connections_refused_total", &refused);
         let (router, builder) = (routes::router(), builder(tasks));
-        Server { settings, door, probe, logs: Logs::default(), router, builder, closed }
+        Server { settings, door, probe, logs: Logs::default(), slow_heads, router, builder, closed }
     }
 }
 
@@ -103,7 +114,8 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Spawne
 /// Serves a connection until it closes, breaks a limit, or the stop.
 pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, _seat: Seat) {
     let clocks = Clocks::new(server.settings.header_timeout, server.settings.idle_timeout);
-    let origin = vec![("listener".to_owned(), "http".to_owned()), ("peer".to_owned(), peer.ip().to_string())];
+    let origin =
+        vec![("listener".to_owned(), "http".to_owned()), ("peer".to_owned(), peer.ip().to_canonical().to_string())];
     let share = server.door.share();
     let connection = Arc::new(Connection { server: server.clone(), peer, share, origin: Arc::new(Origin(origin)) });
     let requests = clocks.clone();
@@ -125,6 +137,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
         ended = if goodbye.is_ok() { Ended::Closed } else { ended };
     }
     if ended == Ended::Expired(Phase::Head) {
+        server.slow_heads.increment(1);
         server.logs.slow_head(peer);
     }
 }

@@ -70,7 +70,7 @@ impl Bound {
     pub fn serve(self, intake: Intake, probe: Probe, tasks: &Tasks, registry: &Registry) {
         let gate = Gate::new("http", self.settings.connections_max, registry);
         let (closed, guard) = sockets::all_closed();
-        let server = Arc::new(Server::new(self.settings, &intake, probe, tasks.clone(), closed));
+        let server = Arc::new(Server::new(self.settings, &intake, probe, tasks.clone(), closed, registry));
         for listener in self.listeners {
             let (server, connections, guard) = (server.clone(), tasks.clone(), guard.clone());
             let accept = gate.clone().accept(listener, tasks.stopping().clone(), guard, move |stream, peer, seat| {

@@ -121,6 +121,23 @@ fn spans_in_protobuf_are_accepted() {
 }
 
 #[test]
+fn a_large_request_becomes_frames_that_hold_each_span_once_and_in_order() {
+    let mut rig = Rig::new();
+    let names: Vec<String> = (0..2000).map(|i| format!("{i:0>400}")).collect();
+    let body = spans(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(post(&rig, "", &body).status, 202);
+    let (mut seen, mut frames) = (Vec::new(), 0);
+    while seen.len() < names.len() {
+        seen.extend(rig.frame().names());
+        frames += 1;
+    }
+    assert_eq!(seen, names);
+    assert!(frames > 1, "frames hold at most 512 KiB");
+    rig.assert_spans("http", 2000, 0, &[]);
+    rig.assert_messages("http", 1, 0, 0);
+}
+
+#[test]
 fn an_empty_body_and_an_empty_list_are_accepted_and_nothing_is_stored() {
     let rig = Rig::new();
     for (headers, body) in [("", ""), ("Content-Encoding: gzip\r\n", ""), ("", "[]")] {
@@ -385,6 +402,7 @@ fn a_slow_head_is_closed_after_the_header_time_and_an_idle_connection_after_its_
     assert_eq!(idle.request("POST /api/v2/spans", "", spans(&["x"]).as_bytes()).status, 202);
     slow.send("POST /api/v2/spans HTTP/1.1\r\nHo");
     assert!(slow.is_closed());
+    rig.wait_for("spangate_connections_refused_total{listener=\"http\",reason=\"slow_head\"}", 1);
     assert!(began.elapsed() < Duration::from_secs(3), "the header time, not the idle time, closes it");
     assert_eq!(idle.request("POST /api/v2/spans", "", spans(&["x"]).as_bytes()).status, 202, "idle is not slow");
     let idled = Instant::now();
