@@ -5,12 +5,15 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use spangate::channel::{Channel, Draft, Item, Kind, NO_LABEL, Origin, Settings, Start, Sync, Takes};
 use spangate::clock::Clock;
 use spangate::disk;
 use spangate::metrics::{Registry, TABLE};
+
+use crate::support::process::{Gateway, wait_for};
 
 /// `spangate ARGS` in a directory of its own, with no environment but `variables`.
 fn spangate(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -296,4 +299,70 @@ fn damage_that_needs_a_person_exits_with_4() {
     let output = spangate(dir.path(), &["channel", "forget", "old"], &[("SPANGATE_CHANNEL_CAPACITY", "16MiB")]);
     assert!(text(&output.stderr).contains("channel/id"), "{}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(4));
+}
+
+/// The lines of a log, once `last` is in one of them.
+fn log_with(gateway: &Gateway, last: &str) -> Vec<String> {
+    let read = || {
+        let log = std::fs::read_to_string(&gateway.process.log).expect("a log");
+        log.contains(last).then_some(log)
+    };
+    let log = wait_for(&format!("{last} in the log"), Duration::from_secs(10), read);
+    log.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn without_a_terminal_each_fact_is_a_line_of_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path(), &["--collector", "http://127.0.0.1:9"]);
+    let log = log_with(&gateway, " admin: ");
+    let data = dir.path().join("data");
+    for fact in [
+        format!("spangate {} serves", env!("CARGO_PKG_VERSION")),
+        format!("Scribe: 127.0.0.1:{} (category zipkin)", gateway.scribe),
+        format!("HTTP: 127.0.0.1:{} (POST /api/v2/spans, JSON or protobuf)", gateway.http),
+        format!("data: {} (no spans wait)", data.display()),
+        "yes means: the spans are on disk".to_owned(),
+        format!("archive: {}/archive (gzip JSON lines, keeps 10GiB, oldest go first)", data.display()),
+        "collectors: 127.0.0.1:9".to_owned(),
+        format!("admin: 127.0.0.1:{} (/metrics, /health, /ready)", gateway.admin),
+    ] {
+        assert_eq!(log.iter().filter(|line| line.contains(&fact)).count(), 1, "{fact} in\n{}", log.join("\n"));
+    }
+    assert!(log.iter().all(|line| !line.contains('\x1b')), "no colours in a file");
+    gateway.stop();
+}
+
+#[test]
+fn a_json_log_is_one_object_a_line_and_its_level_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path(), &["--log-format", "json", "--log-level", "warn,spangate::cli=info"]);
+    let log = log_with(&gateway, "\"admin: ");
+    gateway.stop();
+    assert_eq!(log_with(&gateway, "\"admin: ").len(), log.len(), "the stop is told at info, by another module");
+    for line in log {
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(object["message"].is_string() && object["timestamp"].is_string(), "{line}");
+        assert_eq!(object["target"], "spangate::cli::banner");
+    }
+}
+
+#[test]
+fn a_port_or_a_data_directory_in_use_exits_with_3_and_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path(), &[]);
+    let any = "127.0.0.1:0";
+    let http = format!("127.0.0.1:{}", gateway.http);
+    let run = |data: &str, http: &str| {
+        let args = ["--data", data, "--scribe-address", any, "--http-address", http, "--admin-address", any];
+        let output = spangate(dir.path(), &args, &[]);
+        (output.status.code(), text(&output.stderr).to_owned())
+    };
+    let (code, error) = run("data", any);
+    assert_eq!(code, Some(3), "{error}");
+    assert!(error.contains(&dir.path().join("data").display().to_string()), "{error}");
+    let (code, error) = run("other", &http);
+    assert_eq!(code, Some(3), "{error}");
+    assert!(error.contains(&http) && error.contains("--http-address"), "{error}");
+    gateway.stop();
 }
