@@ -74,6 +74,9 @@ async fn a_full_channel_says_no_names_the_drain_and_takes_again_when_it_has_room
     let mut client = http(&gateway);
     let full = (0..1000).any(|_| !sender.post(&mut client, 500));
     assert!(full, "16 MiB took 500,000 spans");
+    // What is left has room for small messages still.
+    let full = (0..10_000).any(|_| !sender.post(&mut client, 1));
+    assert!(full, "the rest took 10,000 messages");
     let answer = client.post("/api/v2/spans", "application/json", b"[{\"traceId\":\"1\",\"id\":\"2\"}]").unwrap();
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());

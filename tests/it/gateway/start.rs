@@ -4,7 +4,7 @@ use std::process::Output;
 
 use tempfile::TempDir;
 
-use super::rig::{LIMIT, Sender, http};
+use super::rig::{Sender, http};
 use crate::support::collector::Collector;
 use crate::support::process::{Gateway, free_port};
 
