@@ -65,7 +65,7 @@ impl Setup {
     fn channel(&self, registry: &Registry) -> Channel {
         let settings = channel::Settings {
             dir: self.data.join("channel"),
-            capacity_bytes: 64 << 20,
+            capacity_bytes: 8 << 20,
             capacity_spans: None,
             sync: channel::Sync::Always,
             free_min_bytes: Some(0),
@@ -86,7 +86,7 @@ impl Setup {
         let tap = channel.tap(&self.archive.name, Start::Oldest, Takes::Common).expect("the drain is attached");
         let archive = Archive::new(self.archive.clone(), channel, tap, self.disk.clone(), registry);
         let status = archive.status();
-        tasks.vital("archive", archive.run(tasks.stopping().clone()));
+        tasks.vital("archive", archive.run(tasks.stopping().clone(), PATIENCE));
         status
     }
 
@@ -203,12 +203,12 @@ fn counts(found: &[Found]) -> BTreeMap<u64, u32> {
 
 #[track_caller]
 fn assert_each_once(found: &[Found], ids: std::ops::Range<u64>) {
-    let wrong: Vec<_> = {
-        let counts = counts(found);
-        assert!(counts.keys().all(|id| ids.contains(id)), "a span that was never sent");
-        ids.map(|id| (id, counts.get(&id).copied().unwrap_or(0))).filter(|(_, n)| *n != 1).collect()
-    };
-    assert_eq!(wrong, [], "spans (id, copies) that are not there exactly once");
+    let counts = counts(found);
+    assert!(counts.keys().all(|id| ids.contains(id)), "a span that was never sent");
+    let copies = ids.map(|id| (id, counts.get(&id).copied().unwrap_or(0)));
+    let wrong: Vec<_> = copies.filter(|(_, copies)| *copies != 1).collect();
+    let first = &wrong[..wrong.len().min(5)];
+    assert!(wrong.is_empty(), "{} spans are not there exactly once, the first (id, copies): {first:?}", wrong.len());
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -279,16 +279,17 @@ async fn a_stop_without_a_span_leaves_no_object() {
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_are_rolled_by_size_and_their_ranges_meet() {
     let dir = tempfile::tempdir().unwrap();
-    let mut setup = Setup::new(dir.path());
+    let mut setup = Setup::new(dir.path()).idle(Duration::from_millis(500));
     setup.archive.roll_bytes = 1000;
     let rig = setup.start();
     for n in 0..40 {
         rig.append(n * 100..n * 100 + 100).await;
     }
+    until("all archived", || rig.account().waiting == 0).await;
     rig.stop().await;
     let found = setup.objects();
     assert_each_once(&found, 0..4000);
-    assert!(found.len() >= 10, "{} objects", found.len());
+    assert!(found.len() >= 5, "{} objects", found.len());
     for pair in found.windows(2) {
         assert_eq!(pair[0].object.last + 1, pair[1].object.first);
     }
@@ -371,6 +372,7 @@ async fn a_crash_at_any_change_to_the_disk_ends_in_each_span_once() {
         ops += 1;
         assert!(ops < 200, "an object takes a bounded number of changes");
     }
+    println!("{ops} crash points");
     assert!(ops >= 6, "plan, stage, write, sync, rename and settle are at least {ops} changes");
 }
 
