@@ -152,6 +152,9 @@ impl Cursor {
     pub fn open(&self, positions: Range<u64>) -> Vec<Range<u64>> {
         let mut at = positions.start.max(self.low);
         let mut open = Vec::new();
+        if at >= positions.end {
+            return open;
+        }
         let before = self.ranges.range(..at).next_back();
         for (&first, settled) in before.into_iter().chain(self.ranges.range(at..positions.end)) {
             if settled.end <= at {

@@ -21,7 +21,7 @@ mod tap;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -267,8 +267,8 @@ struct Handle {
 
 impl Handle {
     fn stop(&self) {
-        let thread = self.owner.lock().expect("nobody panicked while holding it").take();
-        self.shared.queue().stop = true;
+        let thread = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.shared.queue_at_the_end().stop = true;
         self.shared.wake.notify_one();
         // The owner's panic was told to all who waited (`owner::Guard`), and on stderr.
         if let Some(thread) = thread

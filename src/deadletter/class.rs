@@ -103,7 +103,12 @@ impl Files {
         while self.total() + len > self.bytes_max {
             let Some((sequence, _)) = self.files.front().copied() else { break };
             let path = self.path(sequence);
-            let letters = self.disk.open(&path, Open::Read).and_then(|file| count_lines(&*file))?;
+            let letters =
+                self.disk.open(&path, Open::Read).and_then(|file| count_lines(&*file)).unwrap_or_else(|error| {
+                    // It goes all the same, or a bad sector would hold up every letter to come.
+                    tracing::error!(path = %path.display(), %error, "cannot be read: its letters go uncounted");
+                    0
+                });
             self.disk.remove(&path)?;
             self.files.pop_front();
             if self.files.is_empty() {

@@ -123,7 +123,8 @@ impl Store {
         let least = self.0.settings.free_min_bytes.unwrap_or((512 << 20).max(total / 40));
         let wanted: u64 = letters.iter().map(line::len_max).sum();
         if free.saturating_sub(wanted) < least {
-            let text = format!("{}: {free} bytes free, {wanted} wanted, {least} kept free", self.0.settings.dir.display());
+            let text =
+                format!("{}: {free} bytes free, {wanted} wanted, {least} kept free", self.0.settings.dir.display());
             return Err(io::Error::new(io::ErrorKind::StorageFull, text));
         }
         Ok(())

@@ -32,10 +32,10 @@ pub struct Malformed {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    #[error("Truncated: the field goes beyond the end")]
-    Truncated,
-    #[error("Malformed: a varint of more than 64 bits")]
-    Varint,
+    #[error("Truncated: length {length} > bytes available {available}")]
+    Truncated { length: u32, available: u32 },
+    #[error("Greater than {bits}-bit varint")]
+    Varint { bits: u32 },
     #[error("Malformed: fieldNumber was zero")]
     FieldNumber,
     #[error("Malformed: invalid wireType")]
@@ -67,60 +67,83 @@ impl<'a> Cursor<'a> {
         self.offset
     }
 
+    #[cold]
     pub fn error(&self, problem: Problem) -> Malformed {
         Malformed { offset: self.offset, problem }
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.rest.split_at_checked(len).ok_or_else(|| self.error(Problem::Truncated))?;
+    /// Lengths beyond 4 GiB are told as 4 GiB: errors stay small, for every read returns room for one.
+    #[cold]
+    fn truncated(&self, length: usize) -> Malformed {
+        let told = |length| u32::try_from(length).unwrap_or(u32::MAX);
+        self.error(Problem::Truncated { length: told(length), available: told(self.rest.len()) })
+    }
+
+    #[inline]
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+        let Some((taken, rest)) = self.rest.split_at_checked(length) else {
+            return Err(self.truncated(length));
+        };
         self.rest = rest;
-        self.offset += len;
+        self.offset += length;
         Ok(taken)
     }
 
-    /// A varint of up to 64 bits. Bits beyond them are dropped as protobuf says, bytes beyond ten are refused.
+    /// A varint of up to 64 bits.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, Malformed> {
         if let [byte @ ..0x80, rest @ ..] = self.rest {
             self.rest = rest;
             self.offset += 1;
             return Ok(u64::from(*byte));
         }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut number = 0;
         for (i, byte) in self.rest.iter().take(VARINT_BYTES_MAX).enumerate() {
             number |= u64::from(byte & 0x7F) << (7 * i);
-            if *byte < 0x80 {
+            // The tenth byte has the 64th bit.
+            if *byte < 0x80 && (i + 1 < VARINT_BYTES_MAX || *byte < 2) {
                 self.take(i + 1)?;
                 return Ok(number);
             }
         }
-        let problem = if self.rest.len() < VARINT_BYTES_MAX { Problem::Truncated } else { Problem::Varint };
-        Err(self.error(problem))
+        match self.rest.len() {
+            available @ ..VARINT_BYTES_MAX => Err(self.truncated(available + 1)),
+            _ => Err(self.error(Problem::Varint { bits: 64 })),
+        }
     }
 
     /// The key of the next field.
+    #[inline]
     pub fn key(&mut self) -> Result<u32, Malformed> {
         let start = *self;
-        let key = u32::try_from(self.varint()?).map_err(|_| start.error(Problem::Varint))?;
+        let key = u32::try_from(self.varint()?).map_err(|_| start.error(Problem::Varint { bits: 32 }))?;
         match key >> 3 {
             0 => Err(start.error(Problem::FieldNumber)),
             _ => Ok(key),
         }
     }
 
+    #[inline]
     pub fn fixed64(&mut self) -> Result<u64, Malformed> {
         let bytes = self.take(8)?;
         Ok(u64::from_le_bytes(bytes.try_into().expect("eight were taken")))
     }
 
     /// A length and as many bytes.
+    #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let start = *self;
         // A length beyond the address space is beyond the slice as well.
         let len = usize::try_from(self.varint()?).unwrap_or(usize::MAX);
-        self.take(len).map_err(|_| start.error(Problem::Truncated))
+        self.take(len).map_err(|malformed| start.error(malformed.problem))
     }
 
     /// A length and as many bytes, to be read by a cursor of their own.
+    #[inline]
     pub fn message(&mut self) -> Result<Cursor<'a>, Malformed> {
         let rest = self.bytes()?;
         Ok(Cursor { rest, offset: self.offset - rest.len() })

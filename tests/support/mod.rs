@@ -3,5 +3,9 @@
 
 pub mod collector;
 pub mod disk;
+pub mod http;
+pub mod process;
 pub mod scribe;
 pub mod spans;
+pub mod thrift;
+pub mod vectors;

@@ -17,6 +17,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::{Encoding, Settings};
 use crate::sink::Load;
 use crate::tasks;
+use crate::wire::json_v2;
 
 /// Pieces below this are copied together: one write costs less than a piece of a gathered one.
 const SMALL: usize = 4 * 1024;
@@ -49,8 +50,10 @@ pub(super) async fn encode(settings: &Settings, load: &Load) -> Result<Encoded, 
     Ok(Encoded { body: reqwest::Body::wrap(Pieces::new(pieces)), content_type })
 }
 
-fn json(_pieces: &[Bytes]) -> Result<Bytes, String> {
-    todo!("wire::json_v2")
+fn json(pieces: &[Bytes]) -> Result<Bytes, String> {
+    let mut out = Vec::new();
+    json_v2::encode_list(pieces.iter().map(|p| &p[..]), &mut out).map_err(|e| e.to_string())?;
+    Ok(out.into())
 }
 
 fn compress(pieces: &[Bytes]) -> io::Result<Bytes> {

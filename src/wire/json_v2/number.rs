@@ -21,15 +21,31 @@ pub(super) fn len(bytes: &[u8]) -> Option<usize> {
     Some(at)
 }
 
-/// gson's `nextLong`: a decimal number, or any floating point number that is whole and in range.
-pub(super) fn long(text: &str) -> Result<i64, String> {
+/// Digits that surely fit an `i64`.
+const PLAIN_DIGITS_MAX: usize = 18;
+
+/// The number at the start of `bytes` and its length, where it is nothing but some digits, as nearly all are.
+pub(super) fn plain(bytes: &[u8]) -> Option<(i64, usize)> {
+    let len = bytes.iter().take(PLAIN_DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
+    let leading_zero = len > 1 && bytes[0] == b'0';
+    if leading_zero || !(1..=PLAIN_DIGITS_MAX).contains(&len) {
+        return None;
+    }
+    Some((bytes[..len].iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')), len))
+}
+
+/// gson's `nextLong` and `nextInt`: a decimal number, or any floating point number that is whole and in range.
+/// `wanted` is "a long" or "an int", for the error.
+pub(super) fn whole(text: &str, wanted: &str) -> Result<i64, String> {
     if let Ok(long) = text.parse() {
         return Ok(long);
     }
     // Java's Double.parseDouble trims; Rust's parse takes "inf" and "nan", which are no whole numbers below.
-    let Ok(double) = text.trim().parse::<f64>() else {
-        return Err(format!("For input string: \"{}\"", quoted(text)));
+    let trimmed = text.trim();
+    let Ok(double) = trimmed.parse::<f64>() else {
+        let empty = if trimmed.is_empty() { Some("empty String".to_owned()) } else { None };
+        return Err(empty.unwrap_or_else(|| format!("For input string: \"{}\"", quoted(text))));
     };
     let long = double as i64;
-    if long as f64 == double { Ok(long) } else { Err(format!("Expected a long but was {}", quoted(text))) }
+    if long as f64 == double { Ok(long) } else { Err(format!("Expected {wanted} but was {}", quoted(text))) }
 }

@@ -44,18 +44,22 @@ impl<'a> Reader<'a> {
     }
 
     /// The next byte that is not white space; `None` at the end.
+    #[inline]
     fn peek(&mut self) -> Option<u8> {
-        let rest = &self.text.as_bytes()[self.at..];
-        let space = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
-        self.at += space;
-        rest.get(space).copied()
+        let bytes = self.text.as_bytes();
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(self.at) {
+            self.at += 1;
+        }
+        bytes.get(self.at).copied()
     }
 
     /// The same where something must follow.
+    #[inline]
     fn peek_some(&mut self) -> Result<u8, Fault> {
         self.peek().ok_or_else(|| Fault::new("", self.at, "End of input"))
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), Fault> {
         if self.peek_some()? != byte {
             return Err(self.malformed(expected));
@@ -74,6 +78,7 @@ impl<'a> Reader<'a> {
     }
 
     /// After an element or before the first: whether another follows. Takes the comma or the closing bracket.
+    #[inline]
     fn another(&mut self, first: bool, close: u8, expected: &'static str) -> Result<bool, Fault> {
         match self.peek_some()? {
             byte if byte == close => {
@@ -148,33 +153,49 @@ impl<'a> Reader<'a> {
         match self.peek_some()? {
             b'"' => self.quoted(),
             b'-' | b'0'..=b'9' => self.number().map(Cow::Borrowed),
-            other => Err(self.unexpected(other, "Expected a string")),
+            other => Err(self.unexpected(other, "a string")),
         }
     }
 
-    /// A whole number, or a text that is one; `1.4E15` is one, too.
+    /// A whole number of microseconds, or a text that is one; `1.4E15` is one, too.
     pub fn long(&mut self) -> Result<i64, Fault> {
+        self.whole("a long")
+    }
+
+    /// The same within 32 bits.
+    pub fn int(&mut self) -> Result<i32, Fault> {
+        let number = self.whole("an int")?;
+        let cause = || Fault::new("", self.at, format!("Expected an int but was {number}"));
+        i32::try_from(number).map_err(|_| cause())
+    }
+
+    fn whole(&mut self, wanted: &'static str) -> Result<i64, Fault> {
+        let first = self.peek_some()?;
         let offset = self.at;
-        match self.peek_some()? {
-            b'"' => {
-                let text = self.quoted()?;
-                number::long(&text).map_err(|cause| Fault::new("", offset, cause))
-            }
-            b'-' | b'0'..=b'9' => number::long(self.number()?).map_err(|cause| Fault::new("", offset, cause)),
-            other => Err(self.unexpected(other, "Expected a long")),
+        if let Some((number, len)) = number::plain(&self.text.as_bytes()[offset..])
+            && let Some(b',' | b'}') = self.text.as_bytes().get(offset + len)
+        {
+            self.at += len;
+            return Ok(number);
         }
+        let text = match first {
+            b'"' => self.quoted()?,
+            b'-' | b'0'..=b'9' => Cow::Borrowed(self.number()?),
+            other => return Err(self.unexpected(other, wanted)),
+        };
+        number::whole(&text, wanted).map_err(|cause| Fault::new("", offset, cause))
     }
 
     pub fn boolean(&mut self) -> Result<bool, Fault> {
         match self.peek_some()? {
             b't' | b'T' => self.word("true").map(|()| true),
             b'f' | b'F' => self.word("false").map(|()| false),
-            other => Err(self.unexpected(other, "Expected a boolean")),
+            other => Err(self.unexpected(other, "a boolean")),
         }
     }
 
     /// gson's words for a value of another type; for what is no value at all, `Malformed`.
-    fn unexpected(&mut self, first: u8, expected: &str) -> Fault {
+    fn unexpected(&mut self, first: u8, wanted: &str) -> Fault {
         let offset = self.at;
         let found = match first {
             b'[' => "BEGIN_ARRAY",
@@ -186,7 +207,7 @@ impl<'a> Reader<'a> {
             b'-' | b'0'..=b'9' if self.number().is_ok() => "NUMBER",
             _ => return self.malformed("a value"),
         };
-        Fault::new("", offset, format!("{expected} but was {found}"))
+        Fault::new("", offset, format!("Expected {wanted} but was {found}"))
     }
 
     /// A number's text, by the grammar of RFC 8259, section 6.

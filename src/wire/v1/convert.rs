@@ -8,10 +8,9 @@
 //! what is negative in the end is absent.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 
 use super::{V1Annotation, V1BinaryAnnotation, V1Span};
-use crate::span::{Annotation, Endpoint, Kind, Span, TraceId};
+use crate::span::{Annotation, Endpoint, Kind, Span, TraceId, utf16_order};
 
 /// Services in one v1 span. Two are a call, a few are a bug that Zipkin shows; as each piece
 /// is compared with each service, this also bounds the time that a hostile span can take.
@@ -40,18 +39,6 @@ pub fn convert<'a>(source: &mut V1Span<'a>, spans: &mut Vec<Span<'a>>) -> Result
     let addresses = conversion.take_tags()?;
     conversion.place_addresses(addresses)?;
     Ok(conversion.used)
-}
-
-/// The order of Java's strings. It differs from that of UTF-8 only where a character beyond
-/// U+FFFF meets one of U+E000 to U+FFFF: in UTF-16 the former starts with a surrogate.
-fn utf16_order(a: &str, b: &str) -> Ordering {
-    let first_difference = a.bytes().zip(b.bytes()).find(|(a, b)| a != b);
-    match first_difference {
-        Some((0xee..=0xef, 0xf0..)) => Ordering::Greater,
-        Some((0xf0.., 0xee..=0xef)) => Ordering::Less,
-        Some((a, b)) => a.cmp(&b),
-        None => a.len().cmp(&b.len()),
-    }
 }
 
 /// A core annotation: always with an endpoint, else it is no core annotation.
@@ -99,20 +86,13 @@ impl<'s, 'a> Conversion<'s, 'a> {
             self.spans.push(Span::default());
         }
         let span = &mut self.spans[self.used];
-        let (mut annotations, mut tags) = (std::mem::take(&mut span.annotations), std::mem::take(&mut span.tags));
-        annotations.clear();
-        tags.clear();
-        *span = Span {
-            trace_id: TraceId { high: self.source.trace_id_high, low: self.source.trace_id },
-            parent_id: self.source.parent_id,
-            id: self.source.id,
-            name: self.source.name.clone(),
-            local,
-            annotations,
-            tags,
-            debug: self.source.debug,
-            ..Span::default()
-        };
+        span.clear();
+        span.trace_id = TraceId { high: self.source.trace_id_high, low: self.source.trace_id };
+        span.parent_id = self.source.parent_id;
+        span.id = self.source.id;
+        span.name = self.source.name.clone();
+        span.local = local;
+        span.debug = self.source.debug;
         self.used += 1;
         self.used - 1
     }
@@ -313,15 +293,14 @@ impl<'s, 'a> Conversion<'s, 'a> {
         Ok(())
     }
 
-    /// Binary annotations that are tags; returns those that are addresses. zipkin-ruby wrote
-    /// "1" where `true` was meant, so the value of an address does not matter.
+    /// Binary annotations that are tags; returns those that are addresses.
     fn take_tags(&mut self) -> Result<Addresses<'s, 'a>, TooManyServices> {
         let mut addresses = Addresses::default();
-        for V1BinaryAnnotation { key, value, endpoint } in &self.source.binary_annotations {
+        for V1BinaryAnnotation { address, key, value, endpoint } in &self.source.binary_annotations {
             match &**key {
-                "ca" => addresses.ca = endpoint.as_ref(),
-                "sa" => addresses.sa = endpoint.as_ref(),
-                "ma" => addresses.ma = endpoint.as_ref(),
+                "ca" if *address => addresses.ca = endpoint.as_ref(),
+                "sa" if *address => addresses.sa = endpoint.as_ref(),
+                "ma" if *address => addresses.ma = endpoint.as_ref(),
                 _ => {
                     let span = match endpoint {
                         Some(endpoint) => self.span_of(endpoint)?,
@@ -403,3 +382,6 @@ fn present(time_us: i64) -> u64 {
 fn same_service(a: &Endpoint<'_>, b: &Endpoint<'_>) -> bool {
     a.service_name == b.service_name
 }
+
+#[cfg(test)]
+mod tests;

@@ -138,6 +138,24 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The bytes not yet read.
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Passes over `bytes` if they come next.
+    #[inline]
+    pub fn pass(&mut self, bytes: &[u8]) -> bool {
+        match self.rest.strip_prefix(bytes) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// A length and so many bytes: Thrift's `string` and `binary`.
     #[inline]
     pub fn string(&mut self) -> Result<&'a [u8]> {
@@ -165,6 +183,16 @@ impl<'a> Cursor<'a> {
         let count = self.i32()?.max(0) as usize;
         self.pay(count, size_min(kind))?;
         Ok((kind, count))
+    }
+
+    /// The head of a list that is taken for one of structs, whatever type it says its elements
+    /// have: Zipkin's reader does not look.
+    #[inline]
+    pub fn structs(&mut self) -> Result<usize> {
+        self.u8()?;
+        let count = self.i32()?.max(0) as usize;
+        self.pay(count, size_min(kind::STRUCT))?;
+        Ok(count)
     }
 
     /// That `count` elements of at least `size` bytes can be there at all.
