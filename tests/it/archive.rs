@@ -130,6 +130,14 @@ fn note(setup: &Setup) -> Bytes {
     note
 }
 
+/// The archive's account as a start would find it.
+fn ledger(setup: &Setup) -> Account {
+    let channel = setup.channel(&Registry::new(TABLE));
+    let account = account(&channel, "archive");
+    channel.stop();
+    account
+}
+
 /// One frame of spans with the ids `ids`, plus one so that none is zero.
 fn draft(ids: std::ops::Range<u64>) -> Draft {
     let mut batch = Batch::default();
@@ -318,10 +326,8 @@ async fn positions_of_other_drains_leave_no_hole_in_the_ledger() {
     let [found] = &setup.objects()[..] else { panic!("one object") };
     assert_eq!((found.object.first, found.object.last, found.object.spans), (0, 10, 10));
     assert_each_once(std::slice::from_ref(found), 0..10);
-    let channel = setup.channel(&Registry::new(TABLE));
-    let account = account(&channel, "archive");
+    let account = ledger(&setup);
     assert_eq!((account.accepted, account.waiting, account.outcomes[&Outcome::Delivered]), (10, 0, 10));
-    channel.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -551,21 +557,20 @@ async fn a_plan_of_a_later_version_stops_the_archive_and_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_damaged_after_they_were_taken_are_settled_so_and_the_rest_is_archived() {
     let dir = tempfile::tempdir().unwrap();
-    let mut setup = Setup::new(dir.path()).idle(Duration::from_millis(400));
+    let mut setup = Setup::new(dir.path());
     setup.cache_bytes = 0;
     let rig = setup.start();
     for n in 0..3 {
         rig.append(n * 10..n * 10 + 10).await;
     }
-    until("the heads taken", || rig.status.seen().oldest_us.is_some()).await;
+    until("heads taken", || rig.status.seen().oldest_us.is_some()).await;
     damage(&dir.path().join("channel"), 15);
-    until("an object", || rig.account().waiting == 0).await;
+    rig.stop().await;
     let [found] = &setup.objects()[..] else { panic!("one object") };
     assert_eq!((found.object.first, found.object.last, found.object.spans), (0, 29, 20));
     assert_eq!(found.ids, (0..10).chain(20..30).collect::<Vec<_>>());
-    let outcomes = rig.account().outcomes;
+    let outcomes = ledger(&setup).outcomes;
     assert_eq!((outcomes[&Outcome::Delivered], outcomes[&Outcome::Damaged]), (20, 10));
-    rig.stop().await;
 }
 
 /// Flips a bit in the name of the span `id` in the log.
@@ -587,17 +592,19 @@ fn damage(channel: &Path, id: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stretch_of_which_nothing_is_left_makes_no_object_and_the_next_one_does() {
     let dir = tempfile::tempdir().unwrap();
-    let mut setup = Setup::new(dir.path()).idle(Duration::from_millis(400));
+    let mut setup = Setup::new(dir.path());
     setup.cache_bytes = 0;
     let rig = setup.start();
     rig.append(0..10).await;
-    until("the heads taken", || rig.status.seen().oldest_us.is_some()).await;
+    until("heads taken", || rig.status.seen().oldest_us.is_some()).await;
     damage(&dir.path().join("channel"), 5);
-    until("the loss", || rig.account().outcomes[&Outcome::Damaged] == 10).await;
+    rig.stop().await;
+    assert!(setup.objects().is_empty());
+    assert_eq!((ledger(&setup).outcomes[&Outcome::Damaged], note(&setup)), (10, Bytes::new()));
+    let rig = setup.start();
     rig.append(10..20).await;
     rig.stop().await;
     assert_each_once(&setup.objects(), 10..20);
-    assert_eq!(note(&setup), Bytes::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -627,10 +634,8 @@ async fn bad_entries_between_all_messages_do_not_make_the_archive_wait() {
     until("all but what one object holds", || rig.account().waiting < 150).await;
     rig.stop().await;
     assert_each_once(&setup.objects(), 0..500);
-    let channel = setup.channel(&Registry::new(TABLE));
-    let account = account(&channel, "archive");
+    let account = ledger(&setup);
     assert_eq!((account.accepted, account.waiting, account.outcomes[&Outcome::Delivered]), (500, 0, 500));
-    channel.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
