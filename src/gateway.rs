@@ -1,1 +1,210 @@
-//! (to be written)
+//! One gateway process: built from the sinks back to the listeners, stopped the other way round.
+//!
+//! [`run`] tells the story. [`Gateway::start`] does the building and is what in-process tests
+//! use. A configuration that cannot be honoured, a port or a data directory in use and damage
+//! that needs a person are told apart in [`Error`], as the exit code tells them apart.
+
+mod build;
+mod process;
+mod report;
+mod scrape;
+mod signals;
+mod started;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::admin;
+use crate::channel::Channel;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::disk::{self, Disk};
+use crate::gateway::process::Process;
+use crate::gateway::report::{Stage, Watch};
+use crate::gateway::scrape::Scrape;
+use crate::gateway::signals::Signals;
+use crate::listener::intake::Intake;
+use crate::listener::{self, Probe};
+use crate::metrics::{Registry, TABLE, ZIPKIN_TABLE};
+use crate::tasks::{self, Tasks};
+
+pub use started::{ArchiveAt, Started};
+
+/// How often states are looked at for the log, and growth is sampled.
+const TICK: Duration = Duration::from_secs(1);
+/// Of the time that a stop may take: listeners, whose answers take one sync, get this share at most.
+const LISTENERS_SHARE: u32 = 4;
+/// Kept back from the drains, so that cursors are saved in time.
+const CHANNEL_TIME: Duration = Duration::from_millis(500);
+
+/// Why a gateway did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A port or the data directory is in use (exit code 3).
+    #[error("{0}")]
+    InUse(String),
+    /// Damage that needs a person (exit code 4).
+    #[error("{0}")]
+    Damaged(String),
+    /// The configuration cannot be honoured here (exit code 2).
+    #[error("{0}")]
+    Config(String),
+    /// Our own fault, or the machine's (exit code 1).
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Runs a gateway until a signal, a client that may, or a failure says stop.
+pub async fn run(settings: Settings, announce: impl FnOnce(&Started)) -> Result<(), Error> {
+    let mut signals = Signals::take()?;
+    let gateway = Gateway::start(settings, Clock::system(), disk::real()).await?;
+    announce(&gateway.started);
+    let why = tokio::select! {
+        signal = signals.next() => signal,
+        why = gateway.ended() => why,
+    };
+    tracing::info!(why, "stopping; a signal from now on stops at once");
+    tokio::select! {
+        ended = gateway.stop() => ended,
+        signal = signals.next() => Err(Error::Other(format!("{signal} again: stopped at once; what was not delivered is in the channel"))),
+    }
+}
+
+/// A gateway that runs.
+pub struct Gateway {
+    started: Started,
+    stop_timeout: Duration,
+    channel: Channel,
+    watch: Arc<Watch>,
+    listeners: Tasks,
+    drains: Tasks,
+    /// Admin port and ticks: the last to go.
+    base: Tasks,
+    _lock: Box<dyn Send + std::marker::Sync>,
+}
+
+impl Gateway {
+    /// Builds everything and serves. What fails leaves nothing running.
+    pub async fn start(settings: Settings, clock: Clock, disk: Arc<dyn Disk>) -> Result<Gateway, Error> {
+        let lock = build::lock(&settings.data, &*disk)?;
+        let (registry, zipkin) = (Registry::new(TABLE), Registry::new(ZIPKIN_TABLE));
+        let sockets = build::Sockets::bind(&settings).await?;
+        let (channel, found) = build::channel(&settings, &disk, &clock, &registry).await?;
+        let stages = match build::stages(&settings, &disk, &clock, &channel, &registry).await {
+            Ok(stages) => stages,
+            Err(error) => {
+                stop_channel(&channel).await;
+                return Err(error);
+            }
+        };
+        let watch = Arc::new(Watch::new(channel.clone(), settings.channel.sync, clock.clone(), stages.statuses()));
+        let started = build::started(&settings, &sockets, found, &channel)?;
+        let gateway = Gateway {
+            started,
+            stop_timeout: settings.stop_timeout,
+            channel,
+            watch,
+            listeners: Tasks::new(),
+            drains: Tasks::new(),
+            base: Tasks::new(),
+            _lock: lock,
+        };
+        gateway.serve_admin(sockets.admin, &registry, &clock, disk);
+        gateway.drain(stages);
+        let intake = Intake::new(&settings.intake, gateway.channel.clone(), clock, &registry, &zipkin);
+        gateway.listen(sockets.scribe, sockets.http, &intake, &registry);
+        Ok(gateway)
+    }
+
+    fn serve_admin(&self, bound: admin::Bound, registry: &Registry, clock: &Clock, disk: Arc<dyn Disk>) {
+        let process = Process::new(disk, clock);
+        let scrape =
+            Arc::new(Scrape::new(registry.clone(), self.channel.clone(), self.watch.clone(), clock.clone(), process));
+        let (metrics, health, ready) = (scrape.clone(), self.watch.clone(), self.watch.clone());
+        let handles = admin::Handles {
+            metrics: Arc::new(move || metrics.render()),
+            health: Arc::new(move || health.health()),
+            ready: Arc::new(move || ready.ready()),
+        };
+        bound.serve(&handles, &self.base);
+        let stop = self.base.stopping().clone();
+        self.base.vital("tick", async move {
+            let mut tick = tokio::time::interval(TICK);
+            while stop.run_until_cancelled(tick.tick()).await.is_some() {
+                scrape.tick();
+            }
+        });
+    }
+
+    fn drain(&self, stages: build::Stages) {
+        let (stop, grace) = (self.drains.stopping(), self.stop_timeout.saturating_sub(CHANNEL_TIME));
+        for (_, drain) in stages.drains {
+            self.drains.vital("drain", drain.run(stop.clone(), grace));
+        }
+        for (_, archive) in stages.archives {
+            self.drains.vital("archive", archive.run(stop.clone(), grace));
+        }
+        let (tap, letters) = stages.aside;
+        self.drains.vital("dead letters", crate::drain::aside::run(tap, letters, stop.clone()));
+    }
+
+    fn listen(
+        &self,
+        scribe: listener::scribe::Bound,
+        http: listener::http::Bound,
+        intake: &Intake,
+        registry: &Registry,
+    ) {
+        let watch = self.watch.clone();
+        let probe: Probe = Arc::new(move || watch.condition());
+        self.watch.enter(Stage::Running);
+        scribe.serve(intake.clone(), probe.clone(), &self.listeners, registry);
+        http.serve(intake.clone(), probe, &self.listeners, registry);
+    }
+
+    /// What was started, for the banner.
+    pub fn started(&self) -> &Started {
+        &self.started
+    }
+
+    /// Resolves when the gateway has to stop though nobody sent a signal; says why.
+    async fn ended(&self) -> &'static str {
+        tokio::select! {
+            // A client's shutdown call, where that is allowed, stops the listeners.
+            () = self.listeners.stopping().cancelled() => {}
+            () = self.drains.stopping().cancelled() => {}
+            () = self.base.stopping().cancelled() => {}
+        }
+        if self.task_failed() { "a vital task ended" } else { "a client's shutdown call" }
+    }
+
+    fn task_failed(&self) -> bool {
+        self.listeners.failed() || self.drains.failed() || self.base.failed()
+    }
+
+    /// Stops: sockets close and what was read is answered; batches in flight finish or stay in
+    /// the channel; cursors are saved.
+    pub async fn stop(self) -> Result<(), Error> {
+        let failed = self.task_failed();
+        let end = Instant::now() + self.stop_timeout;
+        self.watch.enter(Stage::Stopping);
+        if !self.listeners.stop(self.stop_timeout / LISTENERS_SHARE).await {
+            tracing::warn!("connections were cut: they had not ended in time");
+        }
+        let left = end.saturating_duration_since(Instant::now()).saturating_sub(CHANNEL_TIME);
+        if !self.drains.stop(left).await {
+            tracing::warn!("drains had not ended in time; what was in flight will be repeated");
+        }
+        stop_channel(&self.channel).await;
+        self.base.stop(CHANNEL_TIME).await;
+        if failed { Err(Error::Other("a task failed; see the log".to_owned())) } else { Ok(()) }
+    }
+}
+
+/// Ends the owner thread, which saves the cursors first.
+async fn stop_channel(channel: &Channel) {
+    let channel = channel.clone();
+    tasks::blocking(move || channel.stop()).await;
+}

@@ -8,9 +8,8 @@
 //! 4. each [`drain`] takes them from there in batches to its
 //! 5. [`sink`]s, or to the [`archive`]; what nobody takes ends in the [`deadletter`] store.
 //!
-//! Around them: [`gateway`] builds and stops it all, [`config`] and [`cli`] are the front
-//! door, [`admin`] and [`metrics`] the windows; [`disk`], [`clock`] and [`tasks`] are the
-//! seams to the machine.
+//! Around them: [`gateway`] builds and stops it all, [`config`] and [`cli`] are the front door, [`admin`] and
+//! [`metrics`] the windows; [`disk`], [`clock`] and [`tasks`] are the seams to the machine.
 
 pub mod admin;
 pub mod archive;

@@ -1,7 +1,29 @@
 //! Bulk files: every span exactly once, in objects that are planned before they are written.
+//!
+//! Heads are taken from the channel and added up to a [`stretch`]; its [`plan`] is made durable in
+//! the drain's note; then the stretch is read again, encoded aside ([`format`]) and [`publish`]ed
+//! under a name made of channel and positions ([`object`]); last, the stretch is settled and the
+//! note cleared in one durable slot. A crash anywhere in between ends in the same object.
+//!
+//! A store that fails costs this archive only: tries are repeated with back-off and spans wait in
+//! the channel. A name that holds another object stops the archive with an error that names both.
 
-use std::path::PathBuf;
+pub mod format;
+pub mod object;
+mod patience;
+pub mod plan;
+pub mod publish;
+mod run;
+pub mod status;
+pub mod store;
+pub mod stretch;
+pub mod trim;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use run::Archive;
+pub use status::{State, Status};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -24,4 +46,12 @@ pub enum Store {
     BuiltIn { dir: PathBuf, keep_bytes: u64 },
     /// `file:///dir`: the user's, never trimmed.
     Local { dir: PathBuf },
+}
+
+impl Store {
+    pub fn dir(&self) -> &Path {
+        match self {
+            Store::BuiltIn { dir, .. } | Store::Local { dir } => dir,
+        }
+    }
 }

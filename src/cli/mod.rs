@@ -1,1 +1,115 @@
-//! (to be written)
+//! The command line: what is asked, which settings are meant, and what the exit code says.
+//!
+//! [`main`] tells the story. Exit codes: 0 stopped or answered, 1 our own fault or the
+//! machine's, 2 configuration, 3 a port or the data directory in use, 4 damage that needs a
+//! person. Answers go to stdout, everything that is wrong to stderr.
+
+mod args;
+mod banner;
+mod forget;
+mod logs;
+mod source;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use crate::config::{self, Report, Settings, Typed, Understood};
+use crate::gateway;
+
+use args::{Asked, Command};
+
+/// What the process's end says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// Stopped as asked, or answered.
+    Done = 0,
+    /// Our own fault, or the machine's.
+    Fault = 1,
+    Configuration = 2,
+    InUse = 3,
+    Damaged = 4,
+}
+
+/// Runs a command line.
+pub fn main(
+    args: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let exit = match args::parse(args) {
+        // A panic is our own fault, too; its hook has said where.
+        Ok(asked) => catch_unwind(AssertUnwindSafe(|| carry_out(asked, environment.into_iter().collect())))
+            .unwrap_or(Exit::Fault),
+        Err(error) => {
+            // Help and version are "errors" to clap that exit with 0. A closed terminal is nobody's to tell.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Configuration } else { Exit::Done }
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn carry_out(asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
+    let understood = match understand(asked.config, asked.flags, environment) {
+        Ok(understood) => understood,
+        Err(report) => return complain(&report.to_string(), Exit::Configuration),
+    };
+    match asked.command {
+        Command::Run => run(understood.settings),
+        Command::Check { resolved: true } => answer(&understood.resolved.to_string()),
+        Command::Check { resolved: false } => answer("the configuration is understood in full\n"),
+        Command::Forget { drain, yes } => forget::forget(&drain, yes, understood.settings),
+    }
+}
+
+/// Resolves the layers as typed.
+fn understand(
+    config: Option<OsString>,
+    flags: args::Flags,
+    variables: Vec<(OsString, OsString)>,
+) -> Result<Understood, Report> {
+    let file = source::find(config, &variables).map(source::read);
+    let working_dir = source::working_dir();
+    config::resolve(Typed { flags, variables, file, working_dir })
+}
+
+fn run(settings: Settings) -> Exit {
+    logs::start(&settings.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format!("no threads to run on: {error}"), Exit::Fault),
+    };
+    match runtime.block_on(gateway::run(settings, banner::announce)) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            tracing::error!("{error}");
+            exit_of(&error)
+        }
+    }
+}
+
+fn exit_of(error: &gateway::Error) -> Exit {
+    match error {
+        gateway::Error::InUse(_) => Exit::InUse,
+        gateway::Error::Damaged(_) => Exit::Damaged,
+        gateway::Error::Config(_) => Exit::Configuration,
+        gateway::Error::Other(_) => Exit::Fault,
+    }
+}
+
+/// Answers on stdout. A reader that has seen enough (`| head`) is content.
+fn answer(text: &str) -> Exit {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => complain(&format!("stdout: {error}"), Exit::Fault),
+        _ => Exit::Done,
+    }
+}
+
+/// Says on stderr what is wrong.
+fn complain(text: &str, exit: Exit) -> Exit {
+    // Where stderr is closed, the exit code has to say it alone.
+    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end());
+    exit
+}

@@ -1,7 +1,34 @@
-//! (to be written)
+//! Configuration: from what was typed to what is meant.
+//!
+//! [`resolve`] tells the story: layers of flags, variables and a TOML file (`raw`, `file`)
+//! are matched with one table of settings (`table`, `rows`), understood (`value`),
+//! laid over each other (`layers`, `drains`), built into [`Settings`] and checked against
+//! each other (`checks`). Nothing is guessed: whatever is not understood in full is a problem,
+//! and all problems of a configuration are one [`Report`].
 
+mod build;
+mod checks;
+pub mod collector;
+mod drains;
+pub mod file;
+mod layers;
+mod problem;
+mod raw;
+mod resolved;
+mod rows;
+pub mod table;
+pub mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use problem::{Origin, Problem, Report};
+pub use raw::{CONFIG_VARIABLE, is_switch};
+pub use resolved::{Entry, Resolved};
 
 /// Everything that is meant, resolved and checked. What was typed is `Raw`.
 #[derive(Debug, Clone)]
@@ -42,4 +69,49 @@ pub struct Log {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// All that was typed, before anything is understood.
+#[derive(Debug, Default)]
+pub struct Typed {
+    /// Rows of `table` that have a flag, with the texts of each.
+    pub flags: Vec<(&'static table::Setting, Vec<String>)>,
+    /// The environment; others than ours are passed over.
+    pub variables: Vec<(OsString, OsString)>,
+    pub file: Option<file::Source>,
+    /// Relative paths start here. Absolute.
+    pub working_dir: PathBuf,
+}
+
+/// A configuration that is understood in full.
+#[derive(Debug, Clone)]
+pub struct Understood {
+    pub settings: Settings,
+    pub resolved: Resolved,
+}
+
+/// Resolves and checks a configuration.
+pub fn resolve(typed: Typed) -> Result<Understood, Report> {
+    let mut problems = Vec::new();
+    let mut raw = typed.file.map(|source| file::read(source, &mut problems)).unwrap_or_default();
+    raw.given.extend(raw::variables(&typed.variables, &mut problems));
+    raw.given.extend(raw::flags(typed.flags));
+    let mut values = layers::Values::gather(table::Scope::Gateway, "", &raw.given, &mut problems);
+    // `..` stays as it is: through a symbolic link it is not what it looks like.
+    let data: PathBuf = typed.working_dir.join(values.text("data")).components().collect();
+    values.settle("data", value::Value::Text(data.to_string_lossy().into_owned()));
+    let drains = drains::read(&mut raw, &mut problems);
+    checks::all(&values, &drains, &mut problems);
+    match Report::of(problems) {
+        Some(report) => Err(report),
+        None => {
+            Ok(Understood { settings: build::settings(&values, &drains), resolved: Resolved::new(&values, &drains) })
+        }
+    }
+}
+
+/// What an empty configuration in `working_dir` means.
+pub fn defaults(working_dir: PathBuf) -> Settings {
+    let typed = Typed { working_dir, ..Typed::default() };
+    resolve(typed).expect("the defaults are a configuration").settings
 }

@@ -2,16 +2,23 @@
 //!
 //! Files of JSON lines under `<data>/dead-letters/{refused,undecodable}/`, bounded apart,
 //! oldest file removed first and counted. [`Store::write`] returns after the sync: only then
-//! may the channel's positions be settled.
+//! may the channel's positions be settled. A crash between the two writes a letter twice, with
+//! one position. Lines that a crash left unfinished were never reported as written: those at
+//! the end of the last file are cut at the next start, so that nothing is glued to them.
 
+mod class;
+mod line;
+
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use crate::clock::Clock;
-use crate::disk::Disk;
+use crate::disk::{Disk, Space};
 use crate::metrics::Registry;
+use class::Files;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -27,10 +34,20 @@ pub struct Settings {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// A span in canonical proto3 bytes.
+    /// A span as an element of a `ListOfSpans`: tag, length, canonical proto3 bytes.
     Refused,
     /// A Scribe entry's message as it came.
     Undecodable,
+}
+
+impl Class {
+    /// Its directory, and its name in letters and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Refused => "refused",
+            Class::Undecodable => "undecodable",
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -50,15 +67,69 @@ pub struct Letter {
 
 /// The store. Cheap to clone.
 #[derive(Clone)]
-pub struct Store(Arc<()>);
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+    channel_id: String,
+    refused: Mutex<Files>,
+    undecodable: Mutex<Files>,
+}
 
 impl Store {
-    /// Opens the directory, making it if need be, and counts what is there.
-    pub fn open(_: Settings, _: Arc<dyn Disk>, _: Clock, _channel_id: &str, _: &Registry) -> std::io::Result<Store> {
-        todo!("drain helper")
+    /// Opens the directory, making it if need be, and counts what is there. Blocks.
+    pub fn open(
+        settings: Settings,
+        disk: Arc<dyn Disk>,
+        clock: Clock,
+        channel_id: &str,
+        registry: &Registry,
+    ) -> io::Result<Store> {
+        let open = |class: Class, bytes_max| {
+            Files::open(disk.clone(), settings.dir.join(class.name()), bytes_max, class, registry).map(Mutex::new)
+        };
+        let refused = open(Class::Refused, settings.refused_bytes_max)?;
+        let undecodable = open(Class::Undecodable, settings.undecodable_bytes_max)?;
+        let channel_id = channel_id.to_owned();
+        Ok(Store(Arc::new(Inner { settings, disk, clock, channel_id, refused, undecodable })))
     }
-    /// Appends and syncs. Blocks; call through `tasks::blocking`.
-    pub fn write(&self, _letters: &[Letter]) -> std::io::Result<()> {
-        todo!("drain helper")
+
+    /// Appends and syncs: when it returns Ok all letters are durable, when it fails none is reported and each may be
+    /// written again. Blocks; call through `tasks::blocking`.
+    pub fn write(&self, letters: &[Letter]) -> io::Result<()> {
+        self.check_space(letters)?;
+        let written_us = self.0.clock.now_us();
+        for class in [Class::Refused, Class::Undecodable] {
+            let mut lines = Vec::new();
+            let mut count = 0;
+            for letter in letters.iter().filter(|l| l.class == class) {
+                line::write(&mut lines, letter, &self.0.channel_id, written_us);
+                count += 1;
+            }
+            if count > 0 {
+                let files = if class == Class::Refused { &self.0.refused } else { &self.0.undecodable };
+                // A panic while the lock was held left counts that the next write corrects or fails on.
+                files.lock().unwrap_or_else(PoisonError::into_inner).append(&lines, count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_space(&self, letters: &[Letter]) -> io::Result<()> {
+        let Space { free, total } = self.0.disk.space(&self.0.settings.dir)?;
+        // Half of what the channel leaves free (1 GiB or 5 %), so that intake stops first.
+        let least = self.0.settings.free_min_bytes.unwrap_or((512 << 20).max(total / 40));
+        let wanted: u64 = letters.iter().map(line::len_max).sum();
+        if free.saturating_sub(wanted) < least {
+            let text =
+                format!("{}: {free} bytes free, {wanted} wanted, {least} kept free", self.0.settings.dir.display());
+            return Err(io::Error::new(io::ErrorKind::StorageFull, text));
+        }
+        Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,24 @@
-//! From the channel to a sink group: admit, batch, balance, settle. Knows no protocol.
+//! From the channel to a sink group: batch, balance, settle. Knows no protocol.
 //!
-//! A drain is one task that owns its group's state; sends run beside it, several to a sink.
-//! A batch belongs to the group, not to the sink: what one sink does not take another gets.
+//! A drain is one task that owns its group's state and polls its sends, several to a sink. A
+//! batch belongs to the group, not to the sink: what one sink does not take another gets, and
+//! while all rest everything waits in the channel. A batch that is refused is halved until the
+//! bad spans stand alone; those end in the dead letters. [`aside`] is the drain that empties
+//! what the listeners set aside.
+
+pub mod aside;
+pub mod backoff;
+mod batch;
+mod bury;
+mod group;
+mod run;
+mod status;
 
 use std::time::Duration;
+
+pub use group::State;
+pub use run::{Drain, Parts};
+pub use status::{SinkView, Standing, Status};
 
 #[derive(Debug, Clone)]
 pub struct Settings {

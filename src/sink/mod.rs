@@ -1,7 +1,9 @@
 //! Destinations. A sink takes a load and answers with a [`Verdict`]; it never keeps anything.
 //!
-//! Whether and where a load is tried again is the group's to decide (`drain/`).
+//! Whether and where a load is tried again is the group's to decide (`drain/`): a sink sends
+//! once, so that every second try is counted in one place.
 
+mod failure;
 pub mod zipkin;
 
 use std::future::Future;
@@ -22,26 +24,44 @@ pub struct Load {
     pub via: Vec<String>,
 }
 
-/// What a sink says of a load. The text names status and reason for log and dead letter.
+/// What a sink says of a load. The text names URL, status and reason for log and dead letter; it is never matched on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// 2xx.
     Delivered,
     /// Not here, not now: refused connection, reset, timeout, 408, 5xx. The load may go elsewhere.
-    Elsewhere(String),
+    /// `maybe_taken`: the sink may have taken it all the same, so sending it again may repeat it.
+    Elsewhere { reason: String, maybe_taken: bool },
+    /// A kept connection closed before it answered anything: most likely the sink let it go while
+    /// idle. Worth one more try at once, without a rest; the load may have been taken.
+    Again(String),
     /// 429, or 503 with Retry-After: the sink wants to be left alone for that long.
     Wait(Duration, String),
     /// 413: a smaller load may pass.
     TooLarge(String),
     /// 400, 422: something in the load is wrong.
     Refused(String),
-    /// Any other 3xx or 4xx, 508, a TLS error: the sink is wrong, never the spans.
+    /// Any other 3xx or 4xx, 508, a TLS error, no HTTP: the sink is wrong, never the spans.
     Misconfigured(String),
 }
+
+/// The future that [`Sink::send`] returns.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
 
 /// A destination for batches.
 pub trait Sink: Send + Sync + 'static {
     /// Its name in metrics and logs: the URL's host and port, or as the configuration names it.
     fn name(&self) -> &str;
-    fn send<'a>(&'a self, load: &'a Load) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+    /// Where it sends to, for people.
+    fn url(&self) -> &str;
+    /// Sends once, within the sink's own timeout. Dropping the future gives the try up.
+    fn send<'a>(&'a self, load: &'a Load) -> Sending<'a>;
+}
+
+/// Makes ring the process's TLS provider. Needed once before the first sink is built; later calls do nothing.
+pub fn install_tls() {
+    // An error says that a provider is installed already, which is all that is asked for.
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
 }

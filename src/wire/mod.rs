@@ -3,6 +3,18 @@
 //! No socket, no async, no allocation that the input has not paid for. Every list, length and
 //! depth is bounded by [`Limits`]. A decoder that fails leaves the batch as it found it.
 
+pub mod base64;
+pub mod detect;
+mod fault;
+pub mod fb303;
+pub mod r#gen;
+pub mod gzip;
+pub mod json_v2;
+pub mod proto3;
+pub mod scribe;
+pub mod thrift;
+pub mod v1;
+
 use crate::span::Batch;
 
 /// What a decoder refuses to go beyond.
@@ -41,3 +53,11 @@ pub struct DecodeError {
 
 /// `wire::json_v2::decode`, `wire::proto3::decode` have this shape.
 pub type Decode = fn(&[u8], &Limits, &mut Batch) -> Result<(), DecodeError>;
+
+/// Refuses what is beyond a limit, with what was found and what is allowed.
+fn over_limit(field: &'static str, offset: usize, what: &str, found: usize, limit: usize) -> Result<(), fault::Fault> {
+    if found <= limit {
+        return Ok(());
+    }
+    Err(fault::Fault::new(field, offset, format!("Over the limit of {limit} {what}: {found}")))
+}

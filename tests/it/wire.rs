@@ -1,1 +1,5 @@
-//! wire: (to be written)
+//! Formats, from outside: vectors of the reference codec, generated types, random spans.
+
+mod random;
+mod v1;
+mod v2;

@@ -1,7 +1,12 @@
 //! What tests share: clients, collectors and disks that are not the product's own.
+#![allow(clippy::unwrap_used, reason = "what only tests use")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod collector;
 pub mod disk;
+pub mod http;
+pub mod process;
 pub mod scribe;
 pub mod spans;
+pub mod thrift;
+pub mod vectors;

@@ -1,0 +1,58 @@
+# Targets that need more than cargo. `cargo build`, `cargo test` need nothing of this.
+
+# The Zipkin that we are measured against; a newer one is tried by `make real ZIPKIN_VERSION=...`.
+ZIPKIN_VERSION ?= 3.6.1
+REAL_DIR := $(CURDIR)/.real
+ZIPKIN_JAR := $(REAL_DIR)/zipkin-server-$(ZIPKIN_VERSION)-exec.jar
+PYTHON := $(REAL_DIR)/venv/bin/python
+# Packages of the clients that we did not write (tests/real/*.py).
+PYTHON_PACKAGES := thriftpy2==0.7.1 py_zipkin==1.2.8 protobuf
+
+.PHONY: help real real-tools bench clean-real
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+real: real-tools $(ZIPKIN_JAR) $(PYTHON) ## prove it against real Zipkin servers and foreign clients (about 8 minutes)
+	cargo build --release
+	SPANGATE_REAL_JAR="$(ZIPKIN_JAR)" SPANGATE_REAL_PYTHON="$(PYTHON)" \
+	    cargo test --release --features real --test real -- --nocapture --test-threads=1
+
+bench: ## measure (`cargo bench`)
+	cargo bench
+
+clean-real: ## remove what `make real` fetched
+	rm -rf "$(REAL_DIR)"
+
+# Names everything that is missing at once; never skips.
+real-tools:
+	@missing=""; \
+	for tool in java mvn python3 cargo; do \
+	    command -v $$tool >/dev/null || missing="$$missing $$tool"; \
+	done; \
+	if command -v java >/dev/null; then \
+	    major=$$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1); \
+	    [ "$${major:-0}" -ge 17 ] || missing="$$missing java-17-or-newer(found:$${major:-none})"; \
+	fi; \
+	if command -v python3 >/dev/null; then \
+	    python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	fi; \
+	if [ -n "$$missing" ]; then \
+	    echo "make real: missing:$$missing" >&2; \
+	    echo "make real: needs Java 17 or newer, Maven, Python 3 with venv, and Rust" >&2; \
+	    exit 1; \
+	fi
+
+# Fetched aside and renamed, so that a cut download is not taken for the jar.
+$(ZIPKIN_JAR):
+	mkdir -p "$(REAL_DIR)/fetch"
+	cd "$(REAL_DIR)" && mvn --batch-mode --quiet dependency:copy \
+	    -Dartifact=io.zipkin:zipkin-server:$(ZIPKIN_VERSION):jar:exec -DoutputDirectory="$(REAL_DIR)/fetch"
+	mv "$(REAL_DIR)/fetch/$(notdir $(ZIPKIN_JAR))" "$@"
+	rmdir "$(REAL_DIR)/fetch"
+
+$(PYTHON):
+	rm -rf "$(REAL_DIR)/venv" "$(REAL_DIR)/venv.new"
+	python3 -m venv "$(REAL_DIR)/venv.new"
+	"$(REAL_DIR)/venv.new/bin/python" -m pip install --quiet --disable-pip-version-check $(PYTHON_PACKAGES)
+	mv "$(REAL_DIR)/venv.new" "$(REAL_DIR)/venv"

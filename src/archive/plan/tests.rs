@@ -1,0 +1,52 @@
+use super::super::object::tests::object;
+use super::*;
+
+fn plan() -> Plan {
+    Plan::new(Format::JSON_LINES, object())
+}
+
+#[test]
+fn a_note_comes_back_as_the_plan() {
+    assert_eq!(Plan::from_note(&plan().to_note()), Ok(Some(plan())));
+}
+
+#[test]
+fn an_empty_note_is_no_plan() {
+    assert_eq!(Plan::from_note(b""), Ok(None));
+}
+
+#[test]
+fn a_plan_of_another_version_is_refused_and_named() {
+    let note = String::from_utf8(plan().to_note()).unwrap().replace("plan 1", "plan 2");
+    let error = Plan::from_note(note.as_bytes()).unwrap_err();
+    assert_eq!(error, PlanError::Version { found: "spangate plan 2".into() });
+    assert!(error.to_string().contains("spangate plan 1"), "{error}");
+}
+
+#[test]
+fn a_plan_of_an_unknown_encoder_or_filter_is_refused() {
+    let note = String::from_utf8(plan().to_note()).unwrap();
+    let encoder = note.replace("jsonl.gz/1", "jsonl.gz/9");
+    assert!(matches!(Plan::from_note(encoder.as_bytes()), Err(PlanError::Format(_))));
+    let filter = note.replace("filter \n", "filter service=a\n");
+    assert_eq!(Plan::from_note(filter.as_bytes()), Err(PlanError::Filter { found: "service=a".into() }));
+}
+
+#[test]
+fn a_name_that_leaves_the_directory_is_refused() {
+    let mut outside = plan();
+    outside.name = "../x.jsonl.gz".into();
+    assert!(matches!(Plan::from_note(&outside.to_note()), Err(PlanError::Line { line: 4, .. })));
+}
+
+#[test]
+fn a_note_cut_or_flipped_at_any_byte_is_never_the_same_plan() {
+    let note = plan().to_note();
+    for at in 0..note.len() {
+        let read = Plan::from_note(&note[..at]);
+        assert!(at == 0 || read.is_err(), "cut at {at}: {read:?}");
+        let mut flipped = note.clone();
+        flipped[at] ^= 0x01;
+        assert_ne!(Plan::from_note(&flipped), Ok(Some(plan())), "flipped at {at}");
+    }
+}

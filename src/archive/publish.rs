@@ -1,0 +1,186 @@
+//! Carrying out a plan: look, read the stretch again, encode, publish if absent.
+//!
+//! Every step may be repeated after a failure or a crash. An object that stands under its name is
+//! never touched: it is the planned one (then all is done) or it is [`Trouble::Unequal`]. Damage met
+//! on the way is reported before anything is published, so that what is published is what was
+//! planned. Files and compression run on blocking threads, a piece at a time.
+
+use std::io;
+use std::ops::Range;
+
+use super::format::jsonl::{Encoder, Part, Tally};
+use super::plan::Plan;
+use super::store::local::{Local, Staged};
+use super::store::{Look, Publish, StoreError};
+use crate::channel::{AppendError, Kind, Ledger, ReadError, Scan};
+use crate::tasks;
+
+/// Canonical bytes that are read before they are encoded: large enough that the change of threads
+/// costs nothing beside the compression, small beside the gateway's memory.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// How a try ended that did not fail.
+#[derive(Debug)]
+pub enum Carried {
+    /// The object stands, durably; `bytes` are its own, where this try wrote it.
+    Stands { bytes: Option<u64> },
+    /// Nothing was published: the stretch no longer holds what was planned.
+    Changed { tally: Tally, damaged: Vec<Range<u64>> },
+}
+
+/// Why a try failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("cannot write {name}: {source}")]
+    Write { name: String, source: io::Error },
+    #[error("cannot read the channel: {0}")]
+    Read(#[from] io::Error),
+    #[error("cannot save the plan in the channel: {0}")]
+    Channel(#[from] AppendError),
+    #[error("positions {first} to {end} of the channel are damaged")]
+    Damaged { first: u64, end: u64 },
+    #[error("{name} came and went while it was published")]
+    Vanished { name: String },
+    /// Trying again would not help.
+    #[error("{name} exists and is another object: planned was {planned}; there is {found}")]
+    Unequal { name: String, planned: String, found: String },
+}
+
+impl From<ReadError> for Trouble {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Damaged { first, end } => Trouble::Damaged { first, end },
+            ReadError::Failed(source) => Trouble::Read(source),
+        }
+    }
+}
+
+impl Trouble {
+    /// A short name of the kind: one log line is written a kind, not a message.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Trouble::Store(StoreError::Reserve { .. }) => "reserve",
+            Trouble::Store(StoreError::Io { .. }) | Trouble::Write { .. } => "store",
+            Trouble::Read(_) | Trouble::Damaged { .. } => "read",
+            Trouble::Channel(_) => "channel",
+            Trouble::Vanished { .. } | Trouble::Unequal { .. } => "name",
+        }
+    }
+}
+
+/// Carries plans out. Cheap to clone.
+#[derive(Clone)]
+pub struct Publisher {
+    pub store: Local,
+    pub ledger: Ledger,
+}
+
+impl Publisher {
+    /// One try. The caller settles and clears the note when the object stands.
+    pub async fn carry_out(&self, plan: &Plan) -> Result<Carried, Trouble> {
+        if self.stands(plan).await? {
+            return Ok(Carried::Stands { bytes: None });
+        }
+        let (encoder, damaged) = self.encode(plan).await?;
+        let (tally, planned) = (encoder.tally(), Tally { spans: plan.object.spans, bytes: plan.object.bytes });
+        if tally != planned {
+            return Ok(Carried::Changed { tally, damaged });
+        }
+        let (store, name) = (self.store.clone(), plan.name.clone());
+        let (bytes, published) = tasks::blocking(move || {
+            let staged = encoder.finish().map_err(|source| Trouble::Write { name: name.clone(), source })?;
+            let bytes = staged.bytes();
+            Ok::<_, Trouble>((bytes, store.publish(&name, staged)?))
+        })
+        .await?;
+        match published {
+            Publish::Done => Ok(Carried::Stands { bytes: Some(bytes) }),
+            Publish::Exists if self.stands(plan).await? => Ok(Carried::Stands { bytes: None }),
+            Publish::Exists => Err(Trouble::Vanished { name: plan.name.clone() }),
+        }
+    }
+
+    /// Whether the planned object stands under its name; something else there is an error.
+    async fn stands(&self, plan: &Plan) -> Result<bool, Trouble> {
+        let (store, name) = (self.store.clone(), plan.name.clone());
+        let found = match tasks::blocking(move || store.look(&name)).await? {
+            Look::Absent => return Ok(false),
+            Look::Object(object) if object == plan.object => return Ok(true),
+            Look::Object(object) => object.to_string(),
+            Look::Stranger(why) => format!("a file of another kind ({why})"),
+        };
+        Err(Trouble::Unequal { name: plan.name.clone(), planned: plan.object.to_string(), found })
+    }
+
+    /// Encodes the stretch into the staging directory. Gives the positions that could not be read, too.
+    async fn encode(&self, plan: &Plan) -> Result<(Encoder<Staged>, Vec<Range<u64>>), Trouble> {
+        let (store, name, object) = (self.store.clone(), plan.name.clone(), plan.object.clone());
+        let mut encoder =
+            tasks::blocking(move || store.stage(&name).map(|staged| Encoder::new(&object, staged))).await?;
+        let mut reading = Reading::new(&self.ledger, plan.object.first..plan.object.last + 1);
+        loop {
+            let parts = reading.piece().await?;
+            if parts.is_empty() {
+                break;
+            }
+            let (store, name) = (self.store.clone(), plan.name.clone());
+            encoder = tasks::blocking(move || {
+                store.check_room()?;
+                for part in &parts {
+                    encoder.add(part).map_err(|source| Trouble::Write { name: name.clone(), source })?;
+                }
+                Ok::<_, Trouble>(encoder)
+            })
+            .await?;
+        }
+        let mut damaged = reading.damaged;
+        damaged.extend_from_slice(encoder.unreadable());
+        Ok((encoder, damaged))
+    }
+}
+
+/// A stretch read again.
+struct Reading<'a> {
+    ledger: &'a Ledger,
+    scan: Scan,
+    range: Range<u64>,
+    damaged: Vec<Range<u64>>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(ledger: &'a Ledger, range: Range<u64>) -> Self {
+        Reading { ledger, scan: ledger.scan(range.clone()), range, damaged: Vec::new() }
+    }
+
+    /// The next megabyte or so; nothing at the end. Damage is noted and passed.
+    async fn piece(&mut self) -> Result<Vec<Part>, Trouble> {
+        let (mut parts, mut bytes) = (Vec::new(), 0);
+        while bytes < PIECE_BYTES {
+            let (head, items) = match self.scan.next().await {
+                Ok(None) => break,
+                Ok(Some((head, _))) if head.kind != Kind::Spans => continue,
+                Ok(Some(frame)) => frame,
+                Err(ReadError::Damaged { first, end }) => {
+                    self.damaged.push(first.max(self.range.start)..end.min(self.range.end));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match self.ledger.body(&head).await {
+                Ok(body) => {
+                    let part = Part { head, items, body };
+                    bytes += part.bytes();
+                    parts.push(part);
+                }
+                Err(ReadError::Damaged { .. }) => {
+                    let first = head.at.first;
+                    self.damaged.push(first + u64::from(items.start)..first + u64::from(items.end));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(parts)
+    }
+}

@@ -1,0 +1,344 @@
+//! The archive's loop: begin where the last run ended, gather, plan, carry out, settle, trim.
+//!
+//! One object at a time; while one is made, spans wait in the channel. On a stop, one last object
+//! takes what is durable by then, if it stands within the grace given: so a span shows in `zcat`
+//! right after Ctrl-C. The rest is left in the channel, and a plan that was not carried out is
+//! carried out by the next start.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::format::Format;
+use super::format::jsonl::Tally;
+use super::object::Object;
+use super::patience::{End, Patience};
+use super::plan::Plan;
+use super::publish::{Carried, Publisher, Trouble};
+use super::status::Status;
+use super::store::StoreError;
+use super::store::local::Local;
+use super::stretch::{Planner, Rolls, Stretch};
+use super::trim::Keeper;
+use super::{Settings, Store};
+use crate::channel::{Channel, Ledger, Outcome, Tap};
+use crate::disk::Disk;
+use crate::metrics::{Counter, Registry};
+use crate::tasks;
+
+/// How long a stop waits for each frame that is durable and was not taken yet.
+const STOP_LINGER: Duration = Duration::from_millis(50);
+
+/// Part of the channel's capacity that one object may keep waiting.
+const PINNED_SHARE: u64 = 4;
+
+/// A drain that makes objects.
+pub struct Archive {
+    name: String,
+    channel: String,
+    tap: Tap,
+    publisher: Publisher,
+    planner: Planner,
+    /// Present where the directory is ours to trim.
+    keeper: Option<Keeper>,
+    patience: Patience,
+    status: Status,
+    meters: Meters,
+}
+
+impl Archive {
+    /// An archive of what `tap` gives, which is a tap of `channel`. Touches no file: what is wrong
+    /// with the store shows in [`Status`].
+    pub fn new(settings: Settings, channel: &Channel, tap: Tap, disk: Arc<dyn Disk>, registry: &Registry) -> Archive {
+        let store = Local::new(disk, settings.store.dir().to_owned(), settings.free_min_bytes);
+        let keeper = match &settings.store {
+            Store::BuiltIn { keep_bytes, .. } => Some(Keeper::new(*keep_bytes, channel.id())),
+            Store::Local { .. } => None,
+        };
+        let rolls = Rolls {
+            bytes: settings.roll_bytes,
+            pinned_bytes: channel.snapshot().capacity_bytes / PINNED_SHARE,
+            age: settings.roll_age,
+            idle: settings.roll_idle,
+        };
+        let status = Status::new();
+        let failures = registry.counter("spangate_archive_failures_total", &[("drain", &settings.name)]);
+        Archive {
+            patience: Patience::new(&settings.name, status.clone(), failures),
+            meters: Meters::new(registry, &settings.name),
+            name: settings.name,
+            channel: channel.id().to_owned(),
+            publisher: Publisher { store, ledger: tap.ledger() },
+            tap,
+            planner: Planner::new(rolls),
+            keeper,
+            status,
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        self.status.clone()
+    }
+
+    /// Runs until `stop`, also when the archive itself can go no further; ends at most `grace` after it.
+    pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
+        let end = tokio::select! {
+            end = self.work(&stop) => end,
+            () = after(&stop, grace) => End::Stop,
+        };
+        if let End::Halt(reason) = end {
+            tracing::error!(drain = self.name, reason, "the archive stops here; its spans wait in the channel");
+            self.status.stopped(reason);
+            stop.cancelled().await;
+        }
+    }
+
+    async fn work(&mut self, stop: &CancellationToken) -> End {
+        match self.work_until(stop).await {
+            Ok(()) => End::Stop,
+            Err(end) => end,
+        }
+    }
+
+    async fn work_until(&mut self, stop: &CancellationToken) -> Result<(), End> {
+        self.begin(stop).await?;
+        while let Some(stretch) = self.gather(stop).await {
+            self.archive(stretch, stop).await?;
+        }
+        match self.gather_last().await {
+            Some(stretch) => self.archive(stretch, stop).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the store, carries out what the last run had planned, removes what it left unfinished.
+    async fn begin(&mut self, stop: &CancellationToken) -> Result<(), End> {
+        let store = self.publisher.store.clone();
+        self.patience.tried(stop, || blocking(&store, Local::open)).await?;
+        match Plan::from_note(&self.tap.note()) {
+            Ok(None) => {}
+            Ok(Some(plan)) => {
+                tracing::info!(drain = self.name, object = plan.name, "carrying out the plan of the last run");
+                self.carry_out(plan, stop).await?;
+            }
+            Err(error) => return Err(End::Halt(error.to_string())),
+        }
+        // A directory of our own may hold leftovers of an earlier channel; one that is shared, the
+        // work of other gateways.
+        let channel = self.keeper.is_none().then(|| self.channel.clone());
+        self.patience
+            .tried(stop, || {
+                let channel = channel.clone();
+                blocking(&store, move |store| store.clean(channel.as_deref()))
+            })
+            .await?;
+        self.trim().await;
+        Ok(())
+    }
+
+    /// The next stretch that is to be an object. `None`: stopping; one may still be open.
+    async fn gather(&mut self, stop: &CancellationToken) -> Option<Stretch> {
+        loop {
+            self.status.waiting_since(self.planner.oldest_us());
+            if let Some(stretch) = self.planner.close(Instant::now()) {
+                return Some(stretch);
+            }
+            let due = self.planner.due();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                taken = self.tap.next() => match taken {
+                    Ok(Some(taken)) => {
+                        self.patience.recovered();
+                        self.planner.add(&taken, Instant::now());
+                    }
+                    Ok(None) => return None,
+                    Err(error) => {
+                        self.patience.failed(&error.into());
+                        self.patience.rest(stop).await;
+                    }
+                },
+                () = at(due) => {}
+            }
+        }
+    }
+
+    /// On a stop: what is durable already, as far as one object holds it.
+    async fn gather_last(&mut self) -> Option<Stretch> {
+        while let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await {
+            self.planner.add(&taken, Instant::now());
+            if let Some(full) = self.planner.close(Instant::now()) {
+                return Some(full);
+            }
+        }
+        self.planner.take()
+    }
+
+    /// Plans a stretch and carries the plan out.
+    async fn archive(&mut self, stretch: Stretch, stop: &CancellationToken) -> Result<(), End> {
+        self.status.waiting_since(Some(stretch.oldest_us));
+        let object = Object {
+            channel: self.channel.clone(),
+            partition: 0,
+            first: stretch.first,
+            last: stretch.last,
+            spans: stretch.spans,
+            bytes: stretch.bytes,
+        };
+        let plan = Plan::new(Format::JSON_LINES, object);
+        self.save(Some(&plan), stop).await?;
+        self.carry_out(plan, stop).await
+    }
+
+    /// Makes the planned object stand, then settles its spans and clears the note in one slot.
+    async fn carry_out(&mut self, mut plan: Plan, stop: &CancellationToken) -> Result<(), End> {
+        loop {
+            let publisher = self.publisher.clone();
+            let carried = self.patience.tried(stop, || carry_out(publisher.clone(), plan.clone())).await?;
+            match carried {
+                Carried::Stands { bytes } => {
+                    let positions = plan.object.first..plan.object.last + 1;
+                    let ledger = self.publisher.ledger.clone();
+                    let settle = || settle(ledger.clone(), positions.clone());
+                    self.patience.tried(stop, settle).await?;
+                    self.published(&plan, bytes);
+                    self.trim().await;
+                    return Ok(());
+                }
+                Carried::Changed { tally, damaged } => match self.replan(plan, tally, damaged, stop).await? {
+                    Some(left) => plan = left,
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// A stretch turned out damaged before its object was published: the damage is settled, and
+    /// what can be read planned anew under the same name. `None`: nothing is left. Bytes that were
+    /// damaged at one reading and not at the next are archived, though counted as damaged.
+    async fn replan(
+        &mut self,
+        mut plan: Plan,
+        tally: Tally,
+        damaged: Vec<Range<u64>>,
+        stop: &CancellationToken,
+    ) -> Result<Option<Plan>, End> {
+        tracing::error!(
+            drain = self.name,
+            object = plan.name,
+            planned = plan.object.spans,
+            readable = tally.spans,
+            ?damaged,
+            "the channel no longer holds what an unpublished object was planned to; it is planned again"
+        );
+        for positions in damaged {
+            self.publisher.ledger.settle(positions, Outcome::Damaged);
+        }
+        (plan.object.spans, plan.object.bytes) = (tally.spans, tally.bytes);
+        let left = (tally.spans > 0).then_some(plan);
+        self.save(left.as_ref(), stop).await?;
+        // A disk that reads differently each time must not be read in a tight loop.
+        self.patience.rest(stop).await;
+        Ok(left)
+    }
+
+    /// Makes a plan, or that there is none, durable.
+    async fn save(&mut self, plan: Option<&Plan>, stop: &CancellationToken) -> Result<(), End> {
+        let note = Bytes::from(plan.map(Plan::to_note).unwrap_or_default());
+        let ledger = self.publisher.ledger.clone();
+        self.patience
+            .tried(stop, || {
+                let (ledger, note) = (ledger.clone(), note.clone());
+                async move { Ok(ledger.commit(0..0, Outcome::Delivered, note).await?) }
+            })
+            .await
+    }
+
+    /// Counts an object; `bytes` are known where this process wrote it.
+    fn published(&mut self, plan: &Plan, bytes: Option<u64>) {
+        self.status.published(&plan.name);
+        let Some(bytes) = bytes else { return };
+        self.meters.objects.increment(1);
+        self.meters.bytes.increment(bytes);
+        self.planner.learn(plan.object.bytes, bytes);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.add(bytes);
+        }
+    }
+
+    /// Holds a directory of our own within its bound. A failure is said and tried again after the
+    /// next object: it costs room, no span.
+    async fn trim(&mut self) {
+        let Some(keeper) = &self.keeper else { return };
+        let (mut keeper, store) = (keeper.clone(), self.publisher.store.clone());
+        let (keeper, trimmed) = tasks::blocking(move || {
+            let trimmed = keeper.trim(&store);
+            (keeper, trimmed)
+        })
+        .await;
+        self.keeper = Some(keeper);
+        match trimmed {
+            Ok(trimmed) if trimmed.objects == 0 => {}
+            Ok(trimmed) => {
+                self.meters.trimmed_objects.increment(trimmed.objects);
+                self.meters.trimmed_bytes.increment(trimmed.bytes);
+                let (objects, bytes) = (trimmed.objects, trimmed.bytes);
+                tracing::info!(drain = self.name, objects, bytes, "oldest objects removed to stay within the bound");
+            }
+            Err(error) => tracing::warn!(drain = self.name, %error, "the archive cannot be trimmed"),
+        }
+    }
+}
+
+async fn carry_out(publisher: Publisher, plan: Plan) -> Result<Carried, Trouble> {
+    publisher.carry_out(&plan).await
+}
+
+async fn settle(ledger: Ledger, positions: Range<u64>) -> Result<(), Trouble> {
+    Ok(ledger.commit(positions, Outcome::Delivered, Bytes::new()).await?)
+}
+
+async fn blocking<T: Send + 'static>(
+    store: &Local,
+    work: impl FnOnce(&Local) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Trouble> {
+    let store = store.clone();
+    Ok(tasks::blocking(move || work(&store)).await?)
+}
+
+/// Ends at `due`; never, without one.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when a stop has lasted `grace`.
+async fn after(stop: &CancellationToken, grace: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(grace).await;
+}
+
+struct Meters {
+    objects: Counter,
+    bytes: Counter,
+    trimmed_objects: Counter,
+    trimmed_bytes: Counter,
+}
+
+impl Meters {
+    fn new(registry: &Registry, drain: &str) -> Self {
+        let counter = |name| registry.counter(name, &[("drain", drain)]);
+        Meters {
+            objects: counter("spangate_archive_objects_total"),
+            bytes: counter("spangate_archive_bytes_total"),
+            trimmed_objects: counter("spangate_archive_trimmed_objects_total"),
+            trimmed_bytes: counter("spangate_archive_trimmed_bytes_total"),
+        }
+    }
+}

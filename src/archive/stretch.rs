@@ -1,0 +1,150 @@
+//! Which spans go into one object: frame heads in, stretches out. Pure; the caller brings the time.
+//!
+//! A stretch is closed by the estimated size of its object, by age, by idle time, or because it keeps
+//! too much of the channel waiting. The estimate is item bytes times the ratio that earlier objects
+//! had: a target, not a limit. Memory does not grow with a stretch.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::channel::{Head, Kind, Taken};
+
+/// Before anything was measured: gzip JSON lines of plain client and server spans take about a
+/// third of their canonical bytes.
+const RATIO_AT_START: f64 = 0.35;
+
+/// A stretch of a million copies of one span must not teach us that objects cost nothing: the next
+/// one would have no bound.
+const RATIO_RANGE: RangeInclusive<f64> = 0.02..=4.0;
+
+/// An object smaller than this is mostly header and start-up of the compressor: it teaches nothing.
+const RATIO_SAMPLE_BYTES_MIN: u64 = 64 << 10;
+
+/// Between the frames of a stretch lie positions of others (entries set aside, damage). Each gap is a
+/// range in the drain's cursor, which holds 224 before it gives no further frame: a peer that sends
+/// bad entries must not make the archive wait for its idle time.
+const GAPS_MAX: u32 = 128;
+
+/// When a stretch is closed.
+#[derive(Debug, Clone, Copy)]
+pub struct Rolls {
+    /// Estimated bytes of the object.
+    pub bytes: u64,
+    /// Bytes of the log that it keeps from being removed: a small channel must not fill up, and stop
+    /// intake, for the sake of a large object.
+    pub pinned_bytes: u64,
+    /// Since the first span was taken.
+    pub age: Duration,
+    /// Since the last span was taken.
+    pub idle: Duration,
+}
+
+/// Spans from `first` to `last`, inclusive; positions of others may lie between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    pub first: u64,
+    pub last: u64,
+    pub spans: u64,
+    /// Canonical bytes of the spans.
+    pub bytes: u64,
+    /// Receive time of the first frame, microseconds since the epoch.
+    pub oldest_us: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    stretch: Stretch,
+    pinned_bytes: u64,
+    gaps: u32,
+    first_at: Instant,
+    last_at: Instant,
+}
+
+/// Adds frames up to stretches.
+#[derive(Debug)]
+pub struct Planner {
+    rolls: Rolls,
+    ratio: f64,
+    open: Option<Open>,
+}
+
+impl Planner {
+    pub fn new(rolls: Rolls) -> Self {
+        Planner { rolls, ratio: RATIO_AT_START, open: None }
+    }
+
+    /// Adds a frame's open items. Frames come in order of position; one of another kind than
+    /// spans adds nothing.
+    pub fn add(&mut self, taken: &Taken, now: Instant) {
+        let (Some(head_open), Some(tail_open)) = (taken.open.first(), taken.open.last()) else { return };
+        if taken.head.kind != Kind::Spans {
+            return;
+        }
+        let base = taken.head.at.first;
+        let (first, last) = (base + u64::from(head_open.start), base + u64::from(tail_open.end) - 1);
+        let open = self.open.get_or_insert_with(|| Open {
+            stretch: Stretch { first, last, spans: 0, bytes: 0, oldest_us: taken.head.received_us },
+            pinned_bytes: 0,
+            gaps: 0,
+            first_at: now,
+            last_at: now,
+        });
+        assert!(open.stretch.spans == 0 || first > open.stretch.last, "frames come in order of position");
+        let gap_before = open.stretch.spans > 0 && first > open.stretch.last + 1;
+        open.gaps += u32::from(gap_before) + taken.open.len() as u32 - 1;
+        open.pinned_bytes += log_bytes(&taken.head);
+        open.last_at = now;
+        open.stretch.last = last;
+        for range in &taken.open {
+            let items = &taken.head.items[range.start as usize..range.end as usize];
+            open.stretch.spans += items.len() as u64;
+            open.stretch.bytes += items.iter().map(|item| u64::from(item.len)).sum::<u64>();
+        }
+    }
+
+    /// The stretch, if it is to be closed by now.
+    pub fn close(&mut self, now: Instant) -> Option<Stretch> {
+        let full = self.open.as_ref().is_some_and(|open| self.is_full(open));
+        if full || self.due().is_some_and(|due| due <= now) { self.take() } else { None }
+    }
+
+    /// The stretch as it stands.
+    pub fn take(&mut self) -> Option<Stretch> {
+        self.open.take().map(|open| open.stretch)
+    }
+
+    /// When age or idle time will close the open stretch.
+    pub fn due(&self) -> Option<Instant> {
+        let open = self.open.as_ref()?;
+        Some((open.first_at + self.rolls.age).min(open.last_at + self.rolls.idle))
+    }
+
+    /// Receive time of the oldest span that is gathered, microseconds since the epoch.
+    pub fn oldest_us(&self) -> Option<u64> {
+        self.open.as_ref().map(|open| open.stretch.oldest_us)
+    }
+
+    /// Learns from a published object: a moving average, so that one odd object moves it by a quarter.
+    pub fn learn(&mut self, item_bytes: u64, object_bytes: u64) {
+        if item_bytes >= RATIO_SAMPLE_BYTES_MIN {
+            let measured = object_bytes as f64 / item_bytes as f64;
+            let average = self.ratio * 0.75 + measured * 0.25;
+            self.ratio = average.clamp(*RATIO_RANGE.start(), *RATIO_RANGE.end());
+        }
+    }
+
+    fn is_full(&self, open: &Open) -> bool {
+        let object_bytes = (open.stretch.bytes as f64 * self.ratio) as u64;
+        object_bytes >= self.rolls.bytes || open.pinned_bytes >= self.rolls.pinned_bytes || open.gaps >= GAPS_MAX
+    }
+}
+
+/// What a frame takes in the log (DURABILITY.md, frame), but for its labels and padding.
+fn log_bytes(head: &Head) -> u64 {
+    64 + 16 * head.items.len() as u64 + u64::from(head.body_len)
+}
+
+#[cfg(test)]
+mod tests;

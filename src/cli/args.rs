@@ -1,0 +1,149 @@
+//! Arguments: one flag for each setting of the table, and the commands, noun then verb.
+
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, ArgMatches};
+
+use crate::config::table::{Scope, Setting, rows};
+use crate::config::{CONFIG_VARIABLE, is_switch, value::Kind};
+
+/// Settings given as flags, with the texts of each.
+pub type Flags = Vec<(&'static Setting, Vec<String>)>;
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Asked {
+    pub command: Command,
+    pub flags: Flags,
+    pub config: Option<OsString>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    Run,
+    Check { resolved: bool },
+    Forget { drain: String, yes: bool },
+}
+
+/// The flags of `-h`; all others stand in `--help`, under a heading of their own.
+const MAIN: [&str; 6] = ["collector", "archive", "data", "scribe.address", "http.address", "admin.address"];
+
+const CLOSING: &str = "\
+Every setting has one name: --channel-sync, SPANGATE_CHANNEL_SYNC, [channel] sync. A flag goes \
+before a variable, a variable before the file. Lists: repeat the flag, or commas. Drains and \
+their sinks are named in the file.
+Exit codes: 0 stopped, 1 our own fault, 2 configuration, 3 port or data directory in use, \
+4 damage that needs a person.";
+
+/// Reads a command line; the error is a message for a person, of help and version, too.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, clap::Error> {
+    let matches = program().try_get_matches_from(args)?;
+    Ok(match matches.subcommand() {
+        None => asked(Command::Run, &matches),
+        Some(("run", inner)) => asked(Command::Run, inner),
+        Some(("check", inner)) => asked(Command::Check { resolved: inner.get_flag("resolved") }, inner),
+        Some((_, channel)) => {
+            let (_, inner) = channel.subcommand().expect("clap demands a verb of `channel`");
+            let drain = inner.get_one::<String>("drain").expect("clap demands NAME").clone();
+            asked(Command::Forget { drain, yes: inner.get_flag("yes") }, inner)
+        }
+    })
+}
+
+fn asked(command: Command, matches: &ArgMatches) -> Asked {
+    let given = |setting: &'static Setting| {
+        // `channel forget` takes few of the flags.
+        let texts = matches.try_get_many::<String>(setting.key).ok().flatten()?;
+        Some((setting, texts.cloned().collect()))
+    };
+    Asked {
+        command,
+        flags: flagged().filter_map(given).collect(),
+        config: matches.get_one::<OsString>("config").cloned(),
+    }
+}
+
+/// The rows that have a flag.
+fn flagged() -> impl Iterator<Item = &'static Setting> {
+    rows(Scope::Shorthand).chain(rows(Scope::Gateway))
+}
+
+fn program() -> clap::Command {
+    let check = clap::Command::new("check")
+        .about("Says what is wrong with a configuration; starts nothing")
+        .arg(switch("resolved").help("Print every setting in force and where it came from, as TOML"))
+        .args(settings());
+    clap::Command::new("spangate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A gateway for Zipkin spans: Scribe and HTTP in, a durable channel, collectors and an archive out")
+        .after_help(CLOSING)
+        .args_conflicts_with_subcommands(true)
+        .args(settings())
+        .subcommand(clap::Command::new("run").about("Runs the gateway (also without this word)").args(settings()))
+        .subcommand(check)
+        .subcommand(
+            clap::Command::new("channel").about("The channel on disk").subcommand_required(true).subcommand(forget()),
+        )
+}
+
+fn forget() -> clap::Command {
+    let data = flagged().filter(|s| s.key == "data").map(flag);
+    clap::Command::new("forget")
+        .about("Gives up a drain, and what waits for it alone, in a gateway that is stopped")
+        .arg(Arg::new("drain").value_name("NAME").required(true).help("The drain"))
+        .arg(switch("yes").help("Do it; without this, print what would be given up"))
+        .arg(config())
+        .args(data)
+}
+
+fn switch(name: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue)
+}
+
+fn config() -> Arg {
+    Arg::new("config")
+        .short('c')
+        .long("config")
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(OsString))
+        .help(format!("Configuration file, TOML [{CONFIG_VARIABLE}]"))
+}
+
+fn settings() -> Vec<Arg> {
+    let (main, rest): (Vec<_>, Vec<_>) = flagged().partition(|s| MAIN.contains(&s.key));
+    let rest = rest.into_iter().map(|s| flag(s).help_heading("Settings").hide_short_help(true));
+    std::iter::once(config()).chain(main.into_iter().map(flag)).chain(rest).collect()
+}
+
+fn flag(setting: &'static Setting) -> Arg {
+    let long = setting.flag().expect("only rows with a flag are asked for one");
+    let default = setting.default.map(|text| format!(" [{text}]")).unwrap_or_default();
+    let arg = Arg::new(setting.key)
+        .long(long)
+        .value_name(value_name(setting.kind))
+        .action(if setting.kind.is_list() { ArgAction::Append } else { ArgAction::Set })
+        .help(format!("{}{default}", setting.doc));
+    match is_switch(setting) {
+        true => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        false => arg,
+    }
+}
+
+/// What a flag takes, in a word.
+fn value_name(kind: Kind) -> String {
+    let or = |word: Option<&str>, name: &str| word.map_or(name.to_owned(), |word| format!("{word}|{name}"));
+    match kind {
+        Kind::Path => "DIR".into(),
+        Kind::Addresses => "IP:PORT".into(),
+        Kind::Words => "WORDS".into(),
+        Kind::Filter => "LEVEL".into(),
+        Kind::Name => "NAME".into(),
+        Kind::Bytes { or: word, .. } => or(word, "SIZE"),
+        Kind::Count { or: word, .. } => or(word, "NUMBER"),
+        Kind::Time { or: word, .. } => or(word, "TIME"),
+        Kind::Choice(words) => words.join("|"),
+        Kind::Bool => "true|false".into(),
+        Kind::Collector | Kind::Collectors => "URL".into(),
+        Kind::Archive => "builtin|file:///DIR|none".into(),
+    }
+}

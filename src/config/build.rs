@@ -1,0 +1,139 @@
+//! From understood values to `Settings`: the only reader of the table's rows.
+
+use std::path::{Path, PathBuf};
+
+use super::drains::{Drain, Kind};
+use super::layers::Values;
+use super::{Log, LogFormat, Settings};
+use crate::channel::{Start, Sync};
+use crate::listener::{http, intake, scribe};
+use crate::sink::zipkin::{self, Encoding};
+use crate::{admin, archive, channel, deadletter, drain};
+
+/// Settings of the values; `data` is absolute by now.
+pub fn settings(values: &Values, drains: &[Drain]) -> Settings {
+    let data = PathBuf::from(values.text("data"));
+    let free_min = values.number_or("channel.free_min");
+    let mut settings = Settings {
+        scribe: scribe(values),
+        http: http(values),
+        intake: intake::Settings {
+            bytes_in_flight: values.size("intake.bytes_in_flight"),
+            commit_wait: values.time("intake.commit_wait"),
+        },
+        admin: admin::Settings { addresses: values.addresses("admin.address") },
+        channel: channel(values, &data, free_min),
+        dead_letters: deadletter::Settings {
+            dir: data.join("dead-letters"),
+            refused_bytes_max: values.number("dead_letters.refused_max"),
+            undecodable_bytes_max: values.number("dead_letters.undecodable_max"),
+            free_min_bytes: half(free_min),
+        },
+        drains: Vec::new(),
+        archives: Vec::new(),
+        retired: Vec::new(),
+        stop_timeout: values.time("stop_timeout"),
+        log: log(values),
+        data,
+    };
+    for drain in drains {
+        match &drain.kind {
+            Kind::Group { values, sinks, .. } => settings.drains.push(group(&drain.name, values, sinks)),
+            Kind::Archive { values } => {
+                let built = archive(&drain.name, values, &settings.data, half(free_min));
+                settings.archives.push(built);
+            }
+            Kind::Retired => settings.retired.push(drain.name.clone()),
+        }
+    }
+    settings
+}
+
+/// Archive and dead letters may use half of the channel's reserve.
+fn half(free_min: Option<u64>) -> Option<u64> {
+    free_min.map(|bytes| bytes / 2)
+}
+
+fn scribe(values: &Values) -> scribe::Settings {
+    scribe::Settings {
+        addresses: values.addresses("scribe.address"),
+        categories: values.words("scribe.categories"),
+        frame_bytes_max: values.size("scribe.frame_max"),
+        frame_timeout: values.time("scribe.frame_timeout"),
+        connections_max: values.size("scribe.connections_max"),
+        keep_binary_annotations: values.text("scribe.binary_annotations") == "keep",
+        allow_shutdown: values.yes("scribe.allow_shutdown"),
+    }
+}
+
+fn http(values: &Values) -> http::Settings {
+    http::Settings {
+        addresses: values.addresses("http.address"),
+        body_bytes_max: values.size("http.body_max"),
+        decoded_bytes_max: values.size("http.decoded_max"),
+        decoded_ratio_max: values.size("http.decoded_ratio_max"),
+        header_timeout: values.time("http.header_timeout"),
+        body_timeout: values.time("http.body_timeout"),
+        idle_timeout: values.time("http.idle_timeout"),
+        connections_max: values.size("http.connections_max"),
+        allowed_origins: values.words("http.allowed_origins"),
+    }
+}
+
+fn channel(values: &Values, data: &Path, free_min: Option<u64>) -> channel::Settings {
+    channel::Settings {
+        dir: data.join("channel"),
+        capacity_bytes: values.number("channel.capacity"),
+        capacity_spans: values.number_or("channel.capacity_spans"),
+        sync: values.time_or("channel.sync").map_or(Sync::Always, Sync::Every),
+        free_min_bytes: free_min,
+        cache_bytes: values.size("channel.cache"),
+    }
+}
+
+fn log(values: &Values) -> Log {
+    let format = if values.text("log.format") == "json" { LogFormat::Json } else { LogFormat::Text };
+    Log { format, level: values.text("log.level") }
+}
+
+fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
+    super::Drain {
+        drain: drain::Settings {
+            name: name.into(),
+            batch: drain::BatchSettings {
+                spans: u32::try_from(values.number("batch.spans")).expect("the table bounds it far below"),
+                bytes: values.size("batch.bytes"),
+                linger: values.time("batch.linger"),
+            },
+            in_flight_max: values.size("in_flight"),
+            backoff_min: values.time("backoff_min"),
+            backoff_max: values.time("backoff_max"),
+        },
+        start: if values.text("start") == "oldest" { Start::Oldest } else { Start::End },
+        sinks: sinks.iter().map(sink).collect(),
+    }
+}
+
+fn sink(values: &Values) -> zipkin::Settings {
+    zipkin::Settings {
+        name: values.text("name"),
+        url: values.text("url"),
+        encoding: if values.text("encoding") == "json" { Encoding::JsonV2 } else { Encoding::Proto3 },
+        gzip: values.yes("gzip"),
+        timeout: values.time("timeout"),
+    }
+}
+
+fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>) -> archive::Settings {
+    archive::Settings {
+        name: name.into(),
+        store: match values.text("archive").strip_prefix("file://") {
+            Some(dir) => archive::Store::Local { dir: dir.into() },
+            None => archive::Store::BuiltIn { dir: data.join("archive"), keep_bytes: values.number("keep") },
+        },
+        roll_bytes: values.number("roll_size"),
+        roll_age: values.time("roll_age"),
+        roll_idle: values.time("roll_idle"),
+        free_min_bytes,
+    }
+}

@@ -1,0 +1,154 @@
+//! What is wrong between settings that are each right.
+//!
+//! Each check is a function over what was understood; it leaves alone what was not
+//! ([`Values::intact`]), so that one mistake is one problem.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::collector::own_listener;
+use super::drains::{Drain, Kind};
+use super::layers::Values;
+use super::problem::{Origin, Problem};
+use super::value::Value;
+
+const LISTENERS: [&str; 3] = ["scribe.address", "http.address", "admin.address"];
+
+/// All of them.
+pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
+    problems.extend(some_drain(drains, problems));
+    problems.extend(one_listener_an_address(values));
+    orders(values, &GATEWAY, problems);
+    let mut archives: Vec<(String, &Drain)> = Vec::new();
+    for drain in drains {
+        match &drain.kind {
+            Kind::Group { values: group, sinks, .. } => {
+                orders(group, &GROUP, problems);
+                problems.extend(sinks.iter().filter_map(|sink| no_loop(values, sink)));
+            }
+            Kind::Archive { values: archive } => {
+                orders(archive, &ARCHIVE, problems);
+                problems.extend(keeps_to_its_own(archive, values));
+                if !archive.intact(&["archive"]) {
+                    continue;
+                }
+                let place = archive.text("archive").trim_end_matches('/').to_owned();
+                if let Some((_, other)) = archives.iter().find(|(taken, _)| *taken == place) {
+                    let what = format!("drain {} writes to {place}, too; give each its own place", other.name);
+                    problems.push(Problem::new(&drain.at, archive.full_key("archive"), what));
+                }
+                archives.push((place, drain));
+            }
+            Kind::Retired => {}
+        }
+    }
+}
+
+/// Without a drain, what is taken would go nowhere.
+fn some_drain(drains: &[Drain], problems: &[Problem]) -> Option<Problem> {
+    let none = drains.iter().all(|drain| matches!(drain.kind, Kind::Retired));
+    // A drain that was not understood is a problem already.
+    let misread = problems.iter().any(|p| p.key.starts_with("drain") || p.key == "collector" || p.key.is_empty());
+    (none && !misread).then(|| {
+        let what = "there is none, so spans would go nowhere: add --collector http://HOST:9411, \
+            or leave --archive at builtin";
+        Problem::new(&Origin::Default, "drain", what)
+    })
+}
+
+/// Two sockets on one address: the second would not bind. Port 0 is a free one each time.
+fn one_listener_an_address(values: &Values) -> Vec<Problem> {
+    let all: Vec<(&str, SocketAddr)> =
+        LISTENERS.iter().flat_map(|key| values.addresses(key).into_iter().map(|address| (*key, address))).collect();
+    let mut problems = Vec::new();
+    for (n, (key, address)) in all.iter().enumerate() {
+        if let Some((other, taken)) = all[..n].iter().find(|(_, taken)| clash(taken, address))
+            && values.intact(&[key, other])
+        {
+            // The one that was typed is the one to change.
+            let (key, other) = if values.at(key) < values.at(other) { (other, key) } else { (key, other) };
+            let what = match taken == address {
+                true => format!("{address} is taken by {other}; each listener needs its own port"),
+                false => format!("{taken} and {address} are one address; {other} and this need a port each"),
+            };
+            problems.push(Problem::new(values.at(key), *key, what));
+        }
+    }
+    problems
+}
+
+fn clash(a: &SocketAddr, b: &SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let overlap = a.ip() == b.ip() || (same_family && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() != 0 && a.port() == b.port() && overlap
+}
+
+/// A collector that is one of our own listeners would be sent its own spans for ever.
+fn no_loop(values: &Values, sink: &Values) -> Option<Problem> {
+    let url = sink.text("url");
+    let (key, listener) = LISTENERS.iter().find_map(|key| {
+        let listeners = values.addresses(key);
+        let own = own_listener(&url, listeners.iter()).copied();
+        own.filter(|_| values.intact(&[key])).map(|own| (*key, own))
+    })?;
+    let flag = key.replace('.', "-");
+    let what = format!(
+        "{url} is this gateway's own listener {key} = {listener}; name the collector's address, \
+         or move the gateway with --{flag}"
+    );
+    Some(Problem::new(sink.at("url"), sink.full_key("url"), what))
+}
+
+/// `(less, more, why)`: the first may not be greater than the second.
+type Order = (&'static str, &'static str, &'static str);
+
+const GATEWAY: [Order; 6] = [
+    ("scribe.frame_max", "channel.capacity", "such a call could never be kept"),
+    ("http.body_max", "channel.capacity", "such a body could never be kept"),
+    ("scribe.frame_max", "intake.bytes_in_flight", "such a call could never be taken"),
+    ("http.body_max", "intake.bytes_in_flight", "such a body could never be taken"),
+    ("http.body_max", "http.decoded_max", "a body is not smaller decoded"),
+    ("channel.cache", "channel.capacity", "there is nothing more to keep"),
+];
+const GROUP: [Order; 1] = [("backoff_min", "backoff_max", "the first rest is the shortest")];
+const ARCHIVE: [Order; 2] = [
+    ("roll_idle", "roll_age", "an object is closed at that age anyway"),
+    ("roll_size", "keep", "an object would go as soon as it is written"),
+];
+
+fn orders(values: &Values, orders: &[Order], problems: &mut Vec<Problem>) {
+    for (less, more, why) in orders {
+        let (Some(small), Some(great)) = (values.get(less), values.get(more)) else { continue };
+        if values.intact(&[less, more]) && greater(small, great) {
+            // The one that was typed is the one to change.
+            let (at, key) = if values.at(less) >= values.at(more) { (less, less) } else { (more, more) };
+            let what =
+                format!("{} = {small} is more than {} = {great}: {why}", values.full_key(less), values.full_key(more));
+            problems.push(Problem::new(values.at(at), values.full_key(key), what));
+        }
+    }
+}
+
+fn greater(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Bytes(a), Value::Bytes(b)) => a > b,
+        (Value::Time(a), Value::Time(b)) => a > b,
+        _ => unreachable!("the orders above compare sizes with sizes and times with times"),
+    }
+}
+
+/// An archive of the user's own: outside our data directory, and never trimmed.
+fn keeps_to_its_own(archive: &Values, gateway: &Values) -> Vec<Problem> {
+    let text = archive.text("archive");
+    let Some(dir) = text.strip_prefix("file://") else { return Vec::new() };
+    let mut problems = Vec::new();
+    if Path::new(dir).starts_with(gateway.text("data")) {
+        let what = format!("{dir} is in the data directory; use \"builtin\", or a directory of its own");
+        problems.push(Problem::new(archive.at("archive"), archive.full_key("archive"), what));
+    }
+    if *archive.at("keep") != Origin::Default {
+        let what = "is for \"builtin\" alone: what you name yourself is never trimmed";
+        problems.push(Problem::new(archive.at("keep"), archive.full_key("keep"), what));
+    }
+    problems
+}

@@ -1,0 +1,456 @@
+//! The rows of the table: every setting, in the order of the reference file.
+//!
+//! The bounds are wide: they refuse what cannot work or was mistyped, not what is unwise.
+
+use std::time::Duration;
+
+use super::table::Scope::{Archive, Gateway, Group, Shorthand, Sink};
+use super::table::{Scope, Setting};
+use super::value::Kind;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+/// More than any message should be, and little enough for 32 bits.
+const MESSAGE_MAX: u64 = GIB;
+/// More than a process can have descriptors.
+const CONNECTIONS_MAX: u64 = 1_000_000;
+/// More than any disk of one machine.
+const DISK_MAX: u64 = 1_000 * TIB;
+/// A collector answers 413 above this (Zipkin's HTTP collector).
+const ZIPKIN_BODY_MAX: u64 = 10 * MIB;
+
+const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn bytes(min: u64, max: u64) -> Kind {
+    Kind::Bytes { min, max, or: None }
+}
+
+const fn count(min: u64, max: u64) -> Kind {
+    Kind::Count { min, max, or: None }
+}
+
+const fn time(min: Duration, max: Duration) -> Kind {
+    Kind::Time { min, max, or: None }
+}
+
+/// A row that has a default.
+const fn row(
+    scope: Scope,
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+    reason: &'static str,
+) -> Setting {
+    Setting { scope, key, kind, default: Some(default), doc, reason }
+}
+
+/// A row that has none.
+const fn open(scope: Scope, key: &'static str, kind: Kind, doc: &'static str, reason: &'static str) -> Setting {
+    Setting { scope, key, kind, default: None, doc, reason }
+}
+
+/// Every setting.
+pub const SETTINGS: &[Setting] = &[
+    open(
+        Shorthand,
+        "collector",
+        Kind::Collectors,
+        "A Zipkin collector, such as http://zipkin:9411; repeatable. Makes the drain zipkin, or replaces its sinks",
+        "spans are kept and archived without one",
+    ),
+    open(
+        Shorthand,
+        "archive",
+        Kind::Archive,
+        "Where the drain archive writes; builtin is DATA/archive, none switches it off [builtin]",
+        "builtin, so that a first start shows its spans without any set-up",
+    ),
+    row(
+        Gateway,
+        "data",
+        Kind::Path,
+        "spangate-data",
+        "The data directory: channel, dead letters, built-in archive",
+        "beside where it was started; printed as an absolute path",
+    ),
+    row(
+        Gateway,
+        "scribe.address",
+        Kind::Addresses,
+        "0.0.0.0:1463",
+        "Where Scribe is served; none: nowhere",
+        "Scribe's port; add 0.0.0.0:9410 for tracers that use Zipkin's old one",
+    ),
+    row(
+        Gateway,
+        "scribe.categories",
+        Kind::Words,
+        "zipkin",
+        "Categories taken; others are answered OK, counted and gone; * takes all",
+        "what Zipkin's tracers send and its collector takes",
+    ),
+    row(
+        Gateway,
+        "scribe.frame_max",
+        bytes(KIB, MESSAGE_MAX),
+        "16384000",
+        "Largest Scribe call",
+        "Flume's limit: what passed there passes here",
+    ),
+    row(
+        Gateway,
+        "scribe.frame_timeout",
+        time(ms(100), HOUR),
+        "30s",
+        "A call that began must be complete in this time; idle connections stay",
+        "16 MB pass a slow line in it; a stuck peer holds memory no longer",
+    ),
+    row(
+        Gateway,
+        "scribe.connections_max",
+        count(1, CONNECTIONS_MAX),
+        "10000",
+        "Most Scribe connections at a time; there is no limit per peer",
+        "a balancer is one peer; one descriptor each",
+    ),
+    row(
+        Gateway,
+        "scribe.binary_annotations",
+        Kind::Choice(&["keep", "drop"]),
+        "keep",
+        "Binary annotations that are not strings: kept as strings, or dropped as Zipkin does",
+        "nothing disappears",
+    ),
+    row(
+        Gateway,
+        "scribe.allow_shutdown",
+        Kind::Bool,
+        "false",
+        "Whether fb303's shutdown stops the gateway",
+        "nobody is asked for a password here",
+    ),
+    row(
+        Gateway,
+        "http.address",
+        Kind::Addresses,
+        "0.0.0.0:9411",
+        "Where Zipkin HTTP is served; none: nowhere",
+        "Zipkin's port: tracers need no change",
+    ),
+    row(Gateway, "http.body_max", bytes(KIB, MESSAGE_MAX), "10MiB", "Largest body on the wire", "Zipkin's limit"),
+    row(
+        Gateway,
+        "http.decoded_max",
+        bytes(KIB, MESSAGE_MAX),
+        "64MiB",
+        "Largest body after decompression",
+        "more than a whole tracer queue; less than a bomb wants",
+    ),
+    row(
+        Gateway,
+        "http.decoded_ratio_max",
+        count(1, 10_000),
+        "100",
+        "Decompressed bytes per compressed byte, at most",
+        "spans compress 10 to 30 times; a bomb 1000 times",
+    ),
+    row(
+        Gateway,
+        "http.header_timeout",
+        time(ms(100), HOUR),
+        "10s",
+        "A request head that began must be complete in this time",
+        "heads are one packet; a slow one holds a connection",
+    ),
+    row(
+        Gateway,
+        "http.body_timeout",
+        time(ms(100), HOUR),
+        "30s",
+        "A body that began must be complete in this time",
+        "10 MiB pass a slow line in it",
+    ),
+    row(
+        Gateway,
+        "http.idle_timeout",
+        time(ms(100), DAY),
+        "60s",
+        "A connection without a request is closed after this time",
+        "longer than the reporting interval of tracers",
+    ),
+    row(
+        Gateway,
+        "http.connections_max",
+        count(1, CONNECTIONS_MAX),
+        "10000",
+        "Most HTTP connections at a time; there is no limit per peer",
+        "a balancer is one peer; one descriptor each",
+    ),
+    row(
+        Gateway,
+        "http.allowed_origins",
+        Kind::Words,
+        "*",
+        "Origins that browsers may send from (CORS); none: no such headers",
+        "as Zipkin has it",
+    ),
+    row(
+        Gateway,
+        "admin.address",
+        Kind::Addresses,
+        "127.0.0.1:9412",
+        "Where /metrics, /health and /ready are served; none: nowhere",
+        "this machine alone, until told otherwise",
+    ),
+    row(
+        Gateway,
+        "intake.bytes_in_flight",
+        bytes(MIB, 64 * GIB),
+        "32MiB",
+        "Bytes of messages being read, decoded or waiting for their sync",
+        "two of the largest calls, and many of the usual 100 KB",
+    ),
+    row(
+        Gateway,
+        "intake.commit_wait",
+        time(ms(10), MINUTE),
+        "500ms",
+        "Longest wait for room and sync together; then TRY_LATER or 503",
+        "tracers give up after about a second",
+    ),
+    row(
+        Gateway,
+        "channel.capacity",
+        bytes(16 * MIB, DISK_MAX),
+        "10GiB",
+        "Bytes of spans kept for drains; intake stops there",
+        "half an hour of 15,000 spans a second",
+    ),
+    row(
+        Gateway,
+        "channel.capacity_spans",
+        Kind::Count { min: 1, max: u64::MAX, or: Some("none") },
+        "none",
+        "Spans kept, if they are to be bounded, too",
+        "bytes are what fills a disk",
+    ),
+    row(
+        Gateway,
+        "channel.sync",
+        Kind::Time { min: ms(1), max: MINUTE, or: Some("always") },
+        "always",
+        "When a yes goes out: always after the sync; or after the write, with a sync at most this much later",
+        "a yes means durable",
+    ),
+    row(
+        Gateway,
+        "channel.free_min",
+        Kind::Bytes { min: 0, max: DISK_MAX, or: Some("auto") },
+        "auto",
+        "Free disk under which intake stops; auto: 1 GiB or 5 %, whichever is more. Archive and dead letters may use half of it",
+        "draining needs room to go on; a full disk hurts others, too",
+    ),
+    row(
+        Gateway,
+        "channel.cache",
+        bytes(0, 16 * GIB),
+        "16MiB",
+        "Written frames kept in memory for drains that keep up",
+        "seconds of a busy gateway; others read the disk",
+    ),
+    row(
+        Gateway,
+        "dead_letters.refused_max",
+        bytes(MIB, DISK_MAX),
+        "1GiB",
+        "Spans that collectors refused: bytes kept, oldest go first",
+        "a million spans to look at or send again",
+    ),
+    row(
+        Gateway,
+        "dead_letters.undecodable_max",
+        bytes(MIB, DISK_MAX),
+        "64MiB",
+        "Entries that are no spans: bytes kept, oldest go first",
+        "whoever reaches the port can fill it, so it has a small room of its own",
+    ),
+    row(
+        Gateway,
+        "stop_timeout",
+        time(SECOND, HOUR),
+        "20s",
+        "Longest time from SIGTERM to exit",
+        "under the 30 s after which Kubernetes kills",
+    ),
+    row(
+        Gateway,
+        "log.format",
+        Kind::Choice(&["text", "json"]),
+        "text",
+        "Form of the log on stderr",
+        "people read it first",
+    ),
+    row(
+        Gateway,
+        "log.level",
+        Kind::Filter,
+        "info",
+        "What is logged: a level, or more for a module as in info,spangate::drain=debug",
+        "one line per event that a person would act on",
+    ),
+    row(
+        Group,
+        "policy",
+        Kind::Choice(&["round_robin"]),
+        "round_robin",
+        "How batches are shared among the sinks",
+        "equal collectors take equal shares",
+    ),
+    row(
+        Group,
+        "batch.spans",
+        count(1, 100_000),
+        "5000",
+        "Most spans in a request",
+        "a collector stores this many in well under its timeout",
+    ),
+    row(
+        Group,
+        "batch.bytes",
+        bytes(KIB, ZIPKIN_BODY_MAX),
+        "4MiB",
+        "Most bytes of a request, as proto3",
+        "Zipkin answers 413 above 10 MiB; JSON takes twice as much as proto3",
+    ),
+    row(
+        Group,
+        "batch.linger",
+        time(Duration::ZERO, MINUTE),
+        "20ms",
+        "Longest wait for more once a span waits",
+        "keeps a trickle under 100 ms",
+    ),
+    row(
+        Group,
+        "in_flight",
+        count(1, 256),
+        "4",
+        "Most batches on their way to one sink",
+        "hides a round trip; more only crowd a slow collector",
+    ),
+    row(
+        Group,
+        "backoff_min",
+        time(ms(1), MINUTE),
+        "200ms",
+        "First rest of a failing sink; doubles, with jitter",
+        "a restart of a connection, not of a machine",
+    ),
+    row(
+        Group,
+        "backoff_max",
+        time(ms(1), HOUR),
+        "30s",
+        "Longest rest of a failing sink",
+        "a collector that is back is used within half a minute",
+    ),
+    row(
+        Group,
+        "start",
+        Kind::Choice(&["end", "oldest"]),
+        "end",
+        "Where a drain with a new name begins",
+        "a new destination wants new spans; oldest gives what is still there",
+    ),
+    row(
+        Group,
+        "retired",
+        Kind::Bool,
+        "false",
+        "The drain is gone, and what waits for it may go, too",
+        "nothing disappears unless told so",
+    ),
+    row(
+        Archive,
+        "archive",
+        Kind::Archive,
+        "builtin",
+        "Where: builtin is DATA/archive; file:///DIR is never trimmed; none: no such drain",
+        "a first start shows its spans without any set-up",
+    ),
+    row(
+        Archive,
+        "roll_size",
+        bytes(KIB, 5 * GIB),
+        "64MiB",
+        "An object is closed at about this size",
+        "large enough for bulk readers",
+    ),
+    row(
+        Archive,
+        "roll_age",
+        time(ms(100), DAY),
+        "1m",
+        "Or when its first span is this old",
+        "bulk readers lag a minute at most",
+    ),
+    row(
+        Archive,
+        "roll_idle",
+        time(ms(100), DAY),
+        "5s",
+        "Or after this long without a span",
+        "who tries it sees the span within ten seconds",
+    ),
+    row(
+        Archive,
+        "keep",
+        bytes(MIB, DISK_MAX),
+        "10GiB",
+        "Bytes that builtin keeps, oldest objects go first",
+        "a default must not fill the disk",
+    ),
+    row(
+        Archive,
+        "retired",
+        Kind::Bool,
+        "false",
+        "The drain is gone, and what waits for it may go, too",
+        "nothing disappears unless told so",
+    ),
+    open(Sink, "url", Kind::Collector, "The collector: http://HOST:9411 or https://HOST", "has to be given"),
+    open(Sink, "name", Kind::Name, "Its name in metrics and logs", "HOST:PORT of the url"),
+    row(
+        Sink,
+        "encoding",
+        Kind::Choice(&["proto3", "json"]),
+        "proto3",
+        "What it is sent",
+        "our own bytes, and the one encoding that no guard of Zipkin's can refuse",
+    ),
+    row(
+        Sink,
+        "gzip",
+        Kind::Bool,
+        "false",
+        "Whether requests are compressed",
+        "collectors are near, and CPU is dearer than the network",
+    ),
+    row(
+        Sink,
+        "timeout",
+        time(ms(10), HOUR),
+        "10s",
+        "Connect, send and answer together",
+        "a collector that needs longer is not keeping up",
+    ),
+];

@@ -1,0 +1,189 @@
+//! Drains: made by the file, by flags, by default; switched off, retired, refused.
+
+use std::path::PathBuf;
+
+use super::{Case, origin};
+use crate::archive::Store;
+use crate::channel::Start;
+use crate::config::Settings;
+use crate::sink::zipkin::Encoding;
+
+fn names(settings: &Settings) -> Vec<&str> {
+    let groups = settings.drains.iter().map(|d| d.drain.name.as_str());
+    groups.chain(settings.archives.iter().map(|a| a.name.as_str())).collect()
+}
+
+fn sinks(settings: &Settings) -> Vec<&str> {
+    settings.drains.iter().flat_map(|d| &d.sinks).map(|s| s.name.as_str()).collect()
+}
+
+#[test]
+fn a_collector_makes_the_drain_zipkin_with_the_defaults_of_a_drain() {
+    for case in [
+        Case::default().flag("collector", &["http://a", "http://b:19411/api/v2/spans"]),
+        Case::default().flag("collector", &["http://a, http://b:19411"]),
+        Case::default().variable("SPANGATE_COLLECTORS", "http://a,http://b:19411"),
+    ] {
+        let settings = case.understood().settings;
+        assert_eq!(names(&settings), ["zipkin", "archive"]);
+        assert_eq!(sinks(&settings), ["a:9411", "b:19411"]);
+        let drain = &settings.drains[0];
+        assert_eq!((drain.start, drain.drain.batch.spans, drain.drain.in_flight_max), (Start::End, 5_000, 4));
+        assert_eq!((drain.sinks[0].encoding, drain.sinks[0].gzip), (Encoding::Proto3, false));
+        assert_eq!(drain.sinks[1].url, "http://b:19411/api/v2/spans");
+    }
+}
+
+#[test]
+fn a_collector_replaces_the_sinks_of_the_file_and_nothing_else_of_it() {
+    let file = "[drain.zipkin]\nin_flight = 9\nsinks = [{ url = \"http://file\", gzip = true }]\n";
+    let settings = Case::file(file).understood().settings;
+    assert_eq!((sinks(&settings), settings.drains[0].sinks[0].gzip), (vec!["file:9411"], true));
+    let understood = Case::file(file).flag("collector", &["http://typed"]).understood();
+    assert_eq!(sinks(&understood.settings), ["typed:9411"]);
+    assert_eq!(understood.settings.drains[0].drain.in_flight_max, 9);
+    assert!(!understood.settings.drains[0].sinks[0].gzip);
+    assert_eq!(origin(&understood, "drain.zipkin.sinks"), "flag --collector");
+    assert_eq!(origin(&understood, "drain.zipkin.in_flight"), "spangate.toml:2:13");
+    let settings = Case::file(file).flag("collector", &["none"]).understood().settings;
+    assert_eq!(names(&settings), ["archive"]);
+}
+
+#[test]
+fn the_archive_is_there_until_it_is_switched_off_or_moved() {
+    let archive = |case: Case| case.understood().settings.archives.into_iter().map(|a| a.store).collect::<Vec<_>>();
+    let built_in = Store::BuiltIn { dir: PathBuf::from("/work/spangate-data/archive"), keep_bytes: 10 << 30 };
+    let moved = Store::Local { dir: PathBuf::from("/bulk") };
+    assert_eq!(archive(Case::default()), std::slice::from_ref(&built_in));
+    assert_eq!(archive(Case::file("[drain.archive]\nroll_age = \"30s\"")), [built_in]);
+    assert_eq!(archive(Case::default().flag("archive", &["file:///bulk"])), std::slice::from_ref(&moved));
+    assert_eq!(archive(Case::file("drain.archive.archive = \"none\"").flag("archive", &["file:///bulk"])), [moved]);
+    let collector = || Case::default().flag("collector", &["http://a"]);
+    assert!(archive(collector().flag("archive", &["none"])).is_empty());
+    assert!(archive(collector().and_file("drain.archive.archive = \"none\"")).is_empty());
+}
+
+#[test]
+fn without_any_drain_both_ways_out_are_named() {
+    let expected = "drain: there is none, so spans would go nowhere: add --collector http://HOST:9411, or leave \
+        --archive at builtin";
+    assert_eq!(Case::default().flag("archive", &["none"]).problems(), [expected]);
+    assert_eq!(Case::file("[drain.archive]\nretired = true").problems(), [expected]);
+}
+
+#[test]
+fn a_retired_drain_is_its_name_alone() {
+    let file = "[drain.old]\nretired = true\n[drain.zipkin]\nretired = true\nsinks = [{ url = \"http://a\" }]\n\
+        [drain.kept]\nretired = false\nsinks = [{ url = \"http://b\" }]\n";
+    let settings = Case::file(file).understood().settings;
+    assert_eq!(names(&settings), ["kept", "archive"]);
+    assert_eq!(settings.retired, ["old", "zipkin"]);
+}
+
+#[test]
+fn a_drain_has_a_good_name_and_either_sinks_or_an_archive() {
+    let long = "x".repeat(64);
+    let file = format!(
+        "[drain.\"two words\"]\narchive = \"file:///a\"\n[drain.dead-letters]\narchive = \"file:///b\"\n\
+         [drain.{long}]\narchive = \"file:///c\"\n[drain.both]\nsinks = [{{ url = \"http://a\" }}]\n\
+         archive = \"builtin\"\n[drain.neither]\n[drain.zipkin]\nin_flight = 1\n"
+    );
+    assert_eq!(
+        Case::file(&file).problems(),
+        [
+            "spangate.toml:1:8: drain.two words: found \"two words\", expected a name of 1 to 63 of a-z, 0-9, _ and -"
+                .to_owned(),
+            "spangate.toml:3:8: drain.dead-letters: found \"dead-letters\", expected another name: this drain is the \
+             gateway's own"
+                .to_owned(),
+            format!(
+                "spangate.toml:5:8: drain.{long}: found \"{long}\", expected a name of 1 to 63 of a-z, 0-9, _ and -"
+            ),
+            "spangate.toml:7:8: drain.both: has both sinks and an archive; give each its own drain".to_owned(),
+            "spangate.toml:10:8: drain.neither: has neither sinks nor an archive: add sinks = [{ url = \
+             \"http://HOST:9411\" }], or archive = \"file:///DIR\", or retired = true"
+                .to_owned(),
+            "spangate.toml:11:8: drain.zipkin: has neither sinks nor an archive: add sinks = [{ url = \
+             \"http://HOST:9411\" }], or --collector http://HOST:9411, or archive = \"file:///DIR\", or retired = true"
+                .to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn keys_of_the_other_kind_of_drain_say_so() {
+    let file = "[drain.zipkin]\nsinks = [{ url = \"http://a\" }]\nkeep = \"1GiB\"\n[drain.archive]\npolicy = \"round_robin\"\n";
+    assert_eq!(
+        Case::file(file).problems(),
+        [
+            "spangate.toml:3:1: drain.zipkin.keep: this key is for drains with an archive",
+            "spangate.toml:5:1: drain.archive.policy: this key is for drains with sinks",
+        ]
+    );
+}
+
+#[test]
+fn sinks_need_a_url_and_are_each_there_once() {
+    let file = "[drain.zipkin]\nsinks = [\n{ url = \"http://a\" },\n{ url = \"http://a:9411/api/v2/spans\" },\n\
+        { url = \"http://b\", name = \"a:9411\" },\n{ nme = \"c\" },\n\"http://d\" ]\n";
+    assert_eq!(
+        Case::file(file).problems(),
+        [
+            "spangate.toml:4:9: drain.zipkin.sinks: the collector http://a:9411/api/v2/spans is there twice",
+            "spangate.toml:5:9: drain.zipkin.sinks: two sinks are called a:9411; give one a name",
+            "spangate.toml:6:1: drain.zipkin.sinks.url: missing: which collector is it?",
+            "spangate.toml:6:3: drain.zipkin.sinks.nme: unknown key; did you mean drain.zipkin.sinks.name?",
+            "spangate.toml:7:1: drain.zipkin.sinks: found \"http://d\", expected a table such as { url = \
+             \"http://zipkin:9411\" }",
+        ]
+    );
+}
+
+#[test]
+fn a_collector_that_is_an_own_listener_is_refused_with_the_way_out() {
+    assert_eq!(
+        Case::default().flag("collector", &["http://localhost:9411"]).problems(),
+        [
+            "flag --collector: drain.zipkin.sinks.url: http://localhost:9411/api/v2/spans is this gateway's own listener \
+          http.address = 0.0.0.0:9411; name the collector's address, or move the gateway with --http-address"
+        ]
+    );
+    Case::default().flag("collector", &["http://localhost"]).flag("http.address", &["0.0.0.0:19411"]).understood();
+}
+
+#[test]
+fn a_request_that_zipkin_would_refuse_is_refused() {
+    let file = "[drain.zipkin]\nbatch = { bytes = \"11MiB\" }\nsinks = [{ url = \"http://a\" }]\n";
+    assert_eq!(
+        Case::file(file).problems(),
+        ["spangate.toml:2:19: drain.zipkin.batch.bytes: found \"11MiB\", expected a size from 1KiB to 10MiB, such as \
+          \"4MiB\" or a number of bytes"]
+    );
+}
+
+#[test]
+fn archives_keep_apart_from_each_other_and_from_the_data_directory() {
+    let file = "[drain.a]\narchive = \"file:///bulk\"\n[drain.b]\narchive = \"file:///bulk/\"\n\
+        [drain.c]\narchive = \"file:///work/spangate-data/archive\"\n[drain.d]\narchive = \"file:///d\"\nkeep = \"1GiB\"\n\
+        [drain.e]\narchive = \"s3://bucket\"\n";
+    assert_eq!(
+        Case::file(file).problems(),
+        [
+            "spangate.toml:3:8: drain.b.archive: drain a writes to file:///bulk, too; give each its own place",
+            "spangate.toml:6:11: drain.c.archive: /work/spangate-data/archive is in the data directory; use \
+             \"builtin\", or a directory of its own",
+            "spangate.toml:9:8: drain.d.keep: is for \"builtin\" alone: what you name yourself is never trimmed",
+            "spangate.toml:11:11: drain.e.archive: found \"s3://bucket\", expected \"builtin\", \"file:///DIR\" or \
+             \"none\" (this version has no other store)",
+        ]
+    );
+}
+
+#[test]
+fn half_of_the_reserve_is_for_archive_and_dead_letters() {
+    let settings = Case::default().flag("channel.free_min", &["2GiB"]).understood().settings;
+    assert_eq!(settings.channel.free_min_bytes, Some(2 << 30));
+    assert_eq!(settings.archives[0].free_min_bytes, Some(1 << 30));
+    assert_eq!(settings.dead_letters.free_min_bytes, Some(1 << 30));
+    assert_eq!(Case::default().understood().settings.dead_letters.free_min_bytes, None);
+}

@@ -1,0 +1,198 @@
+//! The files of one class: `<seq:016x>.jsonl`, the last one growing, oldest first to go.
+//!
+//! Letters are appended in one write and synced. After a failed write or sync the file is given
+//! up where it was last synced and the next append begins another: its page cache may hold what
+//! the disk does not (DURABILITY.md, "What is assumed of the disk").
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::disk::{Disk, File, Open};
+use crate::metrics::{Counter, Gauge, Registry};
+
+use super::Class;
+
+/// A file is closed at this size, or at a quarter of the class's bound: the bound removes whole files.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Bytes read at once.
+const READ: usize = 64 * 1024;
+const SUFFIX: &str = ".jsonl";
+
+pub(super) struct Files {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    bytes_max: u64,
+    /// Sequence number and length of each file, oldest first.
+    files: VecDeque<(u64, u64)>,
+    /// The last of `files`, while it may be appended to.
+    last: Option<Arc<dyn File>>,
+    written: Counter,
+    removed: Counter,
+    bytes: Gauge,
+}
+
+impl Files {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        bytes_max: u64,
+        class: Class,
+        registry: &Registry,
+    ) -> io::Result<Files> {
+        disk.create_dir_all(&dir)?;
+        let sequence = |name: &str| name.strip_suffix(SUFFIX).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        let listed = disk.list(&dir)?;
+        let mut found: Vec<_> =
+            listed.iter().filter(|e| !e.is_dir).filter_map(|e| Some((sequence(&e.name)?, e.len))).collect();
+        found.sort_unstable();
+        let labels = [("class", class.name())];
+        let mut files = Files {
+            disk,
+            dir,
+            bytes_max,
+            files: found.into(),
+            last: None,
+            written: registry.counter("spangate_dead_letters_total", &labels),
+            removed: registry.counter("spangate_dead_letters_removed_total", &labels),
+            bytes: registry.gauge("spangate_dead_letters_bytes", &labels),
+        };
+        files.reopen_last()?;
+        files.show();
+        Ok(files)
+    }
+
+    /// Appends `lines`, which are `count` letters, and syncs.
+    pub fn append(&mut self, lines: &[u8], count: u64) -> io::Result<()> {
+        self.make_room(lines.len() as u64)?;
+        let file = self.file_for(lines.len() as u64)?;
+        let at = self.files.back().map_or(0, |(_, len)| *len);
+        if let Err(error) = file.write_at(&[IoSlice::new(lines)], at).and_then(|()| file.sync_data()) {
+            self.last = None;
+            // What was written of it is no letter; if it cannot be cut either, the next start cuts it.
+            let _ = file.set_len(at);
+            return Err(error);
+        }
+        if let Some((_, len)) = self.files.back_mut() {
+            *len += lines.len() as u64;
+        }
+        self.written.increment(count);
+        self.show();
+        Ok(())
+    }
+
+    /// The last file, or a new one where that is full, closed or missing.
+    fn file_for(&mut self, len: u64) -> io::Result<Arc<dyn File>> {
+        let file_max = FILE_BYTES_MAX.min(self.bytes_max / 4);
+        let fits = self.files.back().is_some_and(|(_, now)| *now == 0 || now + len <= file_max);
+        if let (Some(last), true) = (&self.last, fits) {
+            return Ok(last.clone());
+        }
+        let sequence = self.files.back().map_or(0, |(sequence, _)| sequence.saturating_add(1));
+        let file = self.disk.open(&self.path(sequence), Open::CreateNew)?;
+        self.files.push_back((sequence, 0));
+        self.disk.sync_dir(&self.dir)?;
+        self.last = Some(file.clone());
+        Ok(file)
+    }
+
+    /// Removes the oldest files until `len` more bytes are within the bound. A single write that is beyond it alone
+    /// goes through: nothing is older.
+    fn make_room(&mut self, len: u64) -> io::Result<()> {
+        while self.total() + len > self.bytes_max {
+            let Some((sequence, _)) = self.files.front().copied() else { break };
+            let path = self.path(sequence);
+            let letters =
+                self.disk.open(&path, Open::Read).and_then(|file| count_lines(&*file)).unwrap_or_else(|error| {
+                    // It goes all the same, or a bad sector would hold up every letter to come.
+                    tracing::error!(path = %path.display(), %error, "cannot be read: its letters go uncounted");
+                    0
+                });
+            self.disk.remove(&path)?;
+            self.files.pop_front();
+            if self.files.is_empty() {
+                self.last = None;
+            }
+            self.removed.increment(letters);
+            tracing::warn!(path = %path.display(), letters, "dead letters removed: their bound is reached");
+        }
+        Ok(())
+    }
+
+    /// Cuts what a crash left unfinished at the end of the last file, and goes on writing there.
+    fn reopen_last(&mut self) -> io::Result<()> {
+        let Some((sequence, len)) = self.files.back().copied() else { return Ok(()) };
+        let path = self.path(sequence);
+        let file = self.disk.open(&path, Open::Write)?;
+        let whole = whole_lines_end(&*file, len)?;
+        if whole < len {
+            file.set_len(whole)?;
+            file.sync_all()?;
+            let cut = len - whole;
+            tracing::warn!(path = %path.display(), cut, "an unfinished end of the dead letters was cut");
+        }
+        if let Some(back) = self.files.back_mut() {
+            back.1 = whole;
+        }
+        self.last = Some(file);
+        Ok(())
+    }
+
+    fn total(&self) -> u64 {
+        self.files.iter().map(|(_, len)| len).sum()
+    }
+
+    fn path(&self, sequence: u64) -> PathBuf {
+        self.dir.join(format!("{sequence:016x}{SUFFIX}"))
+    }
+
+    fn show(&self) {
+        self.bytes.set(self.total() as f64);
+    }
+}
+
+fn count_lines(file: &dyn File) -> io::Result<u64> {
+    let mut lines = 0;
+    let mut at = 0;
+    let mut buf = vec![0; READ];
+    loop {
+        match file.read_at(&mut buf, at)? {
+            0 => return Ok(lines),
+            read => {
+                lines += buf[..read].iter().filter(|b| **b == b'\n').count() as u64;
+                at += read as u64;
+            }
+        }
+    }
+}
+
+/// Where the last whole line ends: one that is closed as a letter is and holds no zero byte, which is what a block
+/// that never reached the disk reads as. Lines before it are left alone, whatever they hold.
+fn whole_lines_end(file: &dyn File, len: u64) -> io::Result<u64> {
+    let bytes = read_all(file, len)?;
+    let mut end = bytes.len();
+    while end > 0 {
+        let start = bytes[..end - 1].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+        let line = &bytes[start..end];
+        if line.starts_with(b"{") && line.ends_with(b"}\n") && !line.contains(&0) {
+            break;
+        }
+        end = start;
+    }
+    Ok(end as u64)
+}
+
+/// A file is at most [`FILE_BYTES_MAX`] and one write long, so it is read whole.
+fn read_all(file: &dyn File, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    let mut at = 0;
+    while at < bytes.len() {
+        match file.read_at(&mut bytes[at..], at as u64)? {
+            0 => break,
+            read => at += read,
+        }
+    }
+    bytes.truncate(at);
+    Ok(bytes)
+}

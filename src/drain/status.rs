@@ -1,0 +1,238 @@
+//! What is seen of a drain's sinks from outside: a status to ask, metrics, log lines.
+//!
+//! A log line is written when a sink's state changes, not when it fails again. A sink that goes
+//! up and down all the time gets [`LINES_MAX`] lines a minute; the next one says how many were
+//! left out.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::group::{Change, State};
+use crate::metrics::{Counter, Gauge, Histogram, Registry};
+use crate::sink::{Sink, Verdict};
+
+/// State changes of one sink that are logged in a minute: three outages.
+const LINES_MAX: u32 = 6;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A sink's state as people name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Up,
+    Resting,
+    Probing,
+    Misconfigured,
+}
+
+/// A sink at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkView {
+    pub name: String,
+    pub url: String,
+    pub standing: Standing,
+    /// Batches under way.
+    pub in_flight: usize,
+    /// What its last failure was; kept after a recovery.
+    pub last_error: Option<String>,
+}
+
+/// The sinks of a drain, to be asked from any thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Status(Arc<Mutex<Vec<SinkView>>>);
+
+impl Status {
+    pub(super) fn new(sinks: &[Arc<dyn Sink>]) -> Self {
+        let view = |sink: &Arc<dyn Sink>| SinkView {
+            name: sink.name().to_owned(),
+            url: sink.url().to_owned(),
+            standing: Standing::Up,
+            in_flight: 0,
+            last_error: None,
+        };
+        Status(Arc::new(Mutex::new(sinks.iter().map(view).collect())))
+    }
+
+    /// The sinks, in the configuration's order.
+    pub fn sinks(&self) -> Vec<SinkView> {
+        self.lock().clone()
+    }
+
+    /// Whether every sink takes batches.
+    pub fn all_up(&self) -> bool {
+        self.lock().iter().all(|s| s.standing == Standing::Up)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<SinkView>> {
+        // Views are replaced field by field; a panic between two of them leaves nothing broken.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells of a drain's sinks.
+pub(super) struct Report {
+    drain: String,
+    status: Status,
+    sinks: Vec<SinkReport>,
+    repeats: Counter,
+}
+
+struct SinkReport {
+    delivered: Counter,
+    elsewhere: Counter,
+    wait: Counter,
+    too_large: Counter,
+    refused: Counter,
+    misconfigured: Counter,
+    request_seconds: Histogram,
+    in_flight: Gauge,
+    up: Gauge,
+    down_since: Option<Instant>,
+    lines: Lines,
+}
+
+impl Report {
+    pub fn new(drain: &str, sinks: &[Arc<dyn Sink>], registry: &Registry) -> Self {
+        Report {
+            drain: drain.to_owned(),
+            status: Status::new(sinks),
+            sinks: sinks.iter().map(|sink| SinkReport::new(drain, sink.name(), registry)).collect(),
+            repeats: registry.counter("spangate_repeats_total", &[("drain", drain)]),
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        self.status.clone()
+    }
+
+    /// Spans are sent that an earlier try may have delivered.
+    pub fn repeated(&self, spans: u32) {
+        self.repeats.increment(u64::from(spans));
+    }
+
+    pub fn answered(&self, sink: usize, verdict: &Verdict, spans: u32, took: Duration) {
+        let report = &self.sinks[sink];
+        report.request_seconds.record(took.as_secs_f64());
+        let (counter, error) = match verdict {
+            Verdict::Delivered => (&report.delivered, None),
+            Verdict::Elsewhere { reason, .. } | Verdict::Again(reason) => (&report.elsewhere, Some(reason)),
+            Verdict::Wait(_, reason) => (&report.wait, Some(reason)),
+            Verdict::TooLarge(reason) => (&report.too_large, Some(reason)),
+            Verdict::Refused(reason) => (&report.refused, Some(reason)),
+            Verdict::Misconfigured(reason) => (&report.misconfigured, Some(reason)),
+        };
+        counter.increment(u64::from(spans));
+        if let Some(error) = error {
+            self.status.lock()[sink].last_error = Some(error.clone());
+        }
+    }
+
+    /// Shows where a sink stands now.
+    pub fn stands(&self, sink: usize, state: State, in_flight: usize) {
+        let standing = match state {
+            State::Up => Standing::Up,
+            State::Resting { .. } => Standing::Resting,
+            State::Misconfigured { .. } => Standing::Misconfigured,
+            State::Probing => Standing::Probing,
+        };
+        let report = &self.sinks[sink];
+        report.in_flight.set(in_flight as f64);
+        report.up.set(if standing == Standing::Up { 1.0 } else { 0.0 });
+        let mut views = self.status.lock();
+        (views[sink].standing, views[sink].in_flight) = (standing, in_flight);
+    }
+
+    /// Logs a change of state; `reason` is the verdict's text.
+    pub fn changed(&mut self, sink: usize, change: Change, reason: &str, now: Instant) {
+        if change == Change::Nothing {
+            return;
+        }
+        let report = &mut self.sinks[sink];
+        let down_since = *report.down_since.get_or_insert(now);
+        if matches!(change, Change::Recovered { .. }) {
+            report.down_since = None;
+        }
+        let Some(left_out) = report.lines.next(now) else { return };
+        let (drain, name) = (self.drain.as_str(), self.status.lock()[sink].name.clone());
+        match change {
+            Change::Nothing => {}
+            Change::Rests => tracing::warn!(drain, sink = name, reason, left_out, "a collector failed and rests"),
+            Change::Misconfigured => {
+                tracing::error!(
+                    drain,
+                    sink = name,
+                    reason,
+                    left_out,
+                    "a collector answers what none should: is it one?"
+                );
+            }
+            Change::Recovered { failures } => {
+                let seconds = (now - down_since).as_secs_f64();
+                tracing::info!(drain, sink = name, seconds, failures, left_out, "a collector is back");
+            }
+        }
+    }
+}
+
+impl SinkReport {
+    fn new(drain: &str, sink: &str, registry: &Registry) -> Self {
+        let labels = [("drain", drain), ("sink", sink)];
+        let spans = |outcome: &str| {
+            registry.counter("spangate_sink_spans_total", &[("drain", drain), ("sink", sink), ("outcome", outcome)])
+        };
+        let up = registry.gauge("spangate_sink_up", &labels);
+        up.set(1.0);
+        SinkReport {
+            delivered: spans("delivered"),
+            elsewhere: spans("elsewhere"),
+            wait: spans("wait"),
+            too_large: spans("too_large"),
+            refused: spans("refused"),
+            misconfigured: spans("misconfigured"),
+            request_seconds: registry.histogram("spangate_sink_request_seconds", &labels),
+            in_flight: registry.gauge("spangate_sink_in_flight", &labels),
+            up,
+            down_since: None,
+            lines: Lines::default(),
+        }
+    }
+}
+
+/// A limit on log lines.
+#[derive(Debug, Default)]
+struct Lines {
+    minute: Option<Instant>,
+    written: u32,
+    left_out: u32,
+}
+
+impl Lines {
+    /// Whether a line may be written; then how many were not since the last one.
+    fn next(&mut self, now: Instant) -> Option<u32> {
+        if self.minute.is_none_or(|start| now - start >= MINUTE) {
+            (self.minute, self.written) = (Some(now), 0);
+        }
+        if self.written == LINES_MAX {
+            self.left_out += 1;
+            return None;
+        }
+        self.written += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_limited_and_those_left_out_are_counted() {
+        let (mut lines, now) = (Lines::default(), Instant::now());
+        let written: Vec<_> = (0..20).map_while(|_| lines.next(now)).collect();
+        assert_eq!(written, [0; LINES_MAX as usize]);
+        assert_eq!(lines.next(now + MINUTE / 2), None);
+        assert_eq!(lines.next(now + MINUTE), Some(2));
+        assert_eq!(lines.next(now + MINUTE), Some(0));
+    }
+}

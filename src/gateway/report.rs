@@ -1,0 +1,243 @@
+//! What the gateway says of its own state: `/health`, `/ready`, Scribe's getStatus, the log.
+//!
+//! All of it from one look at the channel and the statuses of drains and archives. `/health` is
+//! good while the process can serve; `/ready` while a span would be accepted. Neither depends on
+//! a collector, an archive or a backlog: their states stand in the body.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::admin::Report;
+use crate::archive;
+use crate::channel::{Account, Channel, Intake, Snapshot, Sync};
+use crate::clock::Clock;
+use crate::drain::{self, SinkView, Standing};
+use crate::gateway::scrape::OUTCOMES;
+use crate::listener::{Condition, State};
+
+/// Where the process is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    Starting,
+    Running,
+    Stopping,
+}
+
+impl Stage {
+    fn name(self) -> &'static str {
+        match self {
+            Stage::Starting => "starting",
+            Stage::Running => "running",
+            Stage::Stopping => "stopping",
+        }
+    }
+}
+
+/// Handles on what drains and archives show of themselves, by drain.
+pub struct Statuses {
+    pub drains: Vec<(String, drain::Status)>,
+    pub archives: Vec<(String, archive::Status)>,
+}
+
+/// Looks at everything that has a state.
+pub struct Watch {
+    stage: AtomicU8,
+    channel: Channel,
+    sync: Sync,
+    clock: Clock,
+    drains: Vec<(String, drain::Status)>,
+    archives: Vec<(String, archive::Status)>,
+    /// What the log last said of the intake.
+    said: Mutex<Intake>,
+}
+
+impl Watch {
+    pub fn new(channel: Channel, sync: Sync, clock: Clock, statuses: Statuses) -> Self {
+        let Statuses { drains, archives } = statuses;
+        let (stage, said) = (AtomicU8::new(Stage::Starting as u8), Mutex::new(Intake::Open));
+        Watch { stage, channel, sync, clock, drains, archives, said }
+    }
+
+    pub fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    pub fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Relaxed) {
+            0 => Stage::Starting,
+            1 => Stage::Running,
+            _ => Stage::Stopping,
+        }
+    }
+
+    /// Whether a span would be accepted, by one snapshot.
+    pub fn accepting(&self, snapshot: &Snapshot) -> bool {
+        self.stage() == Stage::Running && snapshot.intake == Intake::Open
+    }
+
+    /// For Scribe's getStatus and `/health` on the HTTP listener.
+    pub fn condition(&self) -> Condition {
+        let snapshot = self.channel.snapshot();
+        let mut details: Vec<String> = Vec::new();
+        if snapshot.intake != Intake::Open {
+            details.push(intake_text(&snapshot));
+        }
+        for (name, status) in &self.drains {
+            let down = status.sinks().into_iter().filter(|sink| sink.standing != Standing::Up);
+            details.extend(down.map(|sink| format!("drain {name}: {} is {}", sink.name, standing(sink.standing))));
+        }
+        for (name, status) in &self.archives {
+            let seen = status.seen();
+            details.extend(trouble(&seen.state).map(|reason| format!("archive {name}: {reason}")));
+        }
+        let state = match self.stage() {
+            Stage::Starting => State::Starting,
+            Stage::Stopping => State::Stopping,
+            Stage::Running if details.is_empty() => State::Alive,
+            Stage::Running => State::Warning,
+        };
+        let (accepting, healthy) = (self.accepting(&snapshot), !failed_for_good(&snapshot));
+        Condition { state, accepting, healthy, details: details.join("; ") }
+    }
+
+    /// 503 only after a failure that a restart would mend.
+    pub fn health(&self) -> Report {
+        let snapshot = self.channel.snapshot();
+        let failed = failed_for_good(&snapshot);
+        let status = if failed { "DOWN" } else { "UP" };
+        let body = json!({ "status": status, "stage": self.stage().name(), "intake": intake_text(&snapshot) });
+        Report { ok: !failed, body: pretty(&body) }
+    }
+
+    /// 200 while a span would be accepted.
+    pub fn ready(&self) -> Report {
+        let snapshot = self.channel.snapshot();
+        let ok = self.accepting(&snapshot);
+        let body = json!({
+            "ready": ok,
+            "stage": self.stage().name(),
+            "yes_means": self.yes_means(),
+            "intake": intake_text(&snapshot),
+            "channel": {
+                "bytes": snapshot.bytes,
+                "capacity_bytes": snapshot.capacity_bytes,
+                "spans": snapshot.items,
+                "disk_free_bytes": snapshot.disk_free_bytes,
+            },
+            "drains": snapshot.accounts.iter().map(|account| self.drain(account)).collect::<Vec<_>>(),
+        });
+        Report { ok, body: pretty(&body) }
+    }
+
+    /// What an OK or a 202 promises with the settings in force.
+    pub fn yes_means(&self) -> String {
+        match self.sync {
+            Sync::Always => "synced".to_owned(),
+            Sync::Every(interval) => format!("written; synced within {interval:?}"),
+        }
+    }
+
+    /// What a lost machine may lose; zero where a yes means synced.
+    pub fn sync_interval(&self) -> Duration {
+        match self.sync {
+            Sync::Always => Duration::ZERO,
+            Sync::Every(interval) => interval,
+        }
+    }
+
+    fn drain(&self, account: &Account) -> Value {
+        let outcome = |(outcome, name): &(_, &str)| {
+            ((*name).to_owned(), Value::from(account.outcomes.get(outcome).copied().unwrap_or(0)))
+        };
+        let mut value = json!({
+            "name": account.drain,
+            "accepted": account.accepted,
+            "waiting": account.waiting,
+            "waiting_bytes": account.waiting_bytes,
+            "lag_seconds": account.oldest_us.map(|us| self.clock.now_us().saturating_sub(us) as f64 / 1e6),
+            "settled": OUTCOMES.iter().map(outcome).collect::<serde_json::Map<_, _>>(),
+        });
+        if let Some((_, status)) = self.drains.iter().find(|(name, _)| *name == account.drain) {
+            value["sinks"] = status.sinks().iter().map(sink).collect();
+        }
+        if let Some((_, status)) = self.archives.iter().find(|(name, _)| *name == account.drain) {
+            let seen = status.seen();
+            value["last_object"] = json!(seen.last_object);
+            value["trouble"] = json!(trouble(&seen.state));
+        }
+        value
+    }
+
+    /// One log line when intake stops, and one when it goes on. Called once a second.
+    pub fn log_changes(&self, snapshot: &Snapshot) {
+        let mut said = self.said.lock().expect("logging does not panic");
+        if *said == snapshot.intake || self.stage() != Stage::Running {
+            return;
+        }
+        match &snapshot.intake {
+            Intake::Open => tracing::info!("intake resumed"),
+            stopped => tracing::warn!(reason = intake_text(snapshot), ?stopped, "intake stopped"),
+        }
+        *said = snapshot.intake.clone();
+    }
+}
+
+/// The drain furthest behind, which holds a full channel.
+pub fn furthest_behind(snapshot: &Snapshot) -> Option<&Account> {
+    snapshot.accounts.iter().filter(|account| account.waiting > 0).min_by_key(|account| account.low)
+}
+
+/// Whether a restart would mend what is wrong.
+fn failed_for_good(snapshot: &Snapshot) -> bool {
+    matches!(snapshot.intake, Intake::Failed { for_good: true, .. })
+}
+
+fn intake_text(snapshot: &Snapshot) -> String {
+    match &snapshot.intake {
+        Intake::Open => "open".to_owned(),
+        Intake::Full => match furthest_behind(snapshot) {
+            Some(account) => {
+                format!("full: drain {} is furthest behind, {} spans wait", account.drain, account.waiting)
+            }
+            None => "full".to_owned(),
+        },
+        Intake::DiskLow => format!("stopped: {} bytes of disk are left", snapshot.disk_free_bytes),
+        Intake::Failed { reason, for_good: true } => format!("closed until a restart: {reason}"),
+        Intake::Failed { reason, for_good: false } => format!("failed, trying again: {reason}"),
+        Intake::Stopping => "stopping".to_owned(),
+    }
+}
+
+fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Up => "up",
+        Standing::Resting => "resting",
+        Standing::Probing => "probing",
+        Standing::Misconfigured => "misconfigured",
+    }
+}
+
+fn sink(sink: &SinkView) -> Value {
+    json!({
+        "name": sink.name,
+        "url": sink.url,
+        "state": standing(sink.standing),
+        "in_flight": sink.in_flight,
+        "last_error": sink.last_error,
+    })
+}
+
+fn trouble(state: &archive::State) -> Option<&str> {
+    match state {
+        archive::State::Ok => None,
+        archive::State::Retrying { reason, .. } | archive::State::Stopped { reason } => Some(reason),
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}

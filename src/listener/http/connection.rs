@@ -1,0 +1,192 @@
+//! One HTTP connection: hyper's, within our clocks, until it closes or we stop.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::clocks::{Clocks, Phase, Watched};
+use super::problem::Logs;
+use super::{Settings, cors, routes};
+use crate::channel::Origin;
+use crate::listener::Probe;
+use crate::listener::intake::{Door, Intake, Share};
+use crate::listener::sockets::Seat;
+use crate::metrics::{Counter, Registry};
+use crate::tasks::Tasks;
+
+/// Bytes of a request's head (Zipkin's server takes 8 KiB of headers), and what is read from a
+/// socket before permits are asked for: 10,000 connections that all send hold 320 MiB at worst.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Requests of one HTTP/2 connection at a time: a reporter has one or two.
+const STREAMS_MAX: u32 = 100;
+
+/// Bytes that an HTTP/2 peer may send ahead of what we read, a stream and a connection: they lie
+/// in memory before permits are asked for.
+const WINDOW_BYTES: u32 = 64 * 1024;
+
+/// How long a connection that idled, or that we asked to close, may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What all connections share.
+pub(super) struct Server {
+    pub settings: Settings,
+    pub door: Door,
+    pub probe: Probe,
+    pub logs: Logs,
+    slow_heads: Counter,
+    router: Router,
+    builder: auto::Builder<Spawner>,
+    closed: CancellationToken,
+}
+
+/// What the requests of one connection share.
+pub(super) struct Connection {
+    pub server: Arc<Server>,
+    pub peer: SocketAddr,
+    pub share: Share,
+    pub origin: Arc<Origin>,
+}
+
+impl Server {
+    /// `closed`: the listening sockets are closed, connections finish what they began.
+    pub fn new(
+        settings: Settings,
+        intake: &Intake,
+        probe: Probe,
+        tasks: Tasks,
+        closed: CancellationToken,
+        registry: &Registry,
+    ) -> Self {
+        let door = intake.door("http");
+        let refused = [("listener", "http"), ("reason", "slow_head")];
+        let slow_heads = registry.counter("spangate_connections_refused_total", &refused);
+        let (router, builder) = (routes::router(), builder(tasks));
+        Server { settings, door, probe, logs: Logs::default(), slow_heads, router, builder, closed }
+    }
+}
+
+fn builder(tasks: Tasks) -> auto::Builder<Spawner> {
+    let mut builder = auto::Builder::new(Spawner(tasks));
+    // The header clock is ours (`clocks`).
+    let http1 = &mut builder.http1();
+    http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+    // A client may close its side and still wait for the answer.
+    http1.half_close(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES);
+    builder
+}
+
+/// Runs the streams of HTTP/2 connections as tasks that a stop reaches.
+#[derive(Clone)]
+struct Spawner(Tasks);
+
+impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Spawner {
+    fn execute(&self, stream: F) {
+        self.0.spawn("http stream", async move {
+            stream.await;
+        });
+    }
+}
+
+/// Serves a connection until it closes, breaks a limit, or the stop.
+pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, _seat: Seat) {
+    let clocks = Clocks::new(server.settings.header_timeout, server.settings.idle_timeout);
+    let origin =
+        vec![("listener".to_owned(), "http".to_owned()), ("peer".to_owned(), peer.ip().to_canonical().to_string())];
+    let share = server.door.share();
+    let connection = Arc::new(Connection { server: server.clone(), peer, share, origin: Arc::new(Origin(origin)) });
+    let requests = clocks.clone();
+    let service = service_fn(move |request| answer(connection.clone(), requests.clone(), request));
+    let io = TokioIo::new(Watched { stream, clocks: clocks.clone() });
+    let mut http = pin!(server.builder.serve_connection(io, service));
+
+    let mut ended = tokio::select! {
+        ended = run(http.as_mut(), &clocks) => ended,
+        () = server.closed.cancelled() => {
+            http.as_mut().graceful_shutdown();
+            run(http.as_mut(), &clocks).await
+        }
+    };
+    if ended == Ended::Expired(Phase::Idle) {
+        // HTTP/2 peers are told (GOAWAY) that nothing was lost.
+        http.as_mut().graceful_shutdown();
+        let goodbye = tokio::time::timeout(GOODBYE, http.as_mut()).await;
+        ended = if goodbye.is_ok() { Ended::Closed } else { ended };
+    }
+    if ended == Ended::Expired(Phase::Head) {
+        server.slow_heads.increment(1);
+        server.logs.slow_head(peer);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Closed,
+    /// A clock ran out in this phase.
+    Expired(Phase),
+}
+
+/// Drives a connection until it ends or a clock runs out.
+async fn run<E>(mut http: Pin<&mut impl Future<Output = Result<(), E>>>, clocks: &Clocks) -> Ended
+where
+    E: std::fmt::Display,
+{
+    let mut timer = pin!(sleep_until(Instant::now()));
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = http.as_mut().poll(cx) {
+            if let Err(error) = result {
+                tracing::debug!(%error, "http connection ended");
+            }
+            return Poll::Ready(Ended::Closed);
+        }
+        // Whatever moved a clock also woke this task, so the timer is always the right one.
+        let (phase, Some(deadline)) = clocks.deadline() else { return Poll::Pending };
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx).map(|()| Ended::Expired(phase))
+    })
+    .await
+}
+
+/// Answers one request: the routes, with CORS around them.
+async fn answer(
+    connection: Arc<Connection>,
+    clocks: Clocks,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let _under_way = clocks.request();
+    let origins = &connection.server.settings.allowed_origins;
+    let cors = cors::Cors::of(origins, request.method(), request.headers());
+    if let Some(preflight) = cors.preflight() {
+        return Ok(preflight);
+    }
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(connection.clone());
+    let mut response = connection.server.router.clone().oneshot(request).await?;
+    cors.mark(&mut response);
+    Ok(response)
+}

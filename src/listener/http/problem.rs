@@ -1,0 +1,140 @@
+//! Why a request was not answered with 202: the status, the text, and the log line.
+//!
+//! Texts begin as Zipkin's do (`BodyIsExceptionMessage.java`) where it has some, and go on to
+//! name the span, the field and the place. Each kind is logged once a minute, with the peer of
+//! that one and the count of those left out.
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::{Response, StatusCode};
+
+use crate::listener::intake::Refusal;
+use crate::listener::rarely::Rarely;
+use crate::wire::DecodeError;
+
+/// Why a request was refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Problem {
+    #[error("{}", describe(.0))]
+    Invalid(DecodeError),
+    #[error("Cannot gunzip spans")]
+    Gzip,
+    #[error("Request Entity Too Large: {what} is limited to {bytes_max} bytes")]
+    TooLarge { what: &'static str, bytes_max: usize },
+    #[error("Request Entity Too Large: the body decompresses to more than {0} times its size")]
+    Ratio(usize),
+    #[error("content-encoding {0:?} is not supported: send gzip or none")]
+    Encoding(String),
+    #[error("the body was not complete within {0} s")]
+    Slow(u64),
+    #[error("the body ended early: {0}")]
+    Broken(String),
+    #[error("not accepted: {0}; send again later")]
+    Refused(Refusal),
+    #[error("this request has passed this gateway already: its collectors lead back to it")]
+    Loop,
+    #[error("Zipkin's v1 formats are not taken here yet: POST v2 JSON or protobuf to /api/v2/spans, or v1 by Scribe")]
+    Version1,
+}
+
+/// The answer's `retry-after`, in seconds: what passes by itself soon, and what needs room or a person.
+const RETRY_SOON: &str = "1";
+const RETRY_LATER: &str = "10";
+
+/// Bytes of a decoder's reason in an answer and a log line.
+const REASON_BYTES_MAX: usize = 500;
+
+impl Problem {
+    /// Kinds that are logged apart.
+    const KINDS: usize = 9;
+
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Problem::Invalid(_) | Problem::Gzip | Problem::Broken(_) => StatusCode::BAD_REQUEST,
+            Problem::TooLarge { .. } | Problem::Ratio(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Problem::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Problem::Slow(_) => StatusCode::REQUEST_TIMEOUT,
+            Problem::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Problem::Loop => StatusCode::LOOP_DETECTED,
+            Problem::Version1 => StatusCode::NOT_IMPLEMENTED,
+        }
+    }
+
+    pub fn response(&self) -> Response<Body> {
+        let mut response = text(self.status(), format!("{self}\n"));
+        let headers = response.headers_mut();
+        match self {
+            Problem::Refused(refusal) => {
+                let after = match refusal {
+                    Refusal::Busy | Refusal::TimedOut | Refusal::Gone => RETRY_SOON,
+                    Refusal::Full | Refusal::DiskLow | Refusal::Failed | Refusal::Stopping => RETRY_LATER,
+                };
+                headers.insert(RETRY_AFTER, HeaderValue::from_static(after));
+            }
+            // RFC 9110, 15.5.16: what would have been taken.
+            Problem::Encoding(_) => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),
+            // The rest of the body may still be on its way.
+            Problem::Slow(_) => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
+            _ => {}
+        }
+        response
+    }
+
+    fn kind(&self) -> usize {
+        match self {
+            Problem::Invalid(_) => 0,
+            Problem::Gzip => 1,
+            Problem::TooLarge { .. } | Problem::Ratio(_) => 2,
+            Problem::Encoding(_) => 3,
+            Problem::Slow(_) => 4,
+            Problem::Broken(_) => 5,
+            Problem::Refused(_) => 6,
+            Problem::Loop => 7,
+            Problem::Version1 => 8,
+        }
+    }
+}
+
+fn describe(error: &DecodeError) -> String {
+    let mut place = Vec::new();
+    place.extend(error.span.map(|span| format!("span {span}")));
+    place.extend((!error.field.is_empty()).then(|| error.field.to_owned()));
+    place.extend(error.offset.map(|offset| format!("byte {offset}")));
+    // A reason may quote the span.
+    let reason = &error.reason[..error.reason.floor_char_boundary(REASON_BYTES_MAX)].trim_end();
+    if place.is_empty() { (*reason).to_owned() } else { format!("{reason} ({})", place.join(", ")) }
+}
+
+/// A plain text response.
+pub(super) fn text(status: StatusCode, text: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+/// The log lines of refused requests, once a minute each.
+#[derive(Default)]
+pub(super) struct Logs {
+    problems: [Rarely; Problem::KINDS],
+    slow_head: Rarely,
+}
+
+impl Logs {
+    pub fn problem(&self, problem: &Problem, peer: SocketAddr) {
+        if let Some(left_out) = self.problems[problem.kind()].due() {
+            // Quoted, as it may hold a peer's own characters.
+            let reason = problem.to_string();
+            tracing::warn!(%peer, status = problem.status().as_u16(), reason, left_out, "http request refused");
+        }
+    }
+
+    pub fn slow_head(&self, peer: SocketAddr) {
+        if let Some(left_out) = self.slow_head.due() {
+            tracing::warn!(%peer, left_out, "http connection closed: a request head was not complete in time");
+        }
+    }
+}

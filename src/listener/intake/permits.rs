@@ -1,0 +1,224 @@
+//! Byte permits: the one bound on what intake holds in memory.
+//!
+//! A message holds permits from before its bytes are read until it is answered. They are taken
+//! in steps as bytes arrive, so that a peer which announces much and sends nothing holds little.
+//! A connection holds a quarter at most; a single message that is larger takes that whole quarter
+//! and so stands alone on its connection. Waiters are served in order of arrival (the semaphore
+//! is fair), and a message waits for `commit_wait` in all: two that wait for each other's bytes
+//! are both refused rather than stuck.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use super::{Refusal, Settings};
+use crate::metrics::Gauge;
+
+/// What is taken for a message that has begun to arrive. A message's permits then double, up to
+/// its length: so they are at most twice what the peer has sent, plus this.
+const STEP_BYTES: usize = 64 * 1024;
+
+/// Connections' part of `bytes_in_flight`: one over this.
+const SHARE: usize = 4;
+
+/// The permits of all connections. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Budget {
+    all: Arc<Semaphore>,
+    bytes: u32,
+    wait: Duration,
+    held: Gauge,
+}
+
+impl Budget {
+    pub fn new(settings: &Settings, held: Gauge) -> Self {
+        // A semaphore counts to 2^29 on 32-bit machines; 1 is the least that moves.
+        let bytes = settings.bytes_in_flight.clamp(1, 1 << 29) as u32;
+        Budget { all: Arc::new(Semaphore::new(bytes as usize)), bytes, wait: settings.commit_wait, held }
+    }
+
+    pub fn share(&self) -> Share {
+        let bytes = (self.bytes / SHARE as u32).max(1);
+        Share { budget: self.clone(), own: Arc::new(Semaphore::new(bytes as usize)), bytes }
+    }
+}
+
+/// One connection's part of the permits. Cheap to clone.
+#[derive(Clone)]
+pub struct Share {
+    budget: Budget,
+    own: Arc<Semaphore>,
+    bytes: u32,
+}
+
+impl Share {
+    /// A permit for a message of which nothing has been read; [`Permit::grow`] takes bytes.
+    pub fn permit(&self) -> Permit {
+        Permit { wait_left: self.budget.wait, share: self.clone(), own: None, all: None, held: 0 }
+    }
+}
+
+/// What one message holds, and how long it may still wait.
+pub struct Permit {
+    share: Share,
+    own: Option<OwnedSemaphorePermit>,
+    all: Option<OwnedSemaphorePermit>,
+    held: u32,
+    wait_left: Duration,
+}
+
+impl Permit {
+    /// How much of `commit_wait` is left for room and sync.
+    pub fn wait_left(&self) -> Duration {
+        self.wait_left
+    }
+
+    /// Bytes that may be read now, of a message of which `have` are there and `expected` are due
+    /// in all. Takes a step where `have` has used up what is held.
+    pub async fn step(&mut self, have: usize, expected: usize) -> Result<usize, Refusal> {
+        let step = (have * 2).max(STEP_BYTES).min(expected);
+        if have >= self.held as usize || expected <= step {
+            self.grow(step).await?;
+        }
+        // Beyond the whole budget a message stands alone, and reads on.
+        Ok(if self.held < self.share.budget.bytes { self.held as usize } else { step })
+    }
+
+    /// Holds at least `bytes` in all, or as much as there is.
+    pub async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let want = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.share.budget.bytes);
+        let Some(more) = want.checked_sub(self.held).filter(|more| *more > 0) else {
+            return Ok(());
+        };
+        let own = want.min(self.share.bytes) - self.held.min(self.share.bytes);
+        let began = Instant::now();
+        let taken = timeout(self.wait_left, take_both(&self.share, own, more)).await;
+        self.wait_left = self.wait_left.saturating_sub(began.elapsed());
+        let (own, all) = taken.map_err(|_late| Refusal::Busy)?;
+        merge(&mut self.own, own);
+        merge(&mut self.all, all);
+        self.share.budget.held.increment(f64::from(more));
+        self.held = want;
+        Ok(())
+    }
+}
+
+impl Permit {
+    /// Gives back what is held: the message is not kept.
+    pub fn release(&mut self) {
+        self.share.budget.held.decrement(f64::from(self.held));
+        (self.own, self.all, self.held) = (None, None, 0);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// The connection's own first: who waits there keeps nobody else waiting.
+async fn take_both(share: &Share, own: u32, all: u32) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
+    (take(&share.own, own).await, take(&share.budget.all, all).await)
+}
+
+async fn take(semaphore: &Arc<Semaphore>, permits: u32) -> OwnedSemaphorePermit {
+    semaphore.clone().acquire_many_owned(permits).await.expect("these semaphores are never closed")
+}
+
+fn merge(held: &mut Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) {
+    match held {
+        Some(held) => held.merge(more),
+        None => *held = Some(more),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Registry, TABLE};
+
+    const WAIT: Duration = Duration::from_millis(500);
+
+    fn budget(bytes_in_flight: usize) -> (Budget, Registry) {
+        let registry = Registry::new(TABLE);
+        let settings = Settings { bytes_in_flight, commit_wait: WAIT };
+        (Budget::new(&settings, registry.gauge("spangate_intake_bytes", &[])), registry)
+    }
+
+    async fn held(share: &Share, bytes: usize) -> Result<Permit, Refusal> {
+        let mut permit = share.permit();
+        permit.grow(bytes).await.map(|()| permit)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_holds_a_quarter_and_others_still_get_theirs() {
+        let (budget, registry) = budget(400);
+        let (one, two) = (budget.share(), budget.share());
+        let first = held(&one, 60).await.unwrap();
+        let second = held(&one, 40).await.unwrap();
+        assert_eq!(held(&one, 1).await.err(), Some(Refusal::Busy));
+        let other = held(&two, 100).await.unwrap();
+        assert!(registry.render().contains("spangate_intake_bytes 200\n"));
+        drop((first, second, other));
+        assert!(registry.render().contains("spangate_intake_bytes 0\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_larger_than_the_quarter_stands_alone_on_its_connection() {
+        let (budget, _registry) = budget(400);
+        let share = budget.share();
+        let large = held(&share, 300).await.unwrap();
+        assert_eq!(held(&share, 1).await.err(), Some(Refusal::Busy));
+        assert!(held(&budget.share(), 100).await.is_ok());
+        drop(large);
+        assert!(held(&share, 1).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_larger_than_the_whole_budget_stands_alone_and_is_read_on() {
+        let (budget, _registry) = budget(400);
+        let mut permit = budget.share().permit();
+        assert_eq!(permit.step(0, 1000).await, Ok(1000));
+        assert_eq!(held(&budget.share(), 1).await.err(), Some(Refusal::Busy));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn permits_are_taken_in_steps_of_what_has_arrived() {
+        let (budget, _registry) = budget(32 << 20);
+        let mut permit = budget.share().permit();
+        let (mut have, mut steps) = (0, Vec::new());
+        while have < 1_000_000 {
+            have = permit.step(have, 1_000_000).await.unwrap();
+            steps.push(have);
+        }
+        assert_eq!(steps, [65_536, 131_072, 262_144, 524_288, 1_000_000]);
+        let mut small = budget.share().permit();
+        assert_eq!(small.step(0, 100).await, Ok(100));
+        assert_eq!(small.held, 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_permits_is_taken_from_the_wait_for_the_sync() {
+        let (budget, _registry) = budget(400);
+        let large = held(&budget.share(), 400).await.unwrap();
+        let share = budget.share();
+        let mut permit = share.permit();
+        let waited = async {
+            permit.grow(10).await.unwrap();
+            permit.wait_left()
+        };
+        let freed = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            drop(large);
+        };
+        let (left, ()) = tokio::join!(waited, freed);
+        assert_eq!(left, Duration::from_millis(300));
+        let began = Instant::now();
+        let _all = held(&budget.share(), 390).await.unwrap();
+        assert_eq!(permit.grow(20).await, Err(Refusal::Busy));
+        assert_eq!(began.elapsed(), Duration::from_millis(300));
+    }
+}

@@ -1,0 +1,166 @@
+//! A `Log` call: entries by category, each decoded on its own.
+//!
+//! Entries of other categories are counted and gone; an entry that cannot be decoded is set
+//! aside with its reason, and costs none of its neighbours.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+
+use super::categories::{CATEGORIES_MAX, CATEGORY_BYTES_MAX, Categories, Category, clean};
+use crate::channel::Origin;
+use crate::listener::intake::{Aside, ENTRY_BYTES_MAX, Group, Message};
+use crate::wire::scribe::Entry;
+use crate::wire::{Limits, v1};
+
+/// Which categories are taken.
+pub(super) enum Taken {
+    All,
+    Named(Vec<String>),
+}
+
+impl Taken {
+    pub fn new(categories: &[String]) -> Self {
+        if categories.iter().any(|name| name == "*") { Taken::All } else { Taken::Named(categories.to_vec()) }
+    }
+
+    fn takes(&self, category: &[u8]) -> bool {
+        match self {
+            Taken::All => true,
+            Taken::Named(names) => names.iter().any(|name| name.as_bytes() == category),
+        }
+    }
+}
+
+/// Decodes the calls of one connection; what it has learnt of its categories is kept for the next.
+pub(super) struct Decoder {
+    peer: String,
+    origins: HashMap<Box<[u8]>, Known>,
+    scratch: v1::Scratch,
+    options: v1::Options,
+    limits: Limits,
+}
+
+/// A category that is taken.
+#[derive(Clone)]
+struct Known {
+    origin: Arc<Origin>,
+    category: Arc<Category>,
+}
+
+/// A decoded call.
+#[derive(Default)]
+pub(super) struct Call {
+    pub message: Message,
+    /// Entries decoded, by category.
+    pub good: Vec<(Arc<Category>, u64)>,
+    /// Entries set aside, with the last one's reason for the log.
+    pub bad: u64,
+    pub bad_reason: Option<String>,
+}
+
+impl Call {
+    pub fn is_empty(&self) -> bool {
+        self.message.groups.is_empty()
+    }
+
+    /// Counts the answer under scribed's names.
+    pub fn count(good: &[(Arc<Category>, u64)], categories: &Categories, accepted: bool) {
+        for (category, entries) in good {
+            for counts in [&category.counts, &categories.overall] {
+                if accepted { &counts.good } else { &counts.denied }.fetch_add(*entries, Relaxed);
+            }
+        }
+    }
+}
+
+impl Decoder {
+    pub fn new(peer: SocketAddr, keep_binary_annotations: bool) -> Self {
+        Decoder {
+            peer: peer.ip().to_canonical().to_string(),
+            origins: HashMap::new(),
+            scratch: v1::Scratch::default(),
+            options: v1::Options { keep_binary_annotations },
+            limits: Limits::default(),
+        }
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub fn decode(&mut self, entries: &[Entry<'_>], taken: &Taken, categories: &Categories) -> Call {
+        let mut call = Call::default();
+        // The group of each category; a call has one as a rule, so the last is tried first.
+        let mut groups: HashMap<&[u8], usize> = HashMap::new();
+        let mut last: Option<(&[u8], usize)> = None;
+        for Entry { category, message } in entries {
+            if category.is_empty() || !taken.takes(category) {
+                ignore(category, categories);
+                continue;
+            }
+            let group = match last {
+                Some((same, group)) if same == *category => group,
+                _ => *groups.entry(category).or_insert_with(|| self.group(category, &mut call, categories)),
+            };
+            last = Some((category, group));
+            self.entry(message, group, &mut call, categories);
+        }
+        call
+    }
+
+    fn entry(&mut self, message: &[u8], group: usize, call: &mut Call, categories: &Categories) {
+        let Call { message: decoded, good, bad, bad_reason } = call;
+        let Group { batch, aside, .. } = &mut decoded.groups[group];
+        // Four characters are three bytes; the line breaks of MIME make this a little too much.
+        decoded.decoded_bytes += message.len() / 4 * 3;
+        match v1::decode_entry(message, &self.limits, &self.options, &mut self.scratch, batch) {
+            Ok(_spans) => good[group].1 += 1,
+            Err(error) => {
+                let kept = &message[..message.len().min(ENTRY_BYTES_MAX)];
+                aside.push(Aside { reason: error.reason.clone(), bytes: Bytes::copy_from_slice(kept) });
+                (*bad, *bad_reason) = (*bad + 1, Some(error.reason));
+                for counts in [&good[group].0.counts, &categories.overall] {
+                    counts.bad.fetch_add(1, Relaxed);
+                }
+            }
+        }
+    }
+
+    /// A new group for a category, or beyond [`CATEGORIES_MAX`] the one before.
+    fn group(&mut self, category: &[u8], call: &mut Call, categories: &Categories) -> usize {
+        let next = call.good.len();
+        if next >= CATEGORIES_MAX {
+            return next - 1;
+        }
+        let known = self.known(category, categories);
+        call.good.push((known.category, 0));
+        call.message.groups.push(Group { origin: known.origin, ..Group::default() });
+        next
+    }
+
+    fn known(&mut self, category: &[u8], categories: &Categories) -> Known {
+        if let Some(known) = self.origins.get(category) {
+            return known.clone();
+        }
+        let origin = [("listener", "scribe".to_owned()), ("peer", self.peer.clone()), ("category", clean(category))];
+        let origin = Arc::new(Origin(origin.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()));
+        let known = Known { origin, category: categories.get(category) };
+        if self.origins.len() < CATEGORIES_MAX && category.len() <= CATEGORY_BYTES_MAX {
+            self.origins.insert(category.into(), known.clone());
+        }
+        known
+    }
+}
+
+/// An entry whose category is not taken: answered OK, counted, gone (as scribed without a default store).
+fn ignore(category: &[u8], categories: &Categories) {
+    let known = categories.get(category);
+    known.ignored.increment(1);
+    for counts in [&known.counts, &categories.overall] {
+        if category.is_empty() { &counts.blank } else { &counts.bad }.fetch_add(1, Relaxed);
+    }
+}
