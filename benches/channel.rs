@@ -207,6 +207,9 @@ impl File for SparseFile {
             }
             at += buf.len() as u64;
         }
+        if self.0.len()? < at {
+            self.0.set_len(at)?;
+        }
         Ok(())
     }
     fn sync_data(&self) -> io::Result<()> {

@@ -17,6 +17,8 @@ mod segment;
 mod slots;
 mod state;
 mod tap;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

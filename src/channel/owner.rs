@@ -309,9 +309,11 @@ impl Owner {
         if for_good {
             queue.closed = Some(refusal.clone());
         }
-        queue.messages.drain(..).for_each(|m| _ = m.reply.send(Err(refusal.clone())));
+        let refused = std::mem::take(&mut queue.messages);
         drop(queue);
+        // Who hears no and then looks sees why.
         self.show_intake();
+        refused.into_iter().for_each(|m| _ = m.reply.send(Err(refusal.clone())));
         refusal
     }
 
