@@ -15,7 +15,7 @@ const COUNT: &str = "20";
 
 /// Runs a script of this directory against a port and reads the line of JSON that it prints.
 fn run(script: &str, port: u16) -> Value {
-    let python = std::env::var("SPANGATE_REAL_PYTHON").expect("SPANGATE_REAL_PYTHON: run `make real`");
+    let python = std::env::var("REAL_PYTHON").expect("REAL_PYTHON: run `make real`");
     let script = format!("{}/tests/real/{script}", env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(python).args([&script, "127.0.0.1", &port.to_string(), COUNT]).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);

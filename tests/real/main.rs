@@ -1,7 +1,7 @@
 //! Against programs that we did not write (`make real`): Zipkin servers, Python's Scribe and Zipkin clients, a shell.
 //!
 //! Each test starts what it needs in a directory of its own and on ports of its own; nothing outlives it. Figures that
-//! a person wants to see are printed. SPANGATE_REAL_JAR and SPANGATE_REAL_PYTHON come from the Makefile; without them
+//! a person wants to see are printed. REAL_ZIPKIN_JAR and REAL_PYTHON come from the Makefile; without them
 //! the tests fail and say so.
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -38,7 +38,7 @@ fn text(output: &Output) -> String {
 
 /// `cargo run` as a person starts it; ready to take spans.
 fn start(dir: &Path, script: &str) -> Process {
-    let python = std::env::var("SPANGATE_REAL_PYTHON").expect("SPANGATE_REAL_PYTHON: run `make real`");
+    let python = std::env::var("REAL_PYTHON").expect("REAL_PYTHON: run `make real`");
     let mut command = Command::new(python);
     command.arg(root().join("tests/real/terminal.py")).args(["sh", "-c", script]).current_dir(dir);
     let mut process = Process::start(command, &dir.join("terminal"));

@@ -1,6 +1,6 @@
 //! Real Zipkin servers (`java -jar`), and a gate before each that can take it away.
 //!
-//! The jar comes from `make real` (`SPANGATE_REAL_JAR`). Storage is in memory and holds more than any test sends.
+//! The jar comes from `make real` (`REAL_ZIPKIN_JAR`). Storage is in memory and holds more than any test sends.
 //! A server dies with its handle.
 
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub struct Zipkin {
 impl Zipkin {
     /// Starts one that keeps its log in `dir`; [`ready`](Self::ready) waits for it.
     pub fn start(dir: &Path, name: &str, heap: &str) -> Zipkin {
-        let jar = std::env::var("SPANGATE_REAL_JAR").expect("SPANGATE_REAL_JAR names Zipkin's jar: run `make real`");
+        let jar = std::env::var("REAL_ZIPKIN_JAR").expect("REAL_ZIPKIN_JAR names Zipkin's jar: run `make real`");
         let (port, scribe) = (free_port(), free_port());
         let mut command = Command::new("java");
         command.args([&format!("-Xmx{heap}"), "-jar", &jar]);
