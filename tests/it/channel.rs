@@ -1,5 +1,7 @@
 //! The durable channel through its public face: workloads, crashes, damage, full disks.
 
+mod limits;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
