@@ -49,6 +49,7 @@ pub struct Owner {
     failure: Option<String>,
     slots_retry: Option<Instant>,
     space_due: Instant,
+    spare_due: Instant,
     free_min: u64,
     /// What the message at the head of the queue lacked room for.
     blocked: Option<u64>,
@@ -97,10 +98,16 @@ impl Owner {
             failure: None,
             slots_retry: None,
             space_due: Instant::now(),
+            spare_due: Instant::now(),
             free_min: 0,
             blocked: None,
         };
         owner.poll_space();
+        if !owner.log.is_open() {
+            owner.failure = Some("there was no room to append to the log".to_owned());
+            owner.retry = Some(Instant::now() + BACKOFF_MIN);
+        }
+        owner.show_intake();
         owner
     }
 
@@ -180,6 +187,8 @@ impl Owner {
                     self.meters.seconds.record(started.elapsed().as_secs_f64());
                     self.meters.spans.record(items as f64);
                     self.recovered();
+                } else if let Sync::Every(most) = self.shared.settings.sync {
+                    self.sync_due = self.sync_due.or(Some(Instant::now() + most));
                 }
                 // Who hears yes and then looks sees an open intake.
                 self.show_intake();
@@ -191,9 +200,6 @@ impl Owner {
                 let refusal = self.fail(call, &error);
                 waiting.into_iter().for_each(|(_, reply)| _ = reply.send(Err(refusal.clone())));
             }
-        }
-        if let Sync::Every(most) = self.shared.settings.sync {
-            self.sync_due = self.sync_due.or(Some(Instant::now() + most));
         }
     }
 
@@ -301,6 +307,8 @@ impl Owner {
         let position = self.shared.state().durable.position;
         tracing::error!(?call, %error, position, for_good, "the log could not be written; its segment is sealed");
         self.log.seal();
+        // The fresh segment begins with what was not synced, and a sync of it.
+        self.sync_due = None;
         let refusal = if no_space { AppendError::DiskLow } else { AppendError::Failed(error.to_string()) };
         self.failure = Some(error.to_string());
         self.retry = (!for_good).then(|| Instant::now() + self.backoff);
@@ -371,7 +379,7 @@ impl Owner {
     }
 
     fn make_spare(&mut self) {
-        if !self.log.wants_spare() {
+        if !self.log.wants_spare() || self.spare_due > Instant::now() {
             return;
         }
         let free = self.shared.state().disk_free;
@@ -380,6 +388,7 @@ impl Owner {
         }
         if let Err(error) = self.log.make_spare() {
             // It is made when it is needed; if that fails too, that is an error.
+            self.spare_due = Instant::now() + SPACE_POLL;
             tracing::warn!(%error, "could not make the next segment ahead");
         }
     }
@@ -491,7 +500,12 @@ impl Owner {
         // Both slots, one after the other, so that one that rots never hides or revives a drain.
         let result = self.write_row(row, forget).and_then(|()| self.write_row(row, forget));
         if forget == result.is_ok() {
-            self.shared.state().rows[row].cursor = None;
+            let mut state = self.shared.state();
+            let row = &mut state.rows[row];
+            row.cursor = None;
+            // Nothing of it is left to save: a row that stays due would keep the owner awake.
+            row.dirty = None;
+            row.waiters.clear();
         }
         // The caller waits for it; one that is gone has panicked.
         _ = done.send(result);
