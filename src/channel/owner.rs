@@ -50,6 +50,8 @@ pub struct Owner {
     slots_retry: Option<Instant>,
     space_due: Instant,
     spare_due: Instant,
+    /// After a removal that failed: when to try again.
+    remove_due: Instant,
     free_min: u64,
     /// What the message at the head of the queue lacked room for.
     blocked: Option<u64>,
@@ -99,6 +101,7 @@ impl Owner {
             slots_retry: None,
             space_due: Instant::now(),
             spare_due: Instant::now(),
+            remove_due: Instant::now(),
             free_min: 0,
             blocked: None,
         };
@@ -141,7 +144,7 @@ impl Owner {
         let deadline = self.deadline();
         let mut queue = self.shared.queue();
         loop {
-            let work = queue.stop || queue.poke || !queue.jobs.is_empty() || (can_take && !queue.messages.is_empty());
+            let work = queue.stop || queue.poke || !queue.jobs.is_empty() || (can_take && queue.first().is_some());
             let left = deadline.saturating_duration_since(Instant::now());
             if work || left.is_zero() {
                 queue.poke = false;
@@ -210,9 +213,9 @@ impl Owner {
         let mut queue = shared.queue();
         let (mut group, mut bytes, mut items) = (Vec::new(), 0, 0);
         self.blocked = None;
-        while let Some(message) = queue.messages.front() {
+        while let Some(message) = queue.first() {
             if message.reply.is_closed() {
-                queue.messages.pop_front();
+                queue.pop();
                 continue;
             }
             if !group.is_empty() && (bytes + message.bytes > GROUP_BYTES_MAX.min(self.log.room())) {
@@ -234,13 +237,13 @@ impl Owner {
                 queue.poke = true;
                 return group;
             }
-            let message = queue.messages.pop_front().expect("it was just looked at");
+            let message = queue.pop().expect("it was just looked at");
             bytes += message.bytes;
             items += message.items;
             group.push(message);
         }
         if self.blocked.is_some() {
-            queue.messages.retain(|m| !m.reply.is_closed());
+            queue.purge();
         }
         group
     }
@@ -265,7 +268,7 @@ impl Owner {
 
     /// Drops withdrawn messages while nothing can be taken.
     fn purge(&mut self) {
-        self.shared.queue().messages.retain(|m| !m.reply.is_closed());
+        self.shared.queue().purge();
     }
 
     fn sync_if_due(&mut self) {
@@ -317,7 +320,7 @@ impl Owner {
         if for_good {
             queue.closed = Some(refusal.clone());
         }
-        let refused = std::mem::take(&mut queue.messages);
+        let refused = queue.take_all();
         drop(queue);
         // Who hears no and then looks sees why.
         self.show_intake();
@@ -455,6 +458,9 @@ impl Owner {
 
     /// Removes segments below every drain's saved cursor.
     fn remove_passed(&mut self) {
+        if self.remove_due > Instant::now() {
+            return;
+        }
         let mut state = self.shared.state();
         let settled = state.settled_for_good();
         let last = state.segments.last_key_value().map(|(&first, _)| first);
@@ -470,18 +476,22 @@ impl Owner {
                 row.dirty = row.dirty.or(Some(now));
             }
         }
+        // First out of the table, so that no new drain begins in one.
+        let gone: Vec<_> = gone.into_iter().filter_map(|(first, _)| state.segments.remove_entry(&first)).collect();
         drop(state);
         let mut removed = false;
-        for (first, _) in gone {
+        let mut gone = gone.into_iter();
+        while let Some((first, entry)) = gone.next() {
             let path = segment_path(&self.shared.settings.dir, first);
             match self.shared.disk.remove(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(path = %path.display(), %error, "could not remove a segment that is done with");
+                    self.remove_due = Instant::now() + SPACE_POLL;
+                    self.shared.state().segments.extend(std::iter::once((first, entry)).chain(gone));
                     break;
                 }
-                _ => _ = self.shared.state().segments.remove(&first),
+                _ => removed = true,
             }
-            removed = true;
         }
         if removed {
             if let Err(error) = self.shared.disk.sync_dir(&self.shared.settings.dir) {
@@ -562,7 +572,7 @@ impl Drop for Guard {
         };
         let mut queue = self.0.queue_at_the_end();
         queue.closed = Some(refusal.clone());
-        queue.messages.drain(..).for_each(|m| _ = m.reply.send(Err(refusal.clone())));
+        queue.take_all().into_iter().for_each(|m| _ = m.reply.send(Err(refusal.clone())));
         queue.jobs.clear();
         queue.ended = true;
         drop(queue);

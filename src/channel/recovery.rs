@@ -107,10 +107,10 @@ fn make_id(disk: &dyn Disk, dir: &Path, path: &Path) -> io::Result<[u8; 16]> {
 
 /// What the cursors' slots say was durable: a lower bound of the log's end.
 #[derive(Default)]
-struct Floor {
-    position: u64,
-    common: u64,
-    addressed: Vec<(u64, u64)>,
+pub struct Floor {
+    pub position: u64,
+    pub common: u64,
+    pub addressed: Vec<(u64, u64)>,
 }
 
 impl Floor {
@@ -126,7 +126,7 @@ impl Floor {
     }
 
     /// Moves a point up to the floor: what lies between was durable and is gone.
-    fn raise(&self, point: &mut Point) {
+    pub fn raise(&self, point: &mut Point) {
         if point.position >= self.position {
             return;
         }
