@@ -55,6 +55,9 @@ pub struct Owner {
     free_min: u64,
     /// What the message at the head of the queue lacked room for.
     blocked: Option<u64>,
+    /// Bytes and items of the last message that there was no room for, until there is, or
+    /// another is taken: who asks after it was withdrawn still hears "full".
+    lacking: Option<(u64, u64)>,
 }
 
 struct Meters {
@@ -104,6 +107,7 @@ impl Owner {
             remove_due: Instant::now(),
             free_min: 0,
             blocked: None,
+            lacking: None,
         };
         owner.poll_space();
         if !owner.log.is_open() {
@@ -213,6 +217,7 @@ impl Owner {
         let mut queue = shared.queue();
         let (mut group, mut bytes, mut items) = (Vec::new(), 0, 0);
         self.blocked = None;
+        self.lacking = self.lacking.filter(|&(bytes, items)| !self.fits(bytes, items, used, waiting, free));
         while let Some(message) = queue.first() {
             if message.reply.is_closed() {
                 queue.pop();
@@ -221,8 +226,11 @@ impl Owner {
             if !group.is_empty() && (bytes + message.bytes > GROUP_BYTES_MAX.min(self.log.room())) {
                 break;
             }
-            if !self.fits(message, used + bytes, waiting + items, free) {
-                self.blocked = Some(message.bytes).filter(|_| group.is_empty());
+            if !self.fits(message.bytes, message.items, used + bytes, waiting + items, free) {
+                if group.is_empty() {
+                    self.blocked = Some(message.bytes);
+                    self.lacking = Some((message.bytes, message.items));
+                }
                 break;
             }
             if group.is_empty() && message.bytes > self.log.room() {
@@ -238,6 +246,7 @@ impl Owner {
                 return group;
             }
             let message = queue.pop().expect("it was just looked at");
+            self.lacking = None;
             bytes += message.bytes;
             items += message.items;
             group.push(message);
@@ -255,14 +264,14 @@ impl Owner {
         (state.used() + bytes, state.waiting() + items, state.disk_free)
     }
 
-    fn fits(&self, message: &Message, used: u64, waiting: u64, free: u64) -> bool {
+    fn fits(&self, bytes: u64, items: u64, used: u64, waiting: u64, free: u64) -> bool {
         let settings = &self.shared.settings;
-        let (extra, cost) = match message.bytes > self.log.room() {
-            true => (HEAD_BYTES, self.log.segment_cost(message.bytes)),
+        let (extra, cost) = match bytes > self.log.room() {
+            true => (HEAD_BYTES, self.log.segment_cost(bytes)),
             false => (0, 0),
         };
-        used + message.bytes + extra <= settings.capacity_bytes
-            && settings.capacity_spans.is_none_or(|most| waiting + message.items <= most)
+        used + bytes + extra <= settings.capacity_bytes
+            && settings.capacity_spans.is_none_or(|most| waiting + items <= most)
             && free >= self.free_min.saturating_add(cost)
     }
 
@@ -368,7 +377,7 @@ impl Owner {
             Intake::Failed { reason: reason.clone(), for_good: self.retry.is_none() }
         } else if state.disk_free < self.free_min {
             Intake::DiskLow
-        } else if let Some(wanted) = self.blocked {
+        } else if let Some((wanted, _)) = self.lacking {
             let cost = if wanted > room { self.log.segment_cost(wanted) } else { 0 };
             let full = state.used() + bytes + wanted > self.shared.settings.capacity_bytes;
             if !full && state.disk_free < self.free_min + cost { Intake::DiskLow } else { Intake::Full }

@@ -182,7 +182,7 @@ impl Bodies {
         let most = usize::try_from(bound.saturating_sub(start)).unwrap_or(usize::MAX);
         let least = FIXED + head.items.len() * 16 + head.body_len as usize;
         let most_of_it = least + ORIGIN_BYTES_MAX + LABELS_BYTES_MAX;
-        let len = most_of_it.min(TOTAL_MAX).max(PIECE);
+        let len = most_of_it.clamp(PIECE, TOTAL_MAX);
         let mut buf = vec![0; len.min(most)];
         let got = read_full(&*segment.file, &mut buf, start)?;
         buf.truncate(got);

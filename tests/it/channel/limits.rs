@@ -203,3 +203,55 @@ async fn a_frame_with_the_most_labels_reads_back() {
         tap.ledger().settle(taken.head.at.first..taken.head.at.first + 1, Outcome::Delivered);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_rotten_slot_neither_hides_a_new_drain_nor_revives_a_forgotten_one() {
+    let settings = small();
+    for (forgotten, slot) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+        let (disk, channel, tap) = begun(&settings);
+        drop(tap);
+        if forgotten {
+            assert_eq!(channel.forget("zipkin").unwrap(), 0);
+        }
+        // Killed: a stop would save the slots once more.
+        let left = disk.killed();
+        left.flip(&Path::new(DIR).join("cursors"), slot * 8192 + 5000);
+        let (channel, _) = open(&settings, &left.disk()).unwrap();
+        assert_eq!(channel.snapshot().accounts.is_empty(), forgotten, "slot {slot}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_stays_until_the_slots_beyond_it_are_synced() {
+    let settings = small();
+    let (disk, channel, mut tap) = begun(&settings);
+    for _ in 0..6 {
+        say(&channel, &"x".repeat(30_000)).await;
+    }
+    disk.fail_syncs(true);
+    assert_eq!(drained(&channel, &mut tap).await.len(), 6);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (channel, found) = open(&settings, &disk.lost_power(Power::Nothing).disk()).unwrap();
+    assert_eq!((found.items, account(&channel, "zipkin").waiting), (6, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_rots_asks_for_no_segment_that_is_gone() {
+    let settings = small();
+    let (disk, channel, mut tap) = begun(&settings);
+    for _ in 0..6 {
+        say(&channel, &"x".repeat(30_000)).await;
+    }
+    drained(&channel, &mut tap).await;
+    until("what is settled goes", || segments(&disk).len() == 1).await;
+    let left = disk.killed();
+    let cursors = Path::new(DIR).join("cursors");
+    let raw = left.read(&cursors);
+    let generation = |n: usize| u64::from_le_bytes(raw[n * 8192 + 16..n * 8192 + 24].try_into().unwrap());
+    left.flip(&cursors, usize::from(generation(1) > generation(0)) * 8192 + 5000);
+    let (channel, _) = open(&settings, &left.disk()).unwrap();
+    let mut tap = channel.tap("zipkin", Start::End, Takes::Common).unwrap();
+    assert_eq!(say(&channel, "after").await, 6..7);
+    drained(&channel, &mut tap).await;
+    assert_eq!(account(&channel, "zipkin").outcomes[&Outcome::Damaged], 0);
+}
