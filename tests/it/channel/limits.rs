@@ -255,3 +255,12 @@ async fn a_slot_that_rots_asks_for_no_segment_that_is_gone() {
     drained(&channel, &mut tap).await;
     assert_eq!(account(&channel, "zipkin").outcomes[&Outcome::Damaged], 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_group_begins_in_a_sector_that_was_synced() {
+    let (_disk, channel, mut tap) = begun(&small());
+    for text in ["alpha", "bravo", "charlie"] {
+        say(&channel, text).await;
+        assert_eq!(within(tap.next()).await.unwrap().unwrap().head.at.offset % 512, 0);
+    }
+}
