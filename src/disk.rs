@@ -64,6 +64,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// An open file, addressed by offset.
+#[expect(clippy::len_without_is_empty, reason = "a length in bytes, not a collection")]
 pub trait File: Send + Sync {
     /// Reads at most `buf.len()` bytes; 0 is the end.
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize>;

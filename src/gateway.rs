@@ -144,7 +144,7 @@ impl Gateway {
             self.drains.vital("drain", drain.run(stop.clone(), grace));
         }
         for (_, archive) in stages.archives {
-            self.drains.vital("archive", archive.run(stop.clone()));
+            self.drains.vital("archive", archive.run(stop.clone(), grace));
         }
         let (tap, letters) = stages.aside;
         self.drains.vital("dead letters", crate::drain::aside::run(tap, letters, stop.clone()));

@@ -17,6 +17,7 @@
 ## See accompanying file LICENSE or visit the Scribe site at:
 ## http://developers.facebook.com/scribe/
 
+# Changed for spangate: fb303.thrift is included from beside this file.
 include "fb303.thrift"
 
 namespace cpp scribe.thrift

@@ -1,9 +1,9 @@
 //! The archive's loop: begin where the last run ended, gather, plan, carry out, settle, trim.
 //!
 //! One object at a time; while one is made, spans wait in the channel. On a stop, one last object
-//! takes what is durable by then, if it stands within [`STOP_TIME`]: so a span shows in `zcat` right
-//! after Ctrl-C. The rest is left in the channel, and a plan that was not carried out is carried
-//! out by the next start.
+//! takes what is durable by then, if it stands within the grace given: so a span shows in `zcat`
+//! right after Ctrl-C. The rest is left in the channel, and a plan that was not carried out is
+//! carried out by the next start.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,9 +29,6 @@ use crate::channel::{Channel, Ledger, Outcome, Tap};
 use crate::disk::Disk;
 use crate::metrics::{Counter, Registry};
 use crate::tasks;
-
-/// Half of the default time from SIGTERM to exit, so that the channel still has its share.
-const STOP_TIME: Duration = Duration::from_secs(10);
 
 /// How long a stop waits for each frame that is durable and was not taken yet.
 const STOP_LINGER: Duration = Duration::from_millis(50);
@@ -87,11 +84,11 @@ impl Archive {
         self.status.clone()
     }
 
-    /// Runs until `stop`, also when the archive itself can go no further.
-    pub async fn run(mut self, stop: CancellationToken) {
+    /// Runs until `stop`, also when the archive itself can go no further; ends at most `grace` after it.
+    pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
         let end = tokio::select! {
             end = self.work(&stop) => end,
-            () = stop_time(&stop) => End::Stop,
+            () = after(&stop, grace) => End::Stop,
         };
         if let End::Halt(reason) = end {
             tracing::error!(drain = self.name, reason, "the archive stops here; its spans wait in the channel");
@@ -321,10 +318,10 @@ async fn at(due: Option<Instant>) {
     }
 }
 
-/// Ends when a stop has lasted [`STOP_TIME`].
-async fn stop_time(stop: &CancellationToken) {
+/// Ends when a stop has lasted `grace`.
+async fn after(stop: &CancellationToken, grace: Duration) {
     stop.cancelled().await;
-    tokio::time::sleep(STOP_TIME).await;
+    tokio::time::sleep(grace).await;
 }
 
 struct Meters {

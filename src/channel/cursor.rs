@@ -11,7 +11,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::frame::{self, get32, get64, put32, put64};
-use super::segment::{MAJOR, MINOR, Point};
+use super::segment::{MAJOR, MINOR, Point, is_zero};
 use super::{Account, Outcome, Takes};
 
 pub const SLOT_BYTES: usize = 8192;
@@ -152,6 +152,9 @@ impl Cursor {
     pub fn open(&self, positions: Range<u64>) -> Vec<Range<u64>> {
         let mut at = positions.start.max(self.low);
         let mut open = Vec::new();
+        if at >= positions.end {
+            return open;
+        }
         let before = self.ranges.range(..at).next_back();
         for (&first, settled) in before.into_iter().chain(self.ranges.range(at..positions.end)) {
             if settled.end <= at {
@@ -333,7 +336,7 @@ impl Slot {
 
 /// Reads a slot ([`SLOT_BYTES`] long).
 pub fn decode(raw: &[u8], channel: &[u8; 16]) -> Slot {
-    if raw.iter().all(|&b| b == 0) {
+    if is_zero(raw) {
         return Slot::Blank;
     }
     if raw.len() != SLOT_BYTES || raw[0..8] != MAGIC[..] {

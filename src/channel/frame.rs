@@ -87,8 +87,10 @@ impl Built {
         let Draft { kind, addressee, received_us, origin, labels, items, body } = draft;
         let addressee = addressee.as_deref().map_or(0, drain_id);
         let mut raw = vec![0; FIXED];
-        put_origin(&mut raw, &origin);
+        let whole = put_origin(&mut raw, &origin);
         let origin_len = raw.len() - FIXED;
+        // Memory and disk give the same head.
+        let origin = if whole { origin } else { Arc::new(get_origin(&raw[FIXED..]).expect("it was just written")) };
         for label in &labels {
             raw.push(u8::try_from(label.len()).expect("split cut it to 255 bytes"));
             raw.extend_from_slice(label.as_bytes());
@@ -282,18 +284,21 @@ fn get_item(raw: &[u8; ITEM]) -> Item {
     Item { key: get64(raw, 0), len: get32(raw, 8), label: u16::from_le_bytes([raw[12], raw[13]]), flags: raw[14] }
 }
 
-/// Longer keys and values are cut at 255 bytes, and pairs beyond the bound are left out.
-fn put_origin(raw: &mut Vec<u8>, origin: &Origin) {
-    for (key, value) in &origin.0 {
-        let (key, value) = (cut(key, 255), cut(value, 255));
+/// Longer keys and values are cut at 255 bytes, and pairs beyond the bound are left out: then false.
+fn put_origin(raw: &mut Vec<u8>, origin: &Origin) -> bool {
+    let mut whole = true;
+    for (long_key, long_value) in &origin.0 {
+        let (key, value) = (cut(long_key, 255), cut(long_value, 255));
         if raw.len() - FIXED + 2 + key.len() + value.len() > ORIGIN_BYTES_MAX {
-            break;
+            return false;
         }
+        whole &= key.len() == long_key.len() && value.len() == long_value.len();
         for part in [key, value] {
             raw.push(part.len() as u8);
             raw.extend_from_slice(part.as_bytes());
         }
     }
+    whole
 }
 
 /// The longest beginning of `text` of at most `max` bytes that ends between characters.

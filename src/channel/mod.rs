@@ -17,11 +17,13 @@ mod segment;
 mod slots;
 mod state;
 mod tap;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -267,8 +269,8 @@ struct Handle {
 
 impl Handle {
     fn stop(&self) {
-        let thread = self.owner.lock().expect("nobody panicked while holding it").take();
-        self.shared.queue().stop = true;
+        let thread = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.shared.queue_at_the_end().stop = true;
         self.shared.wake.notify_one();
         // The owner's panic was told to all who waited (`owner::Guard`), and on stderr.
         if let Some(thread) = thread
@@ -287,13 +289,18 @@ impl Drop for Handle {
 
 /// Resolves to the positions of a message when its frames are durable. Dropping it before the
 /// frames were written withdraws them.
-pub struct Receipt(Result<oneshot::Receiver<Result<Range<u64>, AppendError>>, Result<Range<u64>, AppendError>>);
+pub struct Receipt(Answer);
+
+enum Answer {
+    Known(Result<Range<u64>, AppendError>),
+    Awaited(oneshot::Receiver<Result<Range<u64>, AppendError>>),
+}
 
 impl Receipt {
     pub async fn wait(self) -> Result<Range<u64>, AppendError> {
         match self.0 {
-            Ok(answer) => answer.await.unwrap_or(Err(AppendError::Stopping)),
-            Err(known) => known,
+            Answer::Awaited(answer) => answer.await.unwrap_or(Err(AppendError::Stopping)),
+            Answer::Known(known) => known,
         }
     }
 }
@@ -325,29 +332,29 @@ impl Channel {
     pub fn append(&self, drafts: Vec<Draft>) -> Receipt {
         let frames = match build(drafts) {
             Ok(frames) => frames,
-            Err(what) => return Receipt(Err(Err(AppendError::Failed(what)))),
+            Err(what) => return Receipt(Answer::Known(Err(AppendError::Failed(what)))),
         };
         let (bytes, items) = frames.iter().fold((0, 0), |(b, i), f| (b + f.padded_len(), i + f.items()));
         if items == 0 {
             let at = self.0.shared.state().durable.position;
-            return Receipt(Err(Ok(at..at)));
+            return Receipt(Answer::Known(Ok(at..at)));
         }
         // Room for the two heads that a lone message may need.
         if bytes + 2 * segment::HEAD_BYTES > self.0.shared.settings.capacity_bytes {
-            return Receipt(Err(Err(AppendError::Full)));
+            return Receipt(Answer::Known(Err(AppendError::Full)));
         }
         let (reply, answer) = oneshot::channel();
         let mut queue = self.0.shared.queue();
         if let Some(refusal) = &queue.closed {
-            return Receipt(Err(Err(refusal.clone())));
+            return Receipt(Answer::Known(Err(refusal.clone())));
         }
         if queue.messages.len() >= QUEUE_MESSAGES_MAX {
-            return Receipt(Err(Err(AppendError::Full)));
+            return Receipt(Answer::Known(Err(AppendError::Full)));
         }
         queue.messages.push_back(state::Message { frames, bytes, items, reply });
         drop(queue);
         self.0.shared.wake.notify_one();
-        Receipt(Ok(answer))
+        Receipt(Answer::Awaited(answer))
     }
 
     /// Attaches a drain: its cursor, or a new one, durable when this returns. Names are of

@@ -85,7 +85,7 @@ enum Call {
 impl Owner {
     /// An owner whose log is open.
     pub fn new(shared: Arc<Shared>, log: Log, slots: Slots, registry: &Registry) -> Owner {
-        Owner {
+        let mut owner = Owner {
             shared,
             log,
             slots,
@@ -99,7 +99,9 @@ impl Owner {
             space_due: Instant::now(),
             free_min: 0,
             blocked: None,
-        }
+        };
+        owner.poll_space();
+        owner
     }
 
     /// Serves the queue until a stop.
@@ -179,6 +181,8 @@ impl Owner {
                     self.meters.spans.record(items as f64);
                     self.recovered();
                 }
+                // Who hears yes and then looks sees an open intake.
+                self.show_intake();
                 // A receipt that was dropped meanwhile needs no answer.
                 waiting.into_iter().for_each(|(positions, reply)| _ = reply.send(Ok(positions)));
             }
@@ -305,9 +309,11 @@ impl Owner {
         if for_good {
             queue.closed = Some(refusal.clone());
         }
-        queue.messages.drain(..).for_each(|m| _ = m.reply.send(Err(refusal.clone())));
+        let refused = std::mem::take(&mut queue.messages);
         drop(queue);
+        // Who hears no and then looks sees why.
         self.show_intake();
+        refused.into_iter().for_each(|m| _ = m.reply.send(Err(refusal.clone())));
         refusal
     }
 
@@ -540,13 +546,13 @@ impl Drop for Guard {
             true => AppendError::Failed("the log's owner panicked".into()),
             false => AppendError::Stopping,
         };
-        let mut queue = self.0.queue();
+        let mut queue = self.0.queue_at_the_end();
         queue.closed = Some(refusal.clone());
         queue.messages.drain(..).for_each(|m| _ = m.reply.send(Err(refusal.clone())));
         queue.jobs.clear();
         queue.ended = true;
         drop(queue);
-        let mut state = self.0.state();
+        let mut state = self.0.state_at_the_end();
         state.stopped = true;
         state.intake = match refusal {
             AppendError::Stopping => Intake::Stopping,

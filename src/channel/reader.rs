@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::frame::{self, FIXED, TOTAL_MAX};
-use super::segment::{Bound, Place, Segment, Step, Walker, Window};
+use super::segment::{Bound, Place, Segment, Step, Walker, Window, is_zero};
 use super::state::Shared;
 use super::{Head, ReadError};
 use crate::disk::{Disk, File, Open, read_full};
@@ -254,7 +254,7 @@ pub fn keep_damaged(
             break;
         }
         // What was never written is no loss; a hole in the copy keeps offsets.
-        if buf[..got].iter().any(|&b| b != 0) {
+        if !is_zero(&buf[..got]) {
             copy.write_at(&[IoSlice::new(&buf[..got])], to)?;
         }
         (at, to) = (at + got as u64, to + got as u64);

@@ -13,7 +13,7 @@ use super::cache::Cache;
 use super::frame::{self, Fixed, Marks, put32};
 use super::log::{Log, fill_random, random_u64, segment_bytes};
 use super::reader::{keep_damaged, unbounded};
-use super::segment::{Bound, HEAD_BYTES, HeadError, MAJOR, MINOR, Place, Point, Segment, Step, Walker};
+use super::segment::{Bound, HEAD_BYTES, HeadError, MAJOR, MINOR, Place, Point, Segment, Step, Walker, is_zero};
 use super::slots::{Row, Slots};
 use super::state::{DrainRow, Entry, Shared, State, segment_path};
 use super::{Found, Intake, OpenError, Settings};
@@ -41,7 +41,8 @@ pub fn open(settings: Settings, disk: Arc<dyn Disk>, clock: Clock) -> Result<Ope
     let id = open_id(&*disk, &dir)?;
     let slots = Slots::open(&*disk, &dir)?;
     let rows = slots.read(&dir, &id)?;
-    let mut recovery = Recovery { disk, dir, id, clock, settings, floor: Floor::of(&rows), found: Found::default() };
+    let floor = Floor::of(&rows);
+    let mut recovery = Recovery { disk, dir, id, clock, settings, floor, taken: 0, found: Found::default() };
     let names = recovery.names()?;
     let segments = recovery.open_heads(names)?;
     recovery.finish(segments, rows, slots)
@@ -128,6 +129,8 @@ struct Recovery {
     clock: Clock,
     settings: Settings,
     floor: Floor,
+    /// Positions below it may have been given out by a segment that cannot be read.
+    taken: u64,
     found: Found,
 }
 
@@ -173,11 +176,17 @@ impl Recovery {
     /// Reads the heads; a segment without a readable one moves to `damaged/`.
     fn open_heads(&mut self, names: Vec<(u64, u64)>) -> Result<Vec<Headed>, OpenError> {
         let mut segments = Vec::new();
+        let last = names.last().map(|&(first, _)| first);
         for (first, len) in names {
             let path = segment_path(&self.dir, first);
             match Segment::open(&*self.disk, &path, &self.id) {
                 Ok(segment) if segment.first() == first => segments.push(Headed { segment, len }),
-                Ok(_) | Err(HeadError::Unreadable) => self.set_aside(first, &path).map_err(|e| self.io(e))?,
+                Ok(_) | Err(HeadError::Unreadable) => {
+                    if last == Some(first) {
+                        self.taken = self.plausible_end(first, len, &path).map_err(|e| self.io(e))?;
+                    }
+                    self.set_aside(first, &path).map_err(|e| self.io(e))?;
+                }
                 Err(error) => return Err(error.into_open(&path)),
             }
         }
@@ -193,9 +202,28 @@ impl Recovery {
         self.disk.sync_dir(&self.dir)?;
         tracing::error!(segment = first, kept = %to.display(), "a segment's head is unreadable; it is set aside");
         self.found.damaged_path = Some(to);
-        // Its positions must not be used again: at least the first one may have been.
-        self.floor.position = self.floor.position.max(first);
         Ok(())
+    }
+
+    /// Where the positions of a last segment that cannot be checked end, as far as frames in it
+    /// look like frames: they were given out and are never used again.
+    fn plausible_end(&self, first: u64, len: u64, path: &Path) -> io::Result<u64> {
+        let file = self.disk.open(path, Open::Read)?;
+        let (mut end, mut at, mut buf) = (first, HEAD_BYTES, vec![0; COPY_BYTES]);
+        // No frame has more items than the file has room for.
+        let most = first.saturating_add(len / 16);
+        while at < len {
+            let got = read_full(&*file, &mut buf, at)?;
+            let frames = (0..got).step_by(8).filter_map(|n| frame::peek(&buf[n..got]));
+            let ends = frames.filter(|f| f.first >= first && f.end() <= most).map(|f| f.end());
+            end = ends.max().unwrap_or(first).max(end);
+            if got < buf.len() {
+                break;
+            }
+            // The next piece begins where a fixed part could still be cut by the end of this one.
+            at += (got - frame::FIXED) as u64;
+        }
+        Ok(end)
     }
 
     fn finish(mut self, mut segments: Vec<Headed>, rows: Vec<Row>, slots: Slots) -> Result<Opened, OpenError> {
@@ -215,7 +243,10 @@ impl Recovery {
             adopted = self.replace_tail(&tail, &segment, len, &mut table).map_err(|e| self.io(e))?;
             durable = tail.rescued.as_ref().map_or(tail.durable, |(point, _)| point.clone());
         }
+        let end = durable.position;
         self.floor.raise(&mut durable);
+        durable.pass_damage(self.taken, u64::MAX);
+        self.found.damaged_items += durable.position - end;
         self.found.items = durable.position - oldest.map_or(durable.position, |o| o.position);
         let rows = rows.into_iter().map(row_state).collect();
         let state = State {
@@ -380,7 +411,9 @@ fn torn_bytes(walker: &mut Walker, bound: &Bound) -> io::Result<u64> {
         if chunk.is_empty() {
             break;
         }
-        if let Some(last) = chunk.iter().rposition(|&b| b != 0) {
+        if !is_zero(chunk)
+            && let Some(last) = chunk.iter().rposition(|&b| b != 0)
+        {
             end = at + last as u64 + 1;
         }
         at += chunk.len() as u64;

@@ -13,7 +13,7 @@ use super::tap::{Attachment, admit, lose};
 use super::{Head, ReadError};
 use crate::tasks;
 
-type Job = Pin<Box<dyn Future<Output = (Reader, std::io::Result<(Vec<Event>, Option<At>)>)> + Send>>;
+type Job = Pin<Box<dyn Future<Output = (Reader, std::io::Result<(Vec<Event>, Option<At>)>)> + Send + Sync>>;
 
 /// A second reading of a stretch.
 pub struct Scan {

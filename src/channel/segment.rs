@@ -256,6 +256,9 @@ impl Walker {
     /// At most `n` bytes at `at`, fewer where the bound or the file ends.
     pub fn bytes(&mut self, at: u64, n: usize, bound: &Bound) -> io::Result<&[u8]> {
         let n = usize::try_from(bound.offset.saturating_sub(at)).map_or(n, |left| left.min(n));
+        if n == 0 {
+            return Ok(&[]);
+        }
         if self.window.get(at, n).is_none() {
             let ahead = usize::try_from(bound.offset - at).map_or(WINDOW, |left| left.min(WINDOW)).max(n);
             let mut buf = vec![0; ahead];
@@ -264,7 +267,8 @@ impl Walker {
             self.window = Window { start: at, bytes: buf.into() };
         }
         let from = (at - self.window.start) as usize;
-        Ok(&self.window.bytes[from..self.window.bytes.len().min(from + n)])
+        let to = self.window.bytes.len().min(from + n);
+        Ok(self.window.bytes.get(from..to).unwrap_or_default())
     }
 
     /// The next frame, gap or end before `bound`.
@@ -343,12 +347,19 @@ impl Walker {
     }
 }
 
+const BLOCK: usize = 4096;
+
+/// Whether all bytes are zero; as fast as memcmp.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    const ZERO: [u8; BLOCK] = [0; BLOCK];
+    bytes.chunks(BLOCK).all(|block| *block == ZERO[..block.len()])
+}
+
 /// The first 8-aligned place of `chunk` that begins with a frame's magic number.
 fn candidate(chunk: &[u8]) -> Option<usize> {
-    const BLOCK: usize = 4096;
     for (n, block) in chunk.chunks(BLOCK).enumerate() {
         // Most of what is searched was never written.
-        if block.iter().all(|&b| b == 0) {
+        if is_zero(block) {
             continue;
         }
         let words = block.as_chunks::<8>().0;

@@ -23,7 +23,7 @@ use crate::tasks;
 /// Heads taken from the cache at a time.
 const BURST: usize = 64;
 
-type Job = Pin<Box<dyn Future<Output = (Reader, std::io::Result<(Vec<Event>, Option<At>)>)> + Send>>;
+type Job = Pin<Box<dyn Future<Output = (Reader, std::io::Result<(Vec<Event>, Option<At>)>)> + Send + Sync>>;
 
 /// A drain's handle on the channel.
 pub struct Tap {
@@ -225,7 +225,7 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.shared.state().cursor(self.row).attached = false;
+        self.shared.state_at_the_end().cursor(self.row).attached = false;
     }
 }
 
@@ -239,9 +239,10 @@ impl Ledger {
     pub fn settle(&self, positions: Range<u64>, outcome: Outcome) {
         let mut state = self.0.shared.state();
         let cursor = state.cursor(self.0.row);
-        debug_assert!(positions.is_empty() || positions.end <= cursor.seen, "settled before it was taken");
+        let taken = positions.is_empty() || positions.end <= cursor.seen;
         cursor.settle(positions, outcome);
         self.0.touched(state);
+        debug_assert!(taken, "settled before it was taken");
     }
 
     /// Settles (an empty range settles nothing) and replaces the note (at most 3072 bytes) in one
@@ -313,3 +314,11 @@ impl Ledger {
         Scan::new(self.0.clone(), positions)
     }
 }
+
+/// Handles move between tasks, and are shared by them; this does not compile otherwise.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Tap>();
+    shared::<Ledger>();
+    shared::<Scan>();
+};

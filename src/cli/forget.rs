@@ -1,9 +1,12 @@
 //! `spangate channel forget NAME`: gives up a drain that the configuration no longer names.
 //!
-//! Works on a stopped gateway alone: the channel is opened under its lock. Without `--yes`
-//! nothing is changed. What other drains wait for, too, stays.
+//! Works on a stopped gateway alone: it takes the data directory's lock. Without `--yes` nothing
+//! is changed. Spans that other drains wait for, too, stay for them.
 
-use crate::channel::{Channel, OpenError, Settings as ChannelSettings};
+use std::io;
+use std::path::Path;
+
+use crate::channel::{Account, Channel, OpenError};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::disk;
@@ -11,50 +14,73 @@ use crate::metrics::{Registry, TABLE};
 
 use super::{Exit, answer, complain};
 
+/// The gateway's own drain.
+const DEAD_LETTERS: &str = "dead-letters";
+
 /// Forgets a drain, or says what that would give up.
 pub fn forget(drain: &str, yes: bool, settings: Settings) -> Exit {
-    if drain == "dead-letters" {
-        let what = "dead-letters is the gateway's own drain: it goes when its entries are written";
+    if drain == DEAD_LETTERS {
+        let what = "dead-letters is the gateway's own drain: what waits for it is written when the gateway runs";
         return complain(what, Exit::Configuration);
     }
-    match open_and_forget(drain, yes, settings.channel) {
-        Ok(exit) => exit,
-        Err(error) => complain(&error.to_string(), exit_of(&error)),
+    let disk = disk::real();
+    // Opening would make a channel; a mistyped directory should not.
+    if let Err(error) = disk.list(&settings.channel.dir) {
+        let what =
+            format!("no channel at {}: {error}; name the data directory with --data", settings.channel.dir.display());
+        return complain(&what, Exit::Configuration);
+    }
+    let _lock = match disk.lock(&settings.data.join("lock")) {
+        Ok(lock) => lock,
+        Err(error) => return not_locked(&settings.data, &error),
+    };
+    match Channel::open(settings.channel, disk, Clock::system(), &Registry::new(TABLE)) {
+        Ok((channel, _)) => {
+            let exit = carry_out(drain, yes, &channel).unwrap_or_else(|error| failed(&error));
+            channel.stop();
+            exit
+        }
+        Err(error) => failed(&error),
     }
 }
 
-fn open_and_forget(drain: &str, yes: bool, settings: ChannelSettings) -> Result<Exit, OpenError> {
-    let dir = settings.dir.clone();
-    let disk = disk::real();
-    // Opening would make a channel; a mistyped directory should not.
-    disk.list(&dir).map_err(|source| OpenError::Io { path: dir.clone(), source })?;
-    let (channel, _) = Channel::open(settings, disk, Clock::system(), &Registry::new(TABLE))?;
+fn carry_out(drain: &str, yes: bool, channel: &Channel) -> Result<Exit, OpenError> {
     let accounts = channel.snapshot().accounts;
-    let exit = match accounts.iter().find(|account| account.drain == drain) {
-        None => {
-            let names: Vec<&str> = accounts.iter().map(|account| account.drain.as_str()).collect();
-            let what = format!("{}: no drain {drain}; there are {}", dir.display(), names.join(", "));
-            Ok(complain(&what, Exit::Configuration))
-        }
-        Some(account) if yes => channel.forget(drain).map(|spans| {
-            let began = account.accepted - account.waiting;
-            answer(&format!("forgot {drain}: {spans} spans waited for it, {began} were settled\n"))
-        }),
-        Some(account) => Ok(answer(&format!(
-            "{drain}: {} spans wait for it and would be given up; say --yes to do it\n",
-            account.waiting
-        ))),
+    let Some(account) = accounts.iter().find(|account| account.drain == drain) else {
+        return Ok(complain(&unknown(drain, &accounts), Exit::Configuration));
     };
-    channel.stop();
-    exit
+    if !yes {
+        let waiting = account.waiting;
+        return Ok(answer(&format!("{drain}: {waiting} spans wait for it and would be given up; --yes does it\n")));
+    }
+    let waited = channel.forget(drain)?;
+    Ok(answer(&format!("{drain}: forgotten, with {waited} spans that waited for it\n")))
 }
 
-fn exit_of(error: &OpenError) -> Exit {
-    match error {
+fn unknown(drain: &str, accounts: &[Account]) -> String {
+    let names: Vec<&str> = accounts.iter().map(|a| a.drain.as_str()).filter(|name| *name != DEAD_LETTERS).collect();
+    match names.is_empty() {
+        true => format!("no drain {drain}; the channel has none"),
+        false => format!("no drain {drain}; the channel has {}", names.join(", ")),
+    }
+}
+
+fn not_locked(data: &Path, error: &io::Error) -> Exit {
+    let data = data.display();
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            complain(&format!("{data} is in use by another spangate; stop it first"), Exit::InUse)
+        }
+        _ => complain(&format!("{data}: {error}"), Exit::Fault),
+    }
+}
+
+fn failed(error: &OpenError) -> Exit {
+    let exit = match error {
         OpenError::InUse { .. } => Exit::InUse,
         OpenError::Version { .. } | OpenError::Damaged { .. } => Exit::Damaged,
         OpenError::Drain { .. } => Exit::Configuration,
-        OpenError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::Configuration,
         OpenError::Io { .. } => Exit::Fault,
-    }
+    };
+    complain(&error.to_string(), exit)
 }

@@ -8,13 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use reqwest::Url;
 
-/// Zipkin's port: what a plain `http://HOST` means here. `https` keeps 443, where a proxy stands before Zipkin.
+/// Zipkin's port, with TLS or without: what a URL without a port means here.
 const PORT: u16 = 9411;
 /// Where Zipkin takes v2 spans.
 const PATH: &str = "/api/v2/spans";
 /// What is taken, for the errors.
-pub const FORMS: &str = "http://HOST:9411 or https://HOST, with or without /api/v2/spans (this version sends to \
-    Zipkin over HTTP alone)";
+pub const FORMS: &str = "http(s)://HOST[:9411], with or without /api/v2/spans (this version sends to Zipkin over \
+    HTTP alone)";
 
 /// `SCHEME://HOST:PORT/api/v2/spans`; the error is what was expected.
 pub fn normalise(text: &str) -> Result<String, String> {
@@ -30,13 +30,11 @@ pub fn normalise(text: &str) -> Result<String, String> {
     }
 }
 
-/// The port that was written, or the scheme's own here. `Url` forgets a port 80 that was written.
+/// The port that was written, or Zipkin's. `Url` forgets one that is the scheme's own default.
 fn port(url: &Url, text: &str) -> u16 {
-    let written_80 = text.split('/').nth(2).is_some_and(|authority| authority.ends_with(":80"));
-    match url.scheme() {
-        "http" if url.port().is_none() && !written_80 => PORT,
-        _ => url.port_or_known_default().unwrap_or(PORT),
-    }
+    let default = if url.scheme() == "https" { ":443" } else { ":80" };
+    let written = text.split('/').nth(2).is_some_and(|authority| authority.ends_with(default));
+    url.port().or_else(|| url.port_or_known_default().filter(|_| written)).unwrap_or(PORT)
 }
 
 /// A normalised collector's `host:port`: its default name.

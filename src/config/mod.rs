@@ -1,9 +1,9 @@
 //! Configuration: from what was typed to what is meant.
 //!
-//! [`resolve`] tells the story: layers of flags, variables and a TOML file ([`raw`], [`file`])
-//! are matched with one table of settings ([`table`], [`rows`]), understood ([`value`]),
-//! laid over each other ([`layers`], [`drains`]), built into [`Settings`] and checked against
-//! each other ([`checks`]). Nothing is guessed: whatever is not understood in full is a problem,
+//! [`resolve`] tells the story: layers of flags, variables and a TOML file (`raw`, `file`)
+//! are matched with one table of settings (`table`, `rows`), understood (`value`),
+//! laid over each other (`layers`, `drains`), built into [`Settings`] and checked against
+//! each other (`checks`). Nothing is guessed: whatever is not understood in full is a problem,
 //! and all problems of a configuration are one [`Report`].
 
 mod build;
@@ -74,7 +74,7 @@ pub enum LogFormat {
 /// All that was typed, before anything is understood.
 #[derive(Debug, Default)]
 pub struct Typed {
-    /// Rows of [`table`] that have a flag, with the texts of each.
+    /// Rows of `table` that have a flag, with the texts of each.
     pub flags: Vec<(&'static table::Setting, Vec<String>)>,
     /// The environment; others than ours are passed over.
     pub variables: Vec<(OsString, OsString)>,

@@ -34,7 +34,7 @@ pub struct Settings {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// A span in canonical proto3 bytes.
+    /// A span as an element of a `ListOfSpans`: tag, length, canonical proto3 bytes.
     Refused,
     /// A Scribe entry's message as it came.
     Undecodable,

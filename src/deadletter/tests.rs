@@ -1,3 +1,5 @@
+//! The store on a disk that tears, fails and fills.
+
 mod memory;
 
 use std::sync::atomic::Ordering;

@@ -3,6 +3,8 @@
 //! It takes the frames that are addressed to it. An entry's label is its reason. A frame is
 //! settled when its letters are synced; while they cannot be written it waits in the channel.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Stretch;
@@ -13,28 +15,40 @@ use crate::deadletter::{Class, Letter, Store};
 /// The drain's name: frames are addressed to it by this.
 pub const NAME: &str = "dead-letters";
 
+/// A frame whose letters are being written at the stop gets this long, so that a stop on a sound disk repeats none.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
 /// Runs until `stop`, or until the channel stops.
 pub async fn run(mut tap: Tap, letters: Store, stop: CancellationToken) {
     let ledger = tap.ledger();
     let mut trouble = Trouble::new(NAME, "frames cannot be read; they stay in the channel");
-    // Dropped at the stop wherever it stands: what is not settled is written again at the next start.
-    let emptying = async {
-        loop {
-            match tap.next().await {
-                Ok(Some(taken)) => {
+    loop {
+        let taken = tokio::select! {
+            () = stop.cancelled() => return,
+            taken = tap.next() => taken,
+        };
+        let Some(taken) = taken.transpose() else { return };
+        let step = async {
+            match taken {
+                Ok(taken) => {
                     trouble.over();
                     empty(&ledger, &letters, &taken).await;
                 }
-                Ok(None) => return,
                 Err(ReadError::Failed(error)) => trouble.wait(&error).await,
                 Err(error @ ReadError::Damaged { .. }) => trouble.wait(&std::io::Error::other(error)).await,
             }
+        };
+        // What is not settled then is written again at the next start.
+        tokio::select! {
+            () = step => {}
+            () = long_stopped(&stop) => return,
         }
-    };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = emptying => {}
     }
+}
+
+async fn long_stopped(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_WRITE).await;
 }
 
 async fn empty(ledger: &Ledger, store: &Store, taken: &Taken) {

@@ -29,8 +29,9 @@ use crate::sink::{Sink, Verdict};
 /// Letters written at once, and their bytes: one sync serves many, and the memory is a batch's.
 const BURIED_MAX: usize = 256;
 const BURIED_BYTES_MAX: usize = 4 << 20;
-/// Refused spans that wait for the dead letters; beyond it nothing is sent. Each holds a reason and a frame's head.
-const DEAD_MAX: usize = 1_000;
+/// Refused spans that wait for the dead letters; beyond it nothing is sent. Each holds a reason and a frame's head,
+/// which is 320 KiB at worst.
+const DEAD_MAX: usize = 256;
 /// Waits of a channel that cannot be read.
 const READ_RETRY_MIN: Duration = Duration::from_millis(100);
 const READ_RETRY_MAX: Duration = Duration::from_secs(10);

@@ -44,11 +44,12 @@ pub struct Sockets {
 impl Sockets {
     pub async fn bind(settings: &Settings) -> Result<Sockets, Error> {
         let in_use = |error: io::Error| Error::InUse(error.to_string());
-        Ok(Sockets {
-            scribe: listener::scribe::bind(settings.scribe.clone()).map_err(in_use)?,
-            http: listener::http::bind(settings.http.clone()).map_err(in_use)?,
-            admin: admin::bind(&settings.admin).await.map_err(Error::InUse)?,
-        })
+        let mut scribe = listener::scribe::bind(settings.scribe.clone()).map_err(in_use)?;
+        let http = listener::http::bind(settings.http.clone()).map_err(in_use)?;
+        if let Some(address) = http.addresses().map_err(in_use)?.first() {
+            scribe = scribe.with_http_port(address.port());
+        }
+        Ok(Sockets { scribe, http, admin: admin::bind(&settings.admin).await.map_err(Error::InUse)? })
     }
 }
 

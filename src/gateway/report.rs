@@ -6,6 +6,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -137,6 +138,14 @@ impl Watch {
         match self.sync {
             Sync::Always => "synced".to_owned(),
             Sync::Every(interval) => format!("written; synced within {interval:?}"),
+        }
+    }
+
+    /// What a lost machine may lose; zero where a yes means synced.
+    pub fn sync_interval(&self) -> Duration {
+        match self.sync {
+            Sync::Always => Duration::ZERO,
+            Sync::Every(interval) => interval,
         }
     }
 

@@ -78,6 +78,7 @@ impl Scrape {
             disk_free: gauge("spangate_disk_free_bytes"),
             ready: gauge("spangate_ready"),
         };
+        registry.gauge("spangate_channel_sync_interval_seconds", &[]).set(watch.sync_interval().as_secs_f64());
         registry.gauge("spangate_build_info", &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
         let state = Mutex::new(State { drains: BTreeMap::new(), growth: Growth::default() });
         Scrape { registry, channel, watch, clock, process, gauges, state }

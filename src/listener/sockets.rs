@@ -12,7 +12,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::rarely::Rarely;
 use crate::metrics::{Counter, Gauge, Registry};
@@ -75,6 +75,14 @@ pub(super) fn addresses(listeners: &[StdListener]) -> io::Result<Vec<SocketAddr>
     listeners.iter().map(StdListener::local_addr).collect()
 }
 
+/// A token that is cancelled when the last [`Gate::accept`] with its guard has closed its socket:
+/// connections are told to finish only when no new ones can come.
+pub(super) fn all_closed() -> (CancellationToken, Arc<DropGuard>) {
+    let closed = CancellationToken::new();
+    let guard = Arc::new(closed.clone().drop_guard());
+    (closed, guard)
+}
+
 /// The connection limit of one listener, and its counters. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Gate(Arc<Inner>);
@@ -118,11 +126,12 @@ impl Gate {
         }))
     }
 
-    /// Accepts until `stop`, then closes the listening socket.
+    /// Accepts until `stop`, then closes the listening socket, and after that drops `guard`.
     pub async fn accept(
         self,
         listener: StdListener,
         stop: CancellationToken,
+        _guard: Arc<DropGuard>,
         serve: impl Fn(TcpStream, SocketAddr, Seat) + Send,
     ) {
         let listener = TcpListener::from_std(listener).expect("bound non-blocking, inside a runtime");

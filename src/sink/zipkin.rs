@@ -49,8 +49,8 @@ pub struct Settings {
 pub enum BuildError {
     #[error("sink {name}: {url}: expected http(s)://HOST[:9411], found {what}")]
     Url { name: String, url: String, what: String },
-    #[error("sink {name}: no HTTP client: {source}")]
-    Client { name: String, source: reqwest::Error },
+    #[error("sink {name}: no HTTP client for {url}: {what}")]
+    Client { name: String, url: String, what: String },
 }
 
 /// A collector.
@@ -69,11 +69,15 @@ impl Zipkin {
     /// A sink for `settings`; `own_id` is the channel's id. [`install_tls`](super::install_tls) must have been called.
     pub fn new(settings: Settings, own_id: &str) -> Result<Self, BuildError> {
         let url = parse_url(&settings)?;
-        let client = client(&settings).map_err(|source| BuildError::Client { name: settings.name.clone(), source })?;
         let mut shown = url.clone();
         // A password in a URL belongs in no log. Neither call fails for http(s), which has a host.
         let _ = shown.set_password(None);
         let _ = shown.set_username("");
+        let client = client(&settings, &url).map_err(|error| BuildError::Client {
+            name: settings.name.clone(),
+            url: shown.to_string(),
+            what: failure::causes(&error),
+        })?;
         Ok(Zipkin {
             settings,
             shown_url: shown.into(),
@@ -152,11 +156,15 @@ fn parse_url(settings: &Settings) -> Result<Url, BuildError> {
     Ok(url)
 }
 
-fn client(settings: &Settings) -> Result<Client, reqwest::Error> {
+fn client(settings: &Settings, url: &Url) -> Result<Client, reqwest::Error> {
     let mut headers = HeaderMap::new();
     // The collector is not to trace its own intake of spans, or each batch would make another.
     headers.insert("b3", HeaderValue::from_static("0"));
-    Client::builder()
+    let builder = Client::builder();
+    // A client loads the machine's certificates and fails where there are none, as in a bare container. Plain HTTP
+    // needs none, and redirects, which could leave it, are not followed.
+    let builder = if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
+    builder
         .user_agent(concat!("spangate/", env!("CARGO_PKG_VERSION")))
         .default_headers(headers)
         .redirect(reqwest::redirect::Policy::none())

@@ -33,7 +33,7 @@ pub struct Malformed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     #[error("Truncated: length {length} > bytes available {available}")]
-    Truncated { length: usize, available: usize },
+    Truncated { length: u32, available: u32 },
     #[error("Greater than {bits}-bit varint")]
     Varint { bits: u32 },
     #[error("Malformed: fieldNumber was zero")]
@@ -67,13 +67,22 @@ impl<'a> Cursor<'a> {
         self.offset
     }
 
+    #[cold]
     pub fn error(&self, problem: Problem) -> Malformed {
         Malformed { offset: self.offset, problem }
     }
 
+    /// Lengths beyond 4 GiB are told as 4 GiB: errors stay small, for every read returns room for one.
+    #[cold]
+    fn truncated(&self, length: usize) -> Malformed {
+        let told = |length| u32::try_from(length).unwrap_or(u32::MAX);
+        self.error(Problem::Truncated { length: told(length), available: told(self.rest.len()) })
+    }
+
+    #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let Some((taken, rest)) = self.rest.split_at_checked(length) else {
-            return Err(self.error(Problem::Truncated { length, available: self.rest.len() }));
+            return Err(self.truncated(length));
         };
         self.rest = rest;
         self.offset += length;
@@ -81,12 +90,17 @@ impl<'a> Cursor<'a> {
     }
 
     /// A varint of up to 64 bits.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, Malformed> {
         if let [byte @ ..0x80, rest @ ..] = self.rest {
             self.rest = rest;
             self.offset += 1;
             return Ok(u64::from(*byte));
         }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut number = 0;
         for (i, byte) in self.rest.iter().take(VARINT_BYTES_MAX).enumerate() {
             number |= u64::from(byte & 0x7F) << (7 * i);
@@ -96,14 +110,14 @@ impl<'a> Cursor<'a> {
                 return Ok(number);
             }
         }
-        let available = self.rest.len();
-        Err(self.error(match available {
-            ..VARINT_BYTES_MAX => Problem::Truncated { length: available + 1, available },
-            _ => Problem::Varint { bits: 64 },
-        }))
+        match self.rest.len() {
+            available @ ..VARINT_BYTES_MAX => Err(self.truncated(available + 1)),
+            _ => Err(self.error(Problem::Varint { bits: 64 })),
+        }
     }
 
     /// The key of the next field.
+    #[inline]
     pub fn key(&mut self) -> Result<u32, Malformed> {
         let start = *self;
         let key = u32::try_from(self.varint()?).map_err(|_| start.error(Problem::Varint { bits: 32 }))?;
@@ -113,12 +127,14 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     pub fn fixed64(&mut self) -> Result<u64, Malformed> {
         let bytes = self.take(8)?;
         Ok(u64::from_le_bytes(bytes.try_into().expect("eight were taken")))
     }
 
     /// A length and as many bytes.
+    #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let start = *self;
         // A length beyond the address space is beyond the slice as well.
@@ -127,6 +143,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A length and as many bytes, to be read by a cursor of their own.
+    #[inline]
     pub fn message(&mut self) -> Result<Cursor<'a>, Malformed> {
         let rest = self.bytes()?;
         Ok(Cursor { rest, offset: self.offset - rest.len() })

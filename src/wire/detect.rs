@@ -2,8 +2,7 @@
 //!
 //! The content type alone chooses the encoding, as in Zipkin's `ZipkinHttpCollector`; the first
 //! bytes only tell a client that sends another one what it sends. Leading space is refused here
-//! although the JSON reader would take it: so does Zipkin, and a gateway that takes more than
-//! the collectors behind it would hide a client's fault.
+//! although the JSON reader would take it: so does Zipkin (but for a line feed).
 //!
 //! Zipkin refuses every v2 JSON body in which `yAnnotations"` occurs, be it at the end of a tag.
 //! Here the reader refuses a span that *has* a field `binaryAnnotations`: v1 is found as surely,
@@ -45,6 +44,8 @@ impl Encoding {
         let decode: Decode = match (self, received(body)) {
             (_, Received::Nothing) => return Ok(()),
             (Encoding::JsonV2, Received::Json) => json_v2::decode,
+            // Zipkin takes a line feed for the start of proto3, and its JSON reader goes on behind it.
+            (Encoding::JsonV2, Received::Proto3) if body[1..].trim_ascii_start().starts_with(b"[") => json_v2::decode,
             (Encoding::Proto3, Received::Proto3) => proto3::decode,
             (_, received) => return Err(self.not_a_list(received.name(body))),
         };
@@ -73,9 +74,8 @@ fn received(body: &[u8]) -> Received {
     match body {
         [] => Received::Nothing,
         [b'[', ..] => Received::Json,
-        [0x0a, length, ..] if *length != 0 => Received::Proto3,
-        // An element of length 0: the proto3 reader tells what is wrong with it.
-        [0x0a, 0] => Received::Proto3,
+        // Zipkin wants a length above 0 here; where it is 0, the proto3 reader tells what is wrong with it.
+        [0x0a, _, ..] => Received::Proto3,
         [0x0b | 0x0c, ..] => Received::Thrift,
         _ => Received::Unknown,
     }

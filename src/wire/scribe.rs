@@ -20,6 +20,10 @@ pub const METHOD_NAME_MAX: usize = 256;
 /// So many bytes of a payload always decide its header: either form has three words and a name.
 pub const HEADER_BYTES_MAX: usize = 12 + METHOD_NAME_MAX;
 
+/// Most entries read in one call. A frame of Flume's greatest size (16,384,000 bytes) holds as
+/// many that say anything; what is reserved for them, 32 MB, lives only while a call is decoded.
+pub const ENTRIES_MAX: usize = 1_000_000;
+
 /// The method of scribe.thrift; all others are fb303's.
 pub const LOG: &[u8] = b"Log";
 
@@ -125,7 +129,7 @@ pub struct Entry<'a> {
 
 /// The entries of a `Log` call from its `arguments`, the payload behind the header. `None` if
 /// the list is not there at all, which is how a null list is written. Unknown fields are passed
-/// over; at most `limits.spans` entries are read. Bytes after the struct are ignored.
+/// over; at most [`ENTRIES_MAX`] entries are read. Bytes after the struct are ignored.
 pub fn log_arguments<'a>(arguments: &'a [u8], limits: &Limits) -> Result<Option<Vec<Entry<'a>>>> {
     let mut cursor = Cursor::new(arguments);
     let mut entries = None;
@@ -140,8 +144,8 @@ pub fn log_arguments<'a>(arguments: &'a [u8], limits: &Limits) -> Result<Option<
 
 fn log_entries<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Vec<Entry<'a>>> {
     let (element, count) = cursor.list()?;
-    if count > limits.spans {
-        return Err(cursor.error(Fault::TooMany { count, limit: limits.spans }));
+    if count > ENTRIES_MAX {
+        return Err(cursor.error(Fault::TooMany { count, limit: ENTRIES_MAX }));
     }
     if count > 0 && element != kind::STRUCT {
         return Err(cursor.error(Fault::ElementType { found: element, expected: kind::STRUCT }));

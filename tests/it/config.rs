@@ -4,6 +4,16 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use spangate::channel::{Channel, Draft, Item, Kind, NO_LABEL, Origin, Settings, Start, Sync, Takes};
+use spangate::clock::Clock;
+use spangate::disk;
+use spangate::metrics::{Registry, TABLE};
+
+use crate::support::process::{Gateway, wait_for};
 
 /// `spangate ARGS` in a directory of its own, with no environment but `variables`.
 fn spangate(dir: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -81,7 +91,7 @@ spangate.toml:24:10: drain.zipkin.policy: found "random", expected "round_robin"
 spangate.toml:25:19: drain.zipkin.batch.spans: found 0, expected a number from 1 to 100000
 spangate.toml:25:22: drain.zipkin.batch.byte: unknown key; did you mean drain.zipkin.batch.bytes?
 spangate.toml:28:11: drain.zipkin.sinks: the collector http://zipkin-1:9411/api/v2/spans is there twice
-spangate.toml:29:11: drain.zipkin.sinks.url: found "scribe://zipkin-2:9410", expected http://HOST:9411 or https://HOST, with or without /api/v2/spans (this version sends to Zipkin over HTTP alone)
+spangate.toml:29:11: drain.zipkin.sinks.url: found "scribe://zipkin-2:9410", expected http(s)://HOST[:9411], with or without /api/v2/spans (this version sends to Zipkin over HTTP alone)
 spangate.toml:29:47: drain.zipkin.sinks.timeout: found "10", expected a time from 10ms to 1h, such as "20ms", "5s", "1m"
 spangate.toml:33:11: drain.archive.archive: found "s3://bucket/spans", expected "builtin", "file:///DIR" or "none" (this version has no other store)
 variable SPANGATE_CHANEL_SYNC: unknown variable; did you mean SPANGATE_CHANNEL_SYNC?
@@ -204,4 +214,155 @@ fn help_and_version_are_answers_and_no_errors() {
     assert!(short.contains("--collector <URL>") && !short.contains("--channel-sync <always|TIME>"), "{short}");
     assert!(short.lines().count() <= 45, "short help fits a screen:\n{short}");
     assert!(long.contains("Settings:") && long.contains("--channel-sync <always|TIME>"), "{long}");
+}
+
+/// Leaves a channel in `<dir>/spangate-data` in which two spans wait for `zipkin` and for `old`.
+async fn leave_a_channel(dir: &Path) {
+    let settings = Settings {
+        dir: dir.join("spangate-data/channel"),
+        capacity_bytes: 16 << 20,
+        capacity_spans: None,
+        sync: Sync::Always,
+        free_min_bytes: Some(0),
+        cache_bytes: 0,
+    };
+    let (channel, _) =
+        Channel::open(settings, disk::real(), Clock::system(), &Registry::new(TABLE)).expect("a new channel");
+    let taps = ["zipkin", "old"].map(|drain| channel.tap(drain, Start::End, Takes::Common).expect("a new drain"));
+    let draft = Draft {
+        kind: Kind::Spans,
+        addressee: None,
+        received_us: 1,
+        origin: Arc::new(Origin::default()),
+        labels: Vec::new(),
+        items: vec![Item { key: 1, len: 2, label: NO_LABEL, flags: 0 }; 2],
+        body: Bytes::from_static(b"abcd"),
+    };
+    channel.append(vec![draft]).wait().await.expect("room for two spans");
+    drop(taps);
+    channel.stop();
+}
+
+#[tokio::test]
+async fn a_drain_is_forgotten_only_when_told_yes_and_others_keep_theirs() {
+    let dir = tempfile::tempdir().unwrap();
+    leave_a_channel(dir.path()).await;
+    let forget = |args: &[&str]| {
+        let output = spangate(
+            dir.path(),
+            &[&["channel", "forget"], args].concat(),
+            &[("SPANGATE_CHANNEL_CAPACITY", "16MiB"), ("SPANGATE_CHANNEL_FREE_MIN", "0")],
+        );
+        (output.status.code(), format!("{}{}", text(&output.stdout), text(&output.stderr)))
+    };
+    let asked = (Some(0), "old: 2 spans wait for it and would be given up; --yes does it\n".to_owned());
+    assert_eq!(forget(&["old"]), asked);
+    assert_eq!(forget(&["old"]), asked, "nothing was changed");
+    let misspelt = (Some(2), "no drain odl; the channel has zipkin, old\n".to_owned());
+    assert_eq!(forget(&["odl", "--yes"]), misspelt);
+    assert_eq!(forget(&["old", "--yes"]), (Some(0), "old: forgotten, with 2 spans that waited for it\n".to_owned()));
+    assert_eq!(forget(&["old", "--yes"]), (Some(2), "no drain old; the channel has zipkin\n".to_owned()));
+    assert_eq!(forget(&["zipkin"]).1, "zipkin: 2 spans wait for it and would be given up; --yes does it\n");
+    assert_eq!(forget(&["dead-letters", "--yes"]).0, Some(2));
+}
+
+#[tokio::test]
+async fn a_drain_of_a_running_gateway_is_not_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    leave_a_channel(dir.path()).await;
+    let data = dir.path().join("spangate-data");
+    let _running = disk::real().lock(&data.join("lock")).unwrap();
+    let output = spangate(dir.path(), &["channel", "forget", "old", "--yes"], &[]);
+    let data = dir.path().canonicalize().unwrap().join("spangate-data");
+    assert_eq!(text(&output.stderr), format!("{} is in use by another spangate; stop it first\n", data.display()));
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn a_mistyped_data_directory_is_not_made_into_a_channel() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = spangate(dir.path(), &["channel", "forget", "old", "--data", "/no/such"], &[]);
+    assert_eq!(
+        text(&output.stderr),
+        "no channel at /no/such/channel: No such file or directory (os error 2); name the data directory with --data\n"
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn damage_that_needs_a_person_has_an_exit_code_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = dir.path().join("spangate-data/channel");
+    std::fs::create_dir_all(&channel).unwrap();
+    std::fs::write(channel.join("id"), b"this is no channel's id").unwrap();
+    let output = spangate(dir.path(), &["channel", "forget", "old"], &[("SPANGATE_CHANNEL_CAPACITY", "16MiB")]);
+    assert!(text(&output.stderr).contains("channel/id"), "{}", text(&output.stderr));
+    assert_eq!(output.status.code(), Some(4));
+}
+
+/// The lines of a log, once `last` is in one of them.
+fn log_with(gateway: &Gateway, last: &str) -> Vec<String> {
+    let read = || {
+        let log = std::fs::read_to_string(&gateway.process.log).expect("a log");
+        log.contains(last).then_some(log)
+    };
+    let log = wait_for(&format!("{last} in the log"), Duration::from_secs(10), read);
+    log.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn without_a_terminal_each_fact_is_a_line_of_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path(), &["--collector", "http://127.0.0.1:9"]);
+    let log = log_with(&gateway, " admin: ");
+    let data = dir.path().join("data");
+    for fact in [
+        format!("spangate {} serves", env!("CARGO_PKG_VERSION")),
+        format!("Scribe: 127.0.0.1:{} (category zipkin)", gateway.scribe),
+        format!("HTTP: 127.0.0.1:{} (POST /api/v2/spans, JSON or protobuf)", gateway.http),
+        format!("data: {} (no spans wait)", data.display()),
+        "yes means: the spans are on disk".to_owned(),
+        format!("archive: {}/archive (gzip JSON lines, keeps 10GiB, oldest go first)", data.display()),
+        "collectors: 127.0.0.1:9".to_owned(),
+        format!("admin: 127.0.0.1:{} (/metrics, /health, /ready)", gateway.admin),
+    ] {
+        assert_eq!(log.iter().filter(|line| line.contains(&fact)).count(), 1, "{fact} in\n{}", log.join("\n"));
+    }
+    assert!(log.iter().all(|line| !line.contains('\x1b')), "no colours in a file");
+    gateway.stop();
+}
+
+#[test]
+fn a_json_log_is_one_object_a_line_and_its_level_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path(), &["--log-format", "json", "--log-level", "warn,spangate::cli=info"]);
+    let log = log_with(&gateway, "\"admin: ");
+    gateway.stop();
+    assert_eq!(log_with(&gateway, "\"admin: ").len(), log.len(), "the stop is told at info, by another module");
+    for line in log {
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(object["message"].is_string() && object["timestamp"].is_string(), "{line}");
+        assert_eq!(object["target"], "spangate::cli::banner");
+    }
+}
+
+#[test]
+fn a_port_or_a_data_directory_in_use_exits_with_3_and_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(dir.path(), &[]);
+    let any = "127.0.0.1:0";
+    let http = format!("127.0.0.1:{}", gateway.http);
+    let run = |data: &str, http: &str| {
+        let args = ["--data", data, "--scribe-address", any, "--http-address", http, "--admin-address", any];
+        let output = spangate(dir.path(), &args, &[]);
+        (output.status.code(), text(&output.stderr).to_owned())
+    };
+    let (code, error) = run("data", any);
+    assert_eq!(code, Some(3), "{error}");
+    assert!(error.contains(&dir.path().join("data").display().to_string()), "{error}");
+    let (code, error) = run("other", &http);
+    assert_eq!(code, Some(3), "{error}");
+    assert!(error.contains(&http) && error.contains("--http-address"), "{error}");
+    gateway.stop();
 }

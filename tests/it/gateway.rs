@@ -1,1 +1,10 @@
-//! gateway: (to be written)
+//! The whole process: the real program, scripted collectors, everything between.
+//!
+//! Each test has its own directory and ports. What must be found is what was answered yes, and
+//! nothing that was never sent.
+
+mod account;
+mod crash;
+mod path;
+mod rig;
+mod start;

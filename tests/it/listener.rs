@@ -1,4 +1,5 @@
 //! The listeners over real sockets, in front of a real channel in a directory of its own.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod http;
 mod rig;

@@ -1,4 +1,5 @@
 //! The integration tests, in the span's order: one binary, so that it links once.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,5 @@
 //! Formats, from outside: vectors of the reference codec, generated types, random spans.
 
+mod random;
 mod v1;
 mod v2;

@@ -36,6 +36,8 @@ pub enum Play {
     Dribble,
     /// 413 for bodies above this size, else 202.
     TooLargeAbove(usize),
+    /// The same, but before the body is read, as a proxy answers; what comes after is read and dropped.
+    TooLargeEarly(usize),
     /// 400 for a list with one of these span ids in it, else 202.
     RefuseSpans(HashSet<String>),
     /// What is no HTTP.
@@ -165,8 +167,17 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
-    while let Some(request) = read_request(&mut stream).await? {
+    while let Some(mut request) = read_head(&mut stream).await? {
+        let length = request.headers.get("content-length").and_then(|v| v.parse().ok());
+        let length: usize = length.ok_or_else(|| io::Error::other("no content-length"))?;
         let play = shared.play.lock().unwrap().clone();
+        if matches!(play, Play::TooLargeEarly(size) if length > size) {
+            respond(&mut stream, 413, &[], "Request Entity Too Large").await?;
+            stream.shutdown().await?;
+            return tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop);
+        }
+        request.body = vec![0; length];
+        stream.read_exact(&mut request.body).await?;
         let request = match spans_of(request) {
             Ok(request) => request,
             Err(error) => {
@@ -229,7 +240,7 @@ async fn answer(
             respond(stream, 400, &[], "Malformed reading List<Span> from proto3").await?;
             return Ok(true);
         }
-        Play::TooLargeAbove(_) | Play::RefuseSpans(_) => {}
+        Play::TooLargeAbove(_) | Play::TooLargeEarly(_) | Play::RefuseSpans(_) => {}
         Play::Garbage => {
             stream.write_all(b"\x15\x03\x01\x00\x02\x02\x50 this is no HTTP\r\n\r\n").await?;
             return Ok(false);
@@ -252,8 +263,8 @@ async fn respond(
     stream.write_all(text.as_bytes()).await
 }
 
-/// A request without its spans; `None` where the peer has closed between two.
-async fn read_request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
+/// A request's line and headers; `None` where the peer has closed between two.
+async fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
     let mut line = String::new();
     if stream.read_line(&mut line).await? == 0 {
         return Ok(None);
@@ -267,10 +278,7 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Re
             None => break,
         };
     }
-    let length = headers.get("content-length").and_then(|v| v.parse().ok());
-    let mut body = vec![0; length.ok_or_else(|| io::Error::other("no content-length"))?];
-    stream.read_exact(&mut body).await?;
-    Ok(Some(Request { line: line.trim_end().to_owned(), headers, body, spans: Vec::new() }))
+    Ok(Some(Request { line: line.trim_end().to_owned(), headers, body: Vec::new(), spans: Vec::new() }))
 }
 
 fn spans_of(mut request: Request) -> Result<Request, String> {

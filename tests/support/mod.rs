@@ -1,4 +1,5 @@
 //! What tests share: clients, collectors and disks that are not the product's own.
+#![allow(clippy::unwrap_used, reason = "what only tests use")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod collector;

@@ -138,6 +138,12 @@ impl Gateway {
         self.wait_ready();
     }
 
+    /// For the next start: `new` where `old` was given.
+    pub fn replace_argument(&mut self, old: &str, new: &str) {
+        let argument = self.arguments.iter_mut().find(|argument| *argument == old).expect("it was given");
+        new.clone_into(argument);
+    }
+
     fn wait_ready(&mut self) {
         let mut client = Client::new(self.admin);
         let process = &mut self.process;

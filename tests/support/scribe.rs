@@ -1,6 +1,7 @@
 //! A Scribe client on plain TCP that shares no code with the product: frames and Thrift headers
 //! are written by hand from the protocol's description, so that a fault in our own encoder and
 //! decoder cannot cancel out. Blocking, with a read timeout.
+#![allow(clippy::unwrap_used, reason = "the support of tests, which may panic as they do")]
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

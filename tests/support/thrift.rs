@@ -1,5 +1,6 @@
 //! v1 spans and Scribe frames written by the `thrift` crate and its generated types: a second
 //! opinion on every byte that our own parsers read.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -55,7 +56,7 @@ fn frame(
 ) -> Vec<u8> {
     let mut payload = Vec::new();
     let mut out = TBinaryOutputProtocol::new(&mut payload, form == Form::Strict);
-    let mut write = || {
+    let write = || {
         out.write_message_begin(&TMessageIdentifier::new(name, TMessageType::Call, seqid))?;
         out.write_struct_begin(&TStructIdentifier::new("args"))?;
         arguments(&mut out)?;

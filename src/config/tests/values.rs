@@ -87,8 +87,8 @@ fn a_collector_has_one_form_however_it_is_spelt() {
         ("http://zipkin:80", "http://zipkin:80/api/v2/spans"),
         ("http://10.0.0.7:19411", "http://10.0.0.7:19411/api/v2/spans"),
         ("http://[2001:DB8::1]", "http://[2001:db8::1]:9411/api/v2/spans"),
-        ("https://zipkin.example.com", "https://zipkin.example.com:443/api/v2/spans"),
-        ("https://zipkin.example.com:9411", "https://zipkin.example.com:9411/api/v2/spans"),
+        ("https://zipkin.example.com", "https://zipkin.example.com:9411/api/v2/spans"),
+        ("https://zipkin.example.com:443", "https://zipkin.example.com:443/api/v2/spans"),
     ] {
         assert_eq!(normalise(text).as_deref(), Ok(form), "{text}");
         assert_eq!(normalise(form).as_deref(), Ok(form), "normal forms stay");
@@ -114,7 +114,7 @@ fn what_is_no_http_collector_is_refused_with_the_forms_that_are_taken() {
         "http://zipkin#x",
     ] {
         let expected = normalise(text).expect_err(text);
-        assert!(expected.contains("http://HOST:9411") && expected.contains("https://HOST"), "{text}: {expected}");
+        assert!(expected.contains("http(s)://HOST[:9411]"), "{text}: {expected}");
     }
 }
 
@@ -130,7 +130,7 @@ fn a_collector_that_is_an_own_listener_is_recognised() {
         ("http://127.0.0.1", "[::]:9411", true),
         ("http://10.0.0.7", "10.0.0.7:9411", true),
         ("http://localhost:1463", "0.0.0.0:1463", true),
-        ("https://localhost", "0.0.0.0:443", true),
+        ("https://localhost", "0.0.0.0:9411", true),
         // Another port, another host, or a listener that such a connection does not reach.
         ("http://localhost:19411", "0.0.0.0:9411", false),
         ("http://zipkin", "0.0.0.0:9411", false),

@@ -1,3 +1,5 @@
+//! How frames are cut into batches, and batches into halves.
+
 use std::time::Duration;
 
 use super::*;

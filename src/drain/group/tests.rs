@@ -1,3 +1,5 @@
+//! Which sink is next, event by event.
+
 use super::*;
 
 const MIN: Duration = Duration::from_millis(200);

@@ -45,6 +45,7 @@ pub(super) async fn read(
         timeout(limits.timeout, whole).await.unwrap_or_else(|_late| Err(Problem::Slow(limits.timeout.as_secs())))
     };
     if matches!(result, Err(Problem::TooLarge { .. } | Problem::Refused(_))) && !headers.contains_key(EXPECT) {
+        permit.release();
         discard(&mut body, limits.bytes_max, &read).await;
     }
     result

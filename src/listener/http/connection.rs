@@ -27,6 +27,7 @@ use crate::channel::Origin;
 use crate::listener::Probe;
 use crate::listener::intake::{Door, Intake, Share};
 use crate::listener::sockets::Seat;
+use crate::metrics::{Counter, Registry};
 use crate::tasks::Tasks;
 
 /// Bytes of a request's head (Zipkin's server takes 8 KiB of headers), and what is read from a
@@ -49,9 +50,10 @@ pub(super) struct Server {
     pub door: Door,
     pub probe: Probe,
     pub logs: Logs,
+    slow_heads: Counter,
     router: Router,
     builder: auto::Builder<Spawner>,
-    stop: CancellationToken,
+    closed: CancellationToken,
 }
 
 /// What the requests of one connection share.
@@ -63,17 +65,30 @@ pub(super) struct Connection {
 }
 
 impl Server {
-    pub fn new(settings: Settings, intake: &Intake, probe: Probe, tasks: Tasks) -> Self {
-        let (door, stop) = (intake.door("http"), tasks.stopping().clone());
+    /// `closed`: the listening sockets are closed, connections finish what they began.
+    pub fn new(
+        settings: Settings,
+        intake: &Intake,
+        probe: Probe,
+        tasks: Tasks,
+        closed: CancellationToken,
+        registry: &Registry,
+    ) -> Self {
+        let door = intake.door("http");
+        let refused = [("listener", "http"), ("reason", "slow_head")];
+        let slow_heads = registry.counter("spangate_connections_refused_total", &refused);
         let (router, builder) = (routes::router(), builder(tasks));
-        Server { settings, door, probe, logs: Logs::default(), router, builder, stop }
+        Server { settings, door, probe, logs: Logs::default(), slow_heads, router, builder, closed }
     }
 }
 
 fn builder(tasks: Tasks) -> auto::Builder<Spawner> {
     let mut builder = auto::Builder::new(Spawner(tasks));
     // The header clock is ours (`clocks`).
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+    let http1 = &mut builder.http1();
+    http1.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
+    // A client may close its side and still wait for the answer.
+    http1.half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -99,7 +114,8 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Spawne
 /// Serves a connection until it closes, breaks a limit, or the stop.
 pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, _seat: Seat) {
     let clocks = Clocks::new(server.settings.header_timeout, server.settings.idle_timeout);
-    let origin = vec![("listener".to_owned(), "http".to_owned()), ("peer".to_owned(), peer.ip().to_string())];
+    let origin =
+        vec![("listener".to_owned(), "http".to_owned()), ("peer".to_owned(), peer.ip().to_canonical().to_string())];
     let share = server.door.share();
     let connection = Arc::new(Connection { server: server.clone(), peer, share, origin: Arc::new(Origin(origin)) });
     let requests = clocks.clone();
@@ -109,7 +125,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
 
     let mut ended = tokio::select! {
         ended = run(http.as_mut(), &clocks) => ended,
-        () = server.stop.cancelled() => {
+        () = server.closed.cancelled() => {
             http.as_mut().graceful_shutdown();
             run(http.as_mut(), &clocks).await
         }
@@ -121,6 +137,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
         ended = if goodbye.is_ok() { Ended::Closed } else { ended };
     }
     if ended == Ended::Expired(Phase::Head) {
+        server.slow_heads.increment(1);
         server.logs.slow_head(peer);
     }
 }

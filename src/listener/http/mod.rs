@@ -69,10 +69,11 @@ impl Bound {
     /// Accepts until `tasks` stop; must be called inside a runtime.
     pub fn serve(self, intake: Intake, probe: Probe, tasks: &Tasks, registry: &Registry) {
         let gate = Gate::new("http", self.settings.connections_max, registry);
-        let server = Arc::new(Server::new(self.settings, &intake, probe, tasks.clone()));
+        let (closed, guard) = sockets::all_closed();
+        let server = Arc::new(Server::new(self.settings, &intake, probe, tasks.clone(), closed, registry));
         for listener in self.listeners {
-            let (server, connections, stop) = (server.clone(), tasks.clone(), tasks.stopping().clone());
-            let accept = gate.clone().accept(listener, stop, move |stream, peer, seat| {
+            let (server, connections, guard) = (server.clone(), tasks.clone(), guard.clone());
+            let accept = gate.clone().accept(listener, tasks.stopping().clone(), guard, move |stream, peer, seat| {
                 connections.spawn("http connection", connection::serve(server.clone(), stream, peer, seat));
             });
             tasks.vital("http accept", accept);

@@ -43,6 +43,9 @@ pub(super) enum Problem {
 const RETRY_SOON: &str = "1";
 const RETRY_LATER: &str = "10";
 
+/// Bytes of a decoder's reason in an answer and a log line.
+const REASON_BYTES_MAX: usize = 500;
+
 impl Problem {
     /// Kinds that are logged apart.
     const KINDS: usize = 9;
@@ -99,8 +102,9 @@ fn describe(error: &DecodeError) -> String {
     place.extend(error.span.map(|span| format!("span {span}")));
     place.extend((!error.field.is_empty()).then(|| error.field.to_owned()));
     place.extend(error.offset.map(|offset| format!("byte {offset}")));
-    let reason = error.reason.trim_end();
-    if place.is_empty() { reason.to_owned() } else { format!("{reason} ({})", place.join(", ")) }
+    // A reason may quote the span.
+    let reason = &error.reason[..error.reason.floor_char_boundary(REASON_BYTES_MAX)].trim_end();
+    if place.is_empty() { (*reason).to_owned() } else { format!("{reason} ({})", place.join(", ")) }
 }
 
 /// A plain text response.
@@ -122,7 +126,9 @@ pub(super) struct Logs {
 impl Logs {
     pub fn problem(&self, problem: &Problem, peer: SocketAddr) {
         if let Some(left_out) = self.problems[problem.kind()].due() {
-            tracing::warn!(%peer, status = problem.status().as_u16(), left_out, "http request refused: {problem}");
+            // Quoted, as it may hold a peer's own characters.
+            let reason = problem.to_string();
+            tracing::warn!(%peer, status = problem.status().as_u16(), reason, left_out, "http request refused");
         }
     }
 

@@ -20,7 +20,7 @@ const LABEL_BYTES_MAX: usize = 255;
 
 /// Of an entry that could not be decoded this much is kept: half of what the channel takes as
 /// one item, and more than any one span that a tracer sends.
-const ENTRY_BYTES_MAX: usize = 512 * 1024;
+pub const ENTRY_BYTES_MAX: usize = 512 * 1024;
 
 /// The frames of a message: one append.
 pub(super) fn of(message: Message, received_us: u64) -> Vec<Draft> {

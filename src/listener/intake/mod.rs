@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+pub use self::drafts::ENTRY_BYTES_MAX;
 pub use self::permits::{Permit, Share};
 use self::tally::{Sums, Tally};
 use crate::channel::{AppendError, Channel, Origin, Receipt};
@@ -112,7 +113,7 @@ pub struct Group {
 pub struct Aside {
     /// Cut at 255 bytes.
     pub reason: String,
-    /// As it came. Cut at 512 KiB.
+    /// As it came. Cut at [`ENTRY_BYTES_MAX`].
     pub bytes: Bytes,
 }
 

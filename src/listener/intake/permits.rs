@@ -105,9 +105,17 @@ impl Permit {
     }
 }
 
+impl Permit {
+    /// Gives back what is held: the message is not kept.
+    pub fn release(&mut self) {
+        self.share.budget.held.decrement(f64::from(self.held));
+        (self.own, self.all, self.held) = (None, None, 0);
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.share.budget.held.decrement(f64::from(self.held));
+        self.release();
     }
 }
 
@@ -124,5 +132,93 @@ fn merge(held: &mut Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) {
     match held {
         Some(held) => held.merge(more),
         None => *held = Some(more),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Registry, TABLE};
+
+    const WAIT: Duration = Duration::from_millis(500);
+
+    fn budget(bytes_in_flight: usize) -> (Budget, Registry) {
+        let registry = Registry::new(TABLE);
+        let settings = Settings { bytes_in_flight, commit_wait: WAIT };
+        (Budget::new(&settings, registry.gauge("spangate_intake_bytes", &[])), registry)
+    }
+
+    async fn held(share: &Share, bytes: usize) -> Result<Permit, Refusal> {
+        let mut permit = share.permit();
+        permit.grow(bytes).await.map(|()| permit)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_holds_a_quarter_and_others_still_get_theirs() {
+        let (budget, registry) = budget(400);
+        let (one, two) = (budget.share(), budget.share());
+        let first = held(&one, 60).await.unwrap();
+        let second = held(&one, 40).await.unwrap();
+        assert_eq!(held(&one, 1).await.err(), Some(Refusal::Busy));
+        let other = held(&two, 100).await.unwrap();
+        assert!(registry.render().contains("spangate_intake_bytes 200\n"));
+        drop((first, second, other));
+        assert!(registry.render().contains("spangate_intake_bytes 0\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_larger_than_the_quarter_stands_alone_on_its_connection() {
+        let (budget, _registry) = budget(400);
+        let share = budget.share();
+        let large = held(&share, 300).await.unwrap();
+        assert_eq!(held(&share, 1).await.err(), Some(Refusal::Busy));
+        assert!(held(&budget.share(), 100).await.is_ok());
+        drop(large);
+        assert!(held(&share, 1).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_larger_than_the_whole_budget_stands_alone_and_is_read_on() {
+        let (budget, _registry) = budget(400);
+        let mut permit = budget.share().permit();
+        assert_eq!(permit.step(0, 1000).await, Ok(1000));
+        assert_eq!(held(&budget.share(), 1).await.err(), Some(Refusal::Busy));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn permits_are_taken_in_steps_of_what_has_arrived() {
+        let (budget, _registry) = budget(32 << 20);
+        let mut permit = budget.share().permit();
+        let (mut have, mut steps) = (0, Vec::new());
+        while have < 1_000_000 {
+            have = permit.step(have, 1_000_000).await.unwrap();
+            steps.push(have);
+        }
+        assert_eq!(steps, [65_536, 131_072, 262_144, 524_288, 1_000_000]);
+        let mut small = budget.share().permit();
+        assert_eq!(small.step(0, 100).await, Ok(100));
+        assert_eq!(small.held, 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_permits_is_taken_from_the_wait_for_the_sync() {
+        let (budget, _registry) = budget(400);
+        let large = held(&budget.share(), 400).await.unwrap();
+        let share = budget.share();
+        let mut permit = share.permit();
+        let waited = async {
+            permit.grow(10).await.unwrap();
+            permit.wait_left()
+        };
+        let freed = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            drop(large);
+        };
+        let (left, ()) = tokio::join!(waited, freed);
+        assert_eq!(left, Duration::from_millis(300));
+        let began = Instant::now();
+        let _all = held(&budget.share(), 390).await.unwrap();
+        assert_eq!(permit.grow(20).await, Err(Refusal::Busy));
+        assert_eq!(began.elapsed(), Duration::from_millis(300));
     }
 }

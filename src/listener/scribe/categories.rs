@@ -13,8 +13,8 @@ use crate::metrics::{Counter, Registry};
 /// Series that peers can make us keep: a real scribed has a handful of categories.
 pub(super) const CATEGORIES_MAX: usize = 100;
 
-/// Bytes of a category in a label or counter name; scribed's own were directory names.
-const CATEGORY_BYTES_MAX: usize = 100;
+/// Bytes of a category in a label, counter name or origin; scribed's own were directory names.
+pub(super) const CATEGORY_BYTES_MAX: usize = 100;
 
 const OTHER: &str = "other";
 
@@ -112,12 +112,13 @@ impl Category {
     }
 }
 
-/// A category as text for labels and names: printable, `?` for what is not, `blank` for none.
+/// A category as text for labels, names and origins: printable, `?` for what is not, `blank` for
+/// none, cut at [`CATEGORY_BYTES_MAX`].
 pub(super) fn clean(category: &[u8]) -> String {
     if category.is_empty() {
         return "blank".to_owned();
     }
-    let text = String::from_utf8_lossy(category);
+    let text = String::from_utf8_lossy(&category[..category.len().min(CATEGORY_BYTES_MAX)]);
     text.chars().map(|c| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '?' } else { c }).collect()
 }
 
@@ -144,5 +145,6 @@ mod tests {
     fn a_hostile_category_is_harmless_in_a_label() {
         assert_eq!(clean(b"a\"\n\xff"), "a\"??");
         assert_eq!(clean(b""), "blank");
+        assert_eq!(clean(&[b'x'; 1 << 20]).len(), CATEGORY_BYTES_MAX);
     }
 }

@@ -5,50 +5,51 @@
 //! the queue and the socket are full. A reply that is not taken in `frame_timeout` closes the
 //! connection; a peer that has gone costs its replies, never the batch that they are about.
 
-use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
-use super::categories::{Categories, Category};
+use super::answers::{Answer, LogAnswer, ReplyTo, Writer};
+use super::categories::Categories;
+use super::closings::{Closing, Closings};
 use super::frames::{Arrival, Inbox};
 use super::log::{Call, Decoder, Taken};
 use super::service::Service;
-use crate::listener::intake::{Door, Intake, Pending, Permit, Refusal, Share};
+use crate::listener::intake::{Door, Intake, Permit, Refusal, Share};
 use crate::listener::rarely::Rarely;
 use crate::listener::sockets::Seat;
 use crate::listener::{Probe, heavy};
-use crate::metrics::{Counter, Registry};
+use crate::metrics::Registry;
 use crate::wire::fb303;
 use crate::wire::scribe::{
-    ExceptionKind, Foreign, Form, Header, LOG, MessageKind, ResultCode, log_arguments, reply_exception, reply_log,
+    ExceptionKind, Foreign, Header, LOG, MessageKind, ResultCode, log_arguments, reply_exception,
 };
 
 /// Answers that wait for their sync, or for the peer to read: what a fast pipelining client has
 /// under way in one sync. Their bytes are bounded by the connection's permits.
 const ANSWERS_MAX: usize = 64;
 
-/// Replies gathered before they are written.
-const REPLIES_BYTES: usize = 16 * 1024;
-
 /// After the stop, a frame that had begun may take this long to arrive.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// A peer of another protocol may take this long to read what it is told.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+pub(super) struct Stops {
+    /// Stops the listener; a peer may ask for it where `allow_shutdown` lets it.
+    pub listener: CancellationToken,
+    /// The listening sockets are closed: connections finish what they began.
+    pub connections: CancellationToken,
+}
 
 /// What all connections share.
 pub(super) struct Server {
@@ -60,11 +61,11 @@ pub(super) struct Server {
     http_port: u16,
     taken: Taken,
     door: Door,
-    stop: CancellationToken,
+    stops: Stops,
     closings: Closings,
     undecodable: Rarely,
     refused: Rarely,
-    shutdown: Rarely,
+    asked: Rarely,
 }
 
 impl Server {
@@ -73,7 +74,7 @@ impl Server {
         http_port: u16,
         intake: &Intake,
         probe: Probe,
-        stop: CancellationToken,
+        stops: Stops,
         registry: &Registry,
     ) -> Self {
         Server {
@@ -83,16 +84,16 @@ impl Server {
             http_port,
             taken: Taken::new(&settings.categories),
             door: intake.door("scribe"),
-            stop,
+            stops,
             closings: Closings::new(registry),
             undecodable: Rarely::default(),
             refused: Rarely::default(),
-            shutdown: Rarely::default(),
+            asked: Rarely::default(),
             settings,
         }
     }
 
-    fn log_refusal(&self, peer: SocketAddr, refusal: Refusal) {
+    pub fn log_refusal(&self, peer: SocketAddr, refusal: Refusal) {
         if let Some(left_out) = self.refused.due() {
             tracing::warn!(%peer, left_out, "scribe call answered TRY_LATER: {refusal}");
         }
@@ -102,87 +103,17 @@ impl Server {
     pub fn shutdown_asked(&self, peer: SocketAddr) {
         if self.settings.allow_shutdown {
             tracing::warn!(%peer, "fb303 shutdown: stopping");
-            self.stop.cancel();
-        } else if let Some(left_out) = self.shutdown.due() {
+            self.stops.listener.cancel();
+        } else if let Some(left_out) = self.asked.due() {
             tracing::warn!(%peer, left_out, "fb303 shutdown refused: scribe.allow_shutdown is false");
         }
     }
-}
 
-/// Why we closed a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Closing {
-    Http,
-    Tls,
-    BadLength(i32),
-    BadHeader,
-    SlowFrame,
-    RepliesUnread,
-}
-
-/// Counters and log lines of the connections that we closed.
-struct Closings([(Counter, Rarely); 6]);
-
-impl Closings {
-    fn new(registry: &Registry) -> Self {
-        let reasons = ["http", "tls", "frame_length", "protocol", "slow_frame", "replies_unread"];
-        Closings(reasons.map(|reason| {
-            let labels = [("listener", "scribe"), ("reason", reason)];
-            (registry.counter("spangate_connections_refused_total", &labels), Rarely::default())
-        }))
-    }
-
-    fn count(&self, closing: Closing, peer: SocketAddr, settings: &Settings) {
-        let (index, why) = match closing {
-            Closing::Http => (0, "it speaks HTTP".to_owned()),
-            Closing::Tls => (1, "it speaks TLS".to_owned()),
-            Closing::BadLength(length) => {
-                (2, format!("frame of {length} bytes, expected 1 to {}", settings.frame_bytes_max))
-            }
-            Closing::BadHeader => (3, "a frame that holds no Thrift message".to_owned()),
-            Closing::SlowFrame => (4, format!("frame not complete in {:?}", settings.frame_timeout)),
-            Closing::RepliesUnread => (5, format!("reply not taken in {:?}", settings.frame_timeout)),
-        };
-        let (counter, rarely) = &self.0[index];
-        counter.increment(1);
-        if let Some(left_out) = rarely.due() {
-            tracing::warn!(%peer, left_out, "scribe connection closed: {why}");
+    /// fb303's `reinitialize`: never carried out.
+    pub fn reinitialize_asked(&self, peer: SocketAddr) {
+        if let Some(left_out) = self.asked.due() {
+            tracing::warn!(%peer, left_out, "fb303 reinitialize refused: settings are read at start");
         }
-    }
-}
-
-/// A reply, or what it waits for.
-enum Answer {
-    Ready(Vec<u8>),
-    Log(Box<LogAnswer>),
-}
-
-struct LogAnswer {
-    pending: Pending,
-    reply: ReplyTo,
-    good: Vec<(Arc<Category>, u64)>,
-}
-
-/// Of a `Log` call, what its reply needs.
-#[derive(Clone, Copy)]
-struct ReplyTo {
-    form: Form,
-    seqid: i32,
-    kind: MessageKind,
-}
-
-impl ReplyTo {
-    fn of(header: &Header<'_>) -> Self {
-        ReplyTo { form: header.form, seqid: header.seqid, kind: header.kind }
-    }
-
-    fn log(self, code: ResultCode) -> Vec<u8> {
-        let mut out = Vec::new();
-        if self.kind != MessageKind::Oneway {
-            let header = Header { name: LOG, seqid: self.seqid, form: self.form, kind: self.kind, len: 0 };
-            reply_log(&header, code, &mut out);
-        }
-        out
     }
 }
 
@@ -198,7 +129,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
         let ended = tokio::select! {
             ended = reader.run() => ended,
             () = unread.cancelled() => Ok(Some(Closing::RepliesUnread)),
-            () = async { server.stop.cancelled().await; sleep(STOP_GRACE).await } => Ok(None),
+            () = async { server.stops.connections.cancelled().await; sleep(STOP_GRACE).await } => Ok(None),
         };
         match ended {
             Ok(Some(closing)) => server.closings.count(closing, peer, &server.settings),
@@ -208,7 +139,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
         // The writer ends when the reader is gone and the queue is empty.
         drop(reader);
     };
-    let writer = Writer { server: &server, peer, stream: writing, out: Vec::new(), unread: &unread, gone: false };
+    let writer = Writer::new(&server, peer, writing, &unread);
     tokio::join!(read, writer.run(queue));
 }
 
@@ -228,7 +159,7 @@ impl Reader<'_> {
             let begun = tokio::select! {
                 biased;
                 begun = self.inbox.begin() => begun?,
-                () = self.server.stop.cancelled() => false,
+                () = self.server.stops.connections.cancelled() => false,
             };
             if !begun {
                 return Ok(None);
@@ -338,80 +269,4 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-struct Writer<'a> {
-    server: &'a Server,
-    peer: SocketAddr,
-    stream: OwnedWriteHalf,
-    /// Replies not yet written.
-    out: Vec<u8>,
-    /// Cancelled where the peer does not take its replies.
-    unread: &'a CancellationToken,
-    /// Nobody reads any more; answers are still waited for, as they are counted.
-    gone: bool,
-}
-
-impl Writer<'_> {
-    async fn run(mut self, mut queue: mpsc::Receiver<Answer>) {
-        loop {
-            let answer = match queue.try_recv() {
-                Ok(answer) => answer,
-                Err(_none_yet) => {
-                    self.flush().await;
-                    let Some(answer) = queue.recv().await else { break };
-                    answer
-                }
-            };
-            match answer {
-                Answer::Ready(reply) => self.out.extend_from_slice(&reply),
-                Answer::Log(answer) => self.log(*answer).await,
-            }
-            if self.out.len() >= REPLIES_BYTES {
-                self.flush().await;
-            }
-        }
-        // A peer that has gone does not mind.
-        let _ = self.stream.shutdown().await;
-    }
-
-    async fn log(&mut self, LogAnswer { pending, reply, good }: LogAnswer) {
-        let mut waiting = pin!(pending.wait());
-        let answer = match poll_once(&mut waiting).await {
-            Poll::Ready(answer) => answer,
-            Poll::Pending => {
-                self.flush().await;
-                waiting.await
-            }
-        };
-        Call::count(&good, &self.server.categories, answer.is_ok());
-        let code = match answer {
-            Ok(()) => ResultCode::OK,
-            Err(refusal) => {
-                self.server.log_refusal(self.peer, refusal);
-                ResultCode::TRY_LATER
-            }
-        };
-        self.out.extend_from_slice(&reply.log(code));
-    }
-
-    async fn flush(&mut self) {
-        if !self.gone && !self.out.is_empty() {
-            match timeout(self.server.settings.frame_timeout, self.stream.write_all(&self.out)).await {
-                Ok(Ok(())) => {}
-                // Fire-and-forget clients close before they read: what they sent before still counts.
-                Ok(Err(_gone)) => self.gone = true,
-                Err(_late) => {
-                    self.gone = true;
-                    self.unread.cancel();
-                }
-            }
-        }
-        self.out.clear();
-    }
-}
-
-/// Polls once.
-async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx))).await
 }

@@ -91,7 +91,10 @@ impl Inbox {
             let have = self.buf.len().saturating_sub(LENGTH_BYTES).min(bytes);
             let allowed = match permit.step(have, bytes).await {
                 Ok(allowed) => allowed.min(bytes),
-                Err(refusal) => return self.discard(bytes, refusal).await,
+                Err(refusal) => {
+                    permit.release();
+                    return self.discard(bytes, refusal).await;
+                }
             };
             if have == bytes {
                 return Ok(Some(Arrival::Frame(self.take(bytes))));

@@ -10,14 +10,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
-use super::categories::{CATEGORIES_MAX, Categories, Category, clean};
+use super::categories::{CATEGORIES_MAX, CATEGORY_BYTES_MAX, Categories, Category, clean};
 use crate::channel::Origin;
-use crate::listener::intake::{Aside, Group, Message};
+use crate::listener::intake::{Aside, ENTRY_BYTES_MAX, Group, Message};
 use crate::wire::scribe::Entry;
 use crate::wire::{Limits, v1};
-
-/// Of an undecodable entry, what intake keeps (`intake::drafts`); the rest is not copied.
-const ASIDE_BYTES_MAX: usize = 512 * 1024;
 
 /// Which categories are taken.
 pub(super) enum Taken {
@@ -83,7 +80,7 @@ impl Call {
 impl Decoder {
     pub fn new(peer: SocketAddr, keep_binary_annotations: bool) -> Self {
         Decoder {
-            peer: peer.ip().to_string(),
+            peer: peer.ip().to_canonical().to_string(),
             origins: HashMap::new(),
             scratch: v1::Scratch::default(),
             options: v1::Options { keep_binary_annotations },
@@ -123,7 +120,7 @@ impl Decoder {
         match v1::decode_entry(message, &self.limits, &self.options, &mut self.scratch, batch) {
             Ok(_spans) => good[group].1 += 1,
             Err(error) => {
-                let kept = &message[..message.len().min(ASIDE_BYTES_MAX)];
+                let kept = &message[..message.len().min(ENTRY_BYTES_MAX)];
                 aside.push(Aside { reason: error.reason.clone(), bytes: Bytes::copy_from_slice(kept) });
                 (*bad, *bad_reason) = (*bad + 1, Some(error.reason));
                 for counts in [&good[group].0.counts, &categories.overall] {
@@ -152,7 +149,7 @@ impl Decoder {
         let origin = [("listener", "scribe".to_owned()), ("peer", self.peer.clone()), ("category", clean(category))];
         let origin = Arc::new(Origin(origin.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()));
         let known = Known { origin, category: categories.get(category) };
-        if self.origins.len() < CATEGORIES_MAX {
+        if self.origins.len() < CATEGORIES_MAX && category.len() <= CATEGORY_BYTES_MAX {
             self.origins.insert(category.into(), known.clone());
         }
         known

@@ -2,11 +2,13 @@
 //!
 //! Promises: `Log` is answered OK only after durable; replies in order, in the caller's form; one
 //! bad entry costs itself; a frame is bounded in size and time, a connection's memory by permits,
-//! whether or not the peer reads its replies. Refused is TRY_LATER. `frames` reads, `connection`
-//! answers in order, `log` decodes, `service` is fb303, `categories` counts as scribed did.
+//! whether or not the peer reads its replies. Refused is TRY_LATER. `frames` reads, `log` decodes,
+//! `service` is fb303, `answers` writes in order, `categories` counts as scribed did.
 //! At the stop listening sockets close first, then frames that had begun are answered.
 
+mod answers;
 mod categories;
+mod closings;
 mod connection;
 mod frames;
 mod log;
@@ -17,7 +19,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::connection::Server;
+use self::connection::{Server, Stops};
 use super::Probe;
 use super::intake::Intake;
 use super::sockets::{self, Advice, Gate};
@@ -70,11 +72,12 @@ impl Bound {
     /// Accepts until `tasks` stop; must be called inside a runtime.
     pub fn serve(self, intake: Intake, probe: Probe, tasks: &Tasks, registry: &Registry) {
         let gate = Gate::new("scribe", self.settings.connections_max, registry);
-        let stop = tasks.stopping().clone();
-        let server = Arc::new(Server::new(self.settings, self.http_port, &intake, probe, stop.clone(), registry));
+        let (closed, guard) = sockets::all_closed();
+        let stops = Stops { listener: tasks.stopping().clone(), connections: closed };
+        let server = Arc::new(Server::new(self.settings, self.http_port, &intake, probe, stops, registry));
         for listener in self.listeners {
-            let (server, connections) = (server.clone(), tasks.clone());
-            let accept = gate.clone().accept(listener, stop.clone(), move |stream, peer, seat| {
+            let (server, connections, guard) = (server.clone(), tasks.clone(), guard.clone());
+            let accept = gate.clone().accept(listener, tasks.stopping().clone(), guard, move |stream, peer, seat| {
                 connections.spawn("scribe connection", connection::serve(server.clone(), stream, peer, seat));
             });
             tasks.vital("scribe accept", accept);

@@ -68,7 +68,7 @@ impl Fb303 for Service<'_> {
     }
 
     fn reinitialize(&self) {
-        tracing::warn!(peer = %self.peer, "fb303 reinitialize refused: settings are read at start");
+        self.server.reinitialize_asked(self.peer);
     }
 
     fn shutdown(&self) {

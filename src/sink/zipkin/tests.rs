@@ -1,3 +1,5 @@
+//! URLs and headers; what goes over the wire is in `tests/it/drain/sink.rs`.
+
 use super::*;
 
 fn settings(url: &str) -> Settings {

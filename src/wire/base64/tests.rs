@@ -1,3 +1,5 @@
+//! Java's table, and the `base64` crate as an oracle.
+
 use super::*;
 use ::base64::Engine;
 use ::base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};

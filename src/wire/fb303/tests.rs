@@ -1,3 +1,5 @@
+//! Every method, and every way not to call one.
+
 use std::cell::RefCell;
 
 use super::*;

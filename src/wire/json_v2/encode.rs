@@ -4,8 +4,6 @@
 //! out, ids have 16 or 32 digits, `/` and all beyond ASCII stand as they are, but for U+2028 and
 //! U+2029, which end a line in JavaScript.
 
-use std::io::Write;
-
 use super::ip;
 use crate::span::proto::Malformed;
 use crate::span::{Annotation, Endpoint, Span, canonical};
@@ -37,27 +35,37 @@ pub fn encode_span(span: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
 }
 
 fn write_span(span: &Span<'_>, out: &mut Vec<u8>) {
-    put(out, format_args!("{{\"traceId\":\"{}\"", span.trace_id));
+    out.extend_from_slice(b"{\"traceId\":\"");
+    if span.trace_id.high != 0 {
+        hex(span.trace_id.high, out);
+    }
+    hex(span.trace_id.low, out);
     if span.parent_id != 0 {
-        put(out, format_args!(",\"parentId\":\"{:016x}\"", span.parent_id));
+        out.extend_from_slice(b"\",\"parentId\":\"");
+        hex(span.parent_id, out);
     }
-    put(out, format_args!(",\"id\":\"{:016x}\"", span.id));
+    out.extend_from_slice(b"\",\"id\":\"");
+    hex(span.id, out);
     if let Some(kind) = span.kind {
-        put(out, format_args!(",\"kind\":\"{}\"", kind.name()));
+        out.extend_from_slice(b"\",\"kind\":\"");
+        out.extend_from_slice(kind.name().as_bytes());
     }
+    out.push(b'"');
     if let Some(name) = &span.name {
         out.extend_from_slice(b",\"name\":");
         text(name, out);
     }
     if span.timestamp_us != 0 {
-        put(out, format_args!(",\"timestamp\":{}", span.timestamp_us));
+        out.extend_from_slice(b",\"timestamp\":");
+        decimal(span.timestamp_us, out);
     }
     if span.duration_us != 0 {
-        put(out, format_args!(",\"duration\":{}", span.duration_us));
+        out.extend_from_slice(b",\"duration\":");
+        decimal(span.duration_us, out);
     }
-    for (field, endpoint) in [("local", &span.local), ("remote", &span.remote)] {
+    for (field, endpoint) in [(",\"localEndpoint\":", &span.local), (",\"remoteEndpoint\":", &span.remote)] {
         if let Some(endpoint) = endpoint {
-            put(out, format_args!(",\"{field}Endpoint\":"));
+            out.extend_from_slice(field.as_bytes());
             write_endpoint(endpoint, out);
         }
     }
@@ -78,8 +86,12 @@ fn write_endpoint(endpoint: &Endpoint<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"serviceName\":");
         text(name, out);
     }
-    if let Some([a, b, c, d]) = endpoint.ipv4 {
-        put(out, format_args!(",\"ipv4\":\"{a}.{b}.{c}.{d}\""));
+    if let Some(ipv4) = endpoint.ipv4 {
+        for (i, octet) in ipv4.into_iter().enumerate() {
+            out.extend_from_slice(if i == 0 { b",\"ipv4\":\"" } else { b"." });
+            decimal(u64::from(octet), out);
+        }
+        out.push(b'"');
     }
     if let Some(ipv6) = endpoint.ipv6 {
         out.extend_from_slice(b",\"ipv6\":\"");
@@ -87,7 +99,8 @@ fn write_endpoint(endpoint: &Endpoint<'_>, out: &mut Vec<u8>) {
         out.push(b'"');
     }
     if endpoint.port != 0 {
-        put(out, format_args!(",\"port\":{}", endpoint.port));
+        out.extend_from_slice(b",\"port\":");
+        decimal(u64::from(endpoint.port), out);
     }
     // Each field brought its comma; the first one's place is the brace's.
     match out.get_mut(start) {
@@ -100,7 +113,13 @@ fn write_endpoint(endpoint: &Endpoint<'_>, out: &mut Vec<u8>) {
 fn write_annotations(annotations: &[Annotation<'_>], out: &mut Vec<u8>) {
     for (i, annotation) in annotations.iter().enumerate() {
         out.extend_from_slice(if i == 0 { b",\"annotations\":[" } else { b"," });
-        put(out, format_args!("{{\"timestamp\":{},\"value\":", annotation.timestamp_us as i64));
+        out.extend_from_slice(b"{\"timestamp\":");
+        let timestamp = annotation.timestamp_us as i64;
+        if timestamp < 0 {
+            out.push(b'-');
+        }
+        decimal(timestamp.unsigned_abs(), out);
+        out.extend_from_slice(b",\"value\":");
         text(&annotation.value, out);
         out.push(b'}');
     }
@@ -121,8 +140,24 @@ fn write_tags(span: &Span<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn put(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
-    out.write_fmt(what).expect("a Vec takes every byte");
+/// 16 digits.
+fn hex(number: u64, out: &mut Vec<u8>) {
+    let digit = |i: usize| b"0123456789abcdef"[(number >> (60 - 4 * i)) as usize & 0xF];
+    out.extend_from_slice(&std::array::from_fn::<u8, 16, _>(digit));
+}
+
+fn decimal(mut number: u64, out: &mut Vec<u8>) {
+    // u64::MAX has 20 digits.
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return out.extend_from_slice(&digits[start..]);
+        }
+    }
 }
 
 /// A text in quotes, with the escapes of zipkin's `JsonEscaper`.
@@ -144,8 +179,18 @@ fn text(text: &str, out: &mut Vec<u8>) {
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             0x0C => out.extend_from_slice(b"\\f"),
-            0xE2 => put(out, format_args!("\\u202{}", bytes[at + 2] - 0xA0)),
-            control => put(out, format_args!("\\u{control:04x}")),
+            0xE2 => out.extend_from_slice(if bytes[at + 2] == 0xA8 { b"\\u2028" } else { b"\\u2029" }),
+            control => {
+                let high = if *control < 0x10 { b'0' } else { b'1' };
+                out.extend_from_slice(&[
+                    b'\\',
+                    b'u',
+                    b'0',
+                    b'0',
+                    high,
+                    b"0123456789abcdef"[usize::from(control & 0xF)],
+                ]);
+            }
         }
         written = at + if line_end { 3 } else { 1 };
     }

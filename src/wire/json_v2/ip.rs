@@ -20,14 +20,19 @@ pub(super) fn parse(text: &str, endpoint: &mut Endpoint<'_>) {
 
 /// Four decimal numbers of one to three digits; leading zeros are decimal, too.
 fn ipv4(text: &str) -> Option<[u8; 4]> {
-    let mut parts = text.split('.');
-    let mut octets = [0; 4];
-    for octet in &mut octets {
-        let part = parts.next()?;
-        let digits = matches!(part.len(), 1..=3) && part.bytes().all(|byte| byte.is_ascii_digit());
-        *octet = part.parse().ok().filter(|_| digits)?;
+    let (mut octets, mut at, mut digits) = ([0u16; 4], 0, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' if digits < 3 => {
+                octets[at] = octets[at] * 10 + u16::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && at < 3 => (at, digits) = (at + 1, 0),
+            _ => return None,
+        }
     }
-    parts.next().is_none().then_some(octets)
+    let whole = at == 3 && digits > 0 && octets.iter().all(|octet| *octet <= 255);
+    whole.then(|| octets.map(|octet| octet as u8))
 }
 
 /// `::1.2.3.4` and `::ffff:1.2.3.4`, whose second form Zipkin takes with any mix of `f` and `0`.

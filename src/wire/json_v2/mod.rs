@@ -27,7 +27,8 @@ use crate::span::Batch;
 /// Reads a list of spans and pushes them. No bytes are no spans; so is `[]`.
 ///
 /// # Errors
-/// Names the first span that is refused, its field and Zipkin's reason; `batch` is then as it was.
+/// Names the first span that is refused, its field and Zipkin's reason; `batch` is then as it was. The offset counts
+/// in the body as it was read: each sequence that is not UTF-8 is three bytes there.
 pub fn decode(body: &[u8], limits: &Limits, batch: &mut Batch) -> Result<(), DecodeError> {
     // One check of the whole body is cheaper than one per text. Java replaces what is not UTF-8; so do we.
     let text = match simdutf8::basic::from_utf8(body) {

@@ -21,6 +21,19 @@ pub(super) fn len(bytes: &[u8]) -> Option<usize> {
     Some(at)
 }
 
+/// Digits that surely fit an `i64`.
+const PLAIN_DIGITS_MAX: usize = 18;
+
+/// The number at the start of `bytes` and its length, where it is nothing but some digits, as nearly all are.
+pub(super) fn plain(bytes: &[u8]) -> Option<(i64, usize)> {
+    let len = bytes.iter().take(PLAIN_DIGITS_MAX + 1).take_while(|byte| byte.is_ascii_digit()).count();
+    let leading_zero = len > 1 && bytes[0] == b'0';
+    if leading_zero || !(1..=PLAIN_DIGITS_MAX).contains(&len) {
+        return None;
+    }
+    Some((bytes[..len].iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')), len))
+}
+
 /// gson's `nextLong` and `nextInt`: a decimal number, or any floating point number that is whole and in range.
 /// `wanted` is "a long" or "an int", for the error.
 pub(super) fn whole(text: &str, wanted: &str) -> Result<i64, String> {

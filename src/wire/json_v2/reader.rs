@@ -44,18 +44,22 @@ impl<'a> Reader<'a> {
     }
 
     /// The next byte that is not white space; `None` at the end.
+    #[inline]
     fn peek(&mut self) -> Option<u8> {
-        let rest = &self.text.as_bytes()[self.at..];
-        let space = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
-        self.at += space;
-        rest.get(space).copied()
+        let bytes = self.text.as_bytes();
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(self.at) {
+            self.at += 1;
+        }
+        bytes.get(self.at).copied()
     }
 
     /// The same where something must follow.
+    #[inline]
     fn peek_some(&mut self) -> Result<u8, Fault> {
         self.peek().ok_or_else(|| Fault::new("", self.at, "End of input"))
     }
 
+    #[inline]
     fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), Fault> {
         if self.peek_some()? != byte {
             return Err(self.malformed(expected));
@@ -74,6 +78,7 @@ impl<'a> Reader<'a> {
     }
 
     /// After an element or before the first: whether another follows. Takes the comma or the closing bracket.
+    #[inline]
     fn another(&mut self, first: bool, close: u8, expected: &'static str) -> Result<bool, Fault> {
         match self.peek_some()? {
             byte if byte == close => {
@@ -167,6 +172,12 @@ impl<'a> Reader<'a> {
     fn whole(&mut self, wanted: &'static str) -> Result<i64, Fault> {
         let first = self.peek_some()?;
         let offset = self.at;
+        if let Some((number, len)) = number::plain(&self.text.as_bytes()[offset..])
+            && let Some(b',' | b'}') = self.text.as_bytes().get(offset + len)
+        {
+            self.at += len;
+            return Ok(number);
+        }
         let text = match first {
             b'"' => self.quoted()?,
             b'-' | b'0'..=b'9' => Cow::Borrowed(self.number()?),

@@ -120,23 +120,30 @@ struct Hex {
 fn hex(reader: &mut Reader<'_>, field: &'static str, digits_max: usize) -> Result<Hex, Fault> {
     let text = reader.string()?;
     let offset = reader.offset();
-    let refuse = |cause: String| Err(Fault::new(field, offset, cause));
-    if text.is_empty() {
-        return refuse(format!("{field} is empty"));
+    let digits = text.as_bytes();
+    if digits.is_empty() {
+        return Err(Fault::new(field, offset, format!("{field} is empty")));
     }
-    if text.len() > digits_max {
-        return refuse(format!("{field}.length > {digits_max}"));
+    if digits.len() > digits_max {
+        return Err(Fault::new(field, offset, format!("{field}.length > {digits_max}")));
     }
-    let mut number = 0;
-    for byte in text.bytes() {
+    let (high, low) = digits.split_at(digits.len().saturating_sub(16));
+    match (hex_u64(high), hex_u64(low)) {
+        (Some(high), Some(low)) => Ok(Hex { number: u128::from(high) << 64 | u128::from(low), offset }),
+        _ => Err(Fault::new(field, offset, format!("{text} should be lower-hex encoded with no prefix"))),
+    }
+}
+
+/// At most 16 lower-case digits; none are 0.
+fn hex_u64(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0, |number, byte| {
         let digit = match byte {
             b'0'..=b'9' => byte - b'0',
             b'a'..=b'f' => byte - b'a' + 10,
-            _ => return refuse(format!("{text} should be lower-hex encoded with no prefix")),
+            _ => return None,
         };
-        number = number << 4 | u128::from(digit);
-    }
-    Ok(Hex { number, offset })
+        Some(number << 4 | u64::from(digit))
+    })
 }
 
 fn kind(reader: &mut Reader<'_>) -> Result<Kind, Fault> {

@@ -3,8 +3,7 @@
 //! As `V1ThriftSpanReader` of Zipkin: a field of another type than expected is passed over; an
 //! annotation without value or time, and a binary annotation without key, value or type, is
 //! dropped; invalid UTF-8 becomes U+FFFD. Strings are borrowed wherever they are valid.
-//!
-//! Known difference: a surrogate encoded in UTF-8 is three U+FFFD here and one in Java.
+//! Unlike it, a negative length is refused (it walks backwards), and counts and depth are bounded.
 
 use std::borrow::Cow;
 
@@ -21,125 +20,153 @@ pub fn read<'a>(cursor: &mut Cursor<'a>, limits: &Limits, options: &Options, spa
     *span = V1Span { annotations, binary_annotations, ..V1Span::default() };
     span.annotations.clear();
     span.binary_annotations.clear();
-    let mut entries = 0;
-    loop {
-        match cursor.field()? {
-            Field { kind: kind::STOP, .. } => return Ok(()),
-            Field { kind: kind::I64, id: 1 } => span.trace_id = cursor.i64()? as u64,
-            Field { kind: kind::STRING, id: 3 } => span.name = Some(text(cursor)?),
-            Field { kind: kind::I64, id: 4 } => span.id = cursor.i64()? as u64,
-            Field { kind: kind::I64, id: 5 } => span.parent_id = cursor.i64()? as u64,
-            Field { kind: kind::LIST, id: 6 } => {
-                for _ in 0..entry_count(cursor, &mut entries, limits)? {
-                    span.annotations.extend(annotation(cursor, limits)?);
+    Reader { cursor, limits, options, entries: 0, last_host: None }.span(span)
+}
+
+struct Reader<'r, 'a> {
+    cursor: &'r mut Cursor<'a>,
+    limits: &'r Limits,
+    options: &'r Options,
+    /// Annotations of both kinds announced so far.
+    entries: usize,
+    /// The endpoint read last, and its bytes: most spans repeat one on each annotation, and
+    /// equal bytes are an equal endpoint.
+    last_host: Option<(&'a [u8], Option<Endpoint<'a>>)>,
+}
+
+impl<'a> Reader<'_, 'a> {
+    fn span(&mut self, span: &mut V1Span<'a>) -> Result<()> {
+        loop {
+            match self.cursor.field()? {
+                Field { kind: kind::STOP, .. } => return Ok(()),
+                Field { kind: kind::I64, id: 1 } => span.trace_id = self.cursor.i64()? as u64,
+                Field { kind: kind::STRING, id: 3 } => span.name = Some(self.text()?),
+                Field { kind: kind::I64, id: 4 } => span.id = self.cursor.i64()? as u64,
+                Field { kind: kind::I64, id: 5 } => span.parent_id = self.cursor.i64()? as u64,
+                Field { kind: kind::LIST, id: 6 } => {
+                    for _ in 0..self.entry_count()? {
+                        span.annotations.extend(self.annotation()?);
+                    }
                 }
-            }
-            Field { kind: kind::LIST, id: 8 } => {
-                for _ in 0..entry_count(cursor, &mut entries, limits)? {
-                    span.binary_annotations.extend(binary_annotation(cursor, limits, options)?);
+                Field { kind: kind::LIST, id: 8 } => {
+                    for _ in 0..self.entry_count()? {
+                        span.binary_annotations.extend(self.binary_annotation()?);
+                    }
                 }
+                Field { kind: kind::BOOL, id: 9 } => span.debug = self.cursor.u8()? == 1,
+                Field { kind: kind::I64, id: 10 } => span.timestamp_us = self.cursor.i64()?,
+                Field { kind: kind::I64, id: 11 } => span.duration_us = self.cursor.i64()?,
+                Field { kind: kind::I64, id: 12 } => span.trace_id_high = self.cursor.i64()? as u64,
+                other => self.skip(other)?,
             }
-            Field { kind: kind::BOOL, id: 9 } => span.debug = cursor.u8()? == 1,
-            Field { kind: kind::I64, id: 10 } => span.timestamp_us = cursor.i64()?,
-            Field { kind: kind::I64, id: 11 } => span.duration_us = cursor.i64()?,
-            Field { kind: kind::I64, id: 12 } => span.trace_id_high = cursor.i64()? as u64,
-            other => cursor.skip(other.kind, limits.depth)?,
         }
     }
-}
 
-/// The count of a list of annotations. All lists of a span together are bounded.
-fn entry_count(cursor: &mut Cursor<'_>, entries: &mut usize, limits: &Limits) -> Result<usize> {
-    let count = cursor.structs()?;
-    *entries = entries.saturating_add(count);
-    if *entries > limits.entries {
-        return Err(cursor.error(Fault::TooMany { count: *entries, limit: limits.entries }));
-    }
-    Ok(count)
-}
-
-fn annotation<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Option<V1Annotation<'a>>> {
-    let (mut timestamp_us, mut value, mut host) = (0, None, None);
-    loop {
-        match cursor.field()? {
-            Field { kind: kind::STOP, .. } => break,
-            Field { kind: kind::I64, id: 1 } => timestamp_us = cursor.i64()?,
-            Field { kind: kind::STRING, id: 2 } => value = Some(text(cursor)?),
-            Field { kind: kind::STRUCT, id: 3 } => host = endpoint(cursor, limits)?,
-            other => cursor.skip(other.kind, limits.depth)?,
+    /// The count of a list of annotations. All lists of a span together are bounded.
+    fn entry_count(&mut self) -> Result<usize> {
+        let count = self.cursor.structs()?;
+        self.entries = self.entries.saturating_add(count);
+        if self.entries > self.limits.entries {
+            return Err(self.cursor.error(Fault::TooMany { count: self.entries, limit: self.limits.entries }));
         }
+        Ok(count)
     }
-    Ok(value.filter(|_| timestamp_us != 0).map(|value| V1Annotation { timestamp_us, value, endpoint: host }))
-}
 
-fn binary_annotation<'a>(
-    cursor: &mut Cursor<'a>,
-    limits: &Limits,
-    options: &Options,
-) -> Result<Option<V1BinaryAnnotation<'a>>> {
-    let (mut key, mut value, mut value_kind, mut host) = (None, None, None, None);
-    loop {
-        match cursor.field()? {
-            Field { kind: kind::STOP, .. } => break,
-            Field { kind: kind::STRING, id: 1 } => key = Some(text(cursor)?),
-            Field { kind: kind::STRING, id: 2 } => value = Some(cursor.string()?),
-            Field { kind: kind::I32, id: 3 } => value_kind = Some(cursor.i32()?),
-            Field { kind: kind::STRUCT, id: 4 } => host = endpoint(cursor, limits)?,
-            other => cursor.skip(other.kind, limits.depth)?,
-        }
-    }
-    let (Some(key), Some(value), Some(value_kind)) = (key, value, value_kind) else { return Ok(None) };
-    let address = matches!(&*key, "ca" | "sa" | "ma");
-    let kept = match value_kind {
-        value::kind::STRING => true,
-        value::kind::BOOL if address => value == [1] && host.is_some(),
-        _ => options.keep_binary_annotations,
-    };
-    Ok(kept.then(|| V1BinaryAnnotation { key, value: value::text(value_kind, value), endpoint: host }))
-}
-
-/// An endpoint with its name in lower case; `None` if nothing of it is set.
-fn endpoint<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Option<Endpoint<'a>>> {
-    let mut found = Endpoint::default();
-    loop {
-        match cursor.field()? {
-            Field { kind: kind::STOP, .. } => break,
-            Field { kind: kind::I32, id: 1 } => match cursor.i32()? {
-                0 => {}
-                address => found.ipv4 = Some(address.to_be_bytes()),
-            },
-            Field { kind: kind::I16, id: 2 } => found.port = cursor.i16()? as u16,
-            Field { kind: kind::STRING, id: 3 } => {
-                found.service_name = Some(lower(text(cursor)?)).filter(|name| !name.is_empty());
+    fn annotation(&mut self) -> Result<Option<V1Annotation<'a>>> {
+        let (mut timestamp_us, mut value, mut endpoint) = (0, None, None);
+        loop {
+            match self.cursor.field()? {
+                Field { kind: kind::STOP, .. } => break,
+                Field { kind: kind::I64, id: 1 } => timestamp_us = self.cursor.i64()?,
+                Field { kind: kind::STRING, id: 2 } => value = Some(self.text()?),
+                Field { kind: kind::STRUCT, id: 3 } => endpoint = self.host()?,
+                other => self.skip(other)?,
             }
-            Field { kind: kind::STRING, id: 4 } => address(cursor.string()?, &mut found),
-            other => cursor.skip(other.kind, limits.depth)?,
         }
+        Ok(value.filter(|_| timestamp_us != 0).map(|value| V1Annotation { timestamp_us, value, endpoint }))
     }
-    Ok((found != Endpoint::default()).then_some(found))
+
+    fn binary_annotation(&mut self) -> Result<Option<V1BinaryAnnotation<'a>>> {
+        let (mut key, mut value, mut value_kind, mut endpoint) = (None, None, None, None);
+        loop {
+            match self.cursor.field()? {
+                Field { kind: kind::STOP, .. } => break,
+                Field { kind: kind::STRING, id: 1 } => key = Some(self.text()?),
+                Field { kind: kind::STRING, id: 2 } => value = Some(self.cursor.string()?),
+                Field { kind: kind::I32, id: 3 } => value_kind = Some(self.cursor.i32()?),
+                Field { kind: kind::STRUCT, id: 4 } => endpoint = self.host()?,
+                other => self.skip(other)?,
+            }
+        }
+        let (Some(key), Some(value), Some(value_kind)) = (key, value, value_kind) else { return Ok(None) };
+        let address_key = matches!(&*key, "ca" | "sa" | "ma");
+        let (kept, address) = match value_kind {
+            // zipkin-ruby wrote "1" for an address: with STRING the value does not matter.
+            value::kind::STRING => (true, address_key),
+            value::kind::BOOL if address_key => (value == [1] && endpoint.is_some(), true),
+            _ => (self.options.keep_binary_annotations, false),
+        };
+        Ok(kept.then(|| V1BinaryAnnotation { address, key, value: value::text(value_kind, value), endpoint }))
+    }
+
+    fn host(&mut self) -> Result<Option<Endpoint<'a>>> {
+        if let Some((bytes, host)) = &self.last_host
+            && self.cursor.pass(bytes)
+        {
+            return Ok(host.clone());
+        }
+        let before = self.cursor.rest();
+        let host = self.endpoint()?;
+        let length = before.len() - self.cursor.remaining();
+        self.last_host = Some((&before[..length], host.clone()));
+        Ok(host)
+    }
+
+    /// An endpoint with its name in lower case; `None` if nothing of it is set.
+    fn endpoint(&mut self) -> Result<Option<Endpoint<'a>>> {
+        let mut found = Endpoint::default();
+        loop {
+            match self.cursor.field()? {
+                Field { kind: kind::STOP, .. } => break,
+                Field { kind: kind::I32, id: 1 } => match self.cursor.i32()? {
+                    0 => {}
+                    address => found.ipv4 = Some(address.to_be_bytes()),
+                },
+                Field { kind: kind::I16, id: 2 } => found.port = self.cursor.i16()? as u16,
+                Field { kind: kind::STRING, id: 3 } => {
+                    found.service_name = Some(lower(self.text()?)).filter(|name| !name.is_empty());
+                }
+                Field { kind: kind::STRING, id: 4 } => address(self.cursor.string()?, &mut found),
+                other => self.skip(other)?,
+            }
+        }
+        let set = found.service_name.is_some() || found.ipv4.is_some() || found.ipv6.is_some() || found.port != 0;
+        Ok(set.then_some(found))
+    }
+
+    #[inline]
+    fn text(&mut self) -> Result<Cow<'a, str>> {
+        self.cursor.string().map(value::utf8)
+    }
+
+    fn skip(&mut self, field: Field) -> Result<()> {
+        self.cursor.skip(field.kind, self.limits.depth)
+    }
 }
 
-/// The `ipv6` field by its length. One that embeds an IPv4 address in 96 zero bits is that
-/// address, but for `::1` (Zipkin's `Endpoint.Builder.parseIp`); other lengths are ignored.
+/// The `ipv6` field by its length; 4 bytes are an IPv4 address, other lengths are ignored
+/// (Zipkin's `Endpoint.Builder.parseIp`).
 fn address(bytes: &[u8], endpoint: &mut Endpoint<'_>) {
     if let Ok(ipv4) = bytes.try_into() {
         endpoint.ipv4 = Some(ipv4);
-    } else if let Ok(ipv6) = <[u8; 16]>::try_from(bytes) {
-        match ipv6 {
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] => endpoint.ipv6 = Some(ipv6),
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => endpoint.ipv4 = Some([a, b, c, d]),
-            _ => endpoint.ipv6 = Some(ipv6),
-        }
+    } else if let Ok(ipv6) = bytes.try_into() {
+        endpoint.ipv6 = Some(ipv6);
     }
 }
 
-fn text<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, str>> {
-    cursor.string().map(String::from_utf8_lossy)
-}
-
-fn lower(text: Cow<'_, str>) -> Cow<'_, str> {
-    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
-        return text;
-    }
-    Cow::Owned(text.to_lowercase())
+/// The name in lower case, as `Endpoint.Builder.serviceName` makes it.
+fn lower(name: Cow<'_, str>) -> Cow<'_, str> {
+    // Folded over all bytes rather than ended at the first: names are short, and this has no branch.
+    let lower = name.bytes().fold(true, |lower, byte| lower & (byte.is_ascii() & !byte.is_ascii_uppercase()));
+    if lower { name } else { Cow::Owned(name.to_lowercase()) }
 }

@@ -1,3 +1,5 @@
+//! The cursor on every type, cut and changed everywhere.
+
 use super::*;
 
 /// Every type once, nested in a struct: what a later version of a format may add.

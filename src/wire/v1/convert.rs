@@ -293,15 +293,14 @@ impl<'s, 'a> Conversion<'s, 'a> {
         Ok(())
     }
 
-    /// Binary annotations that are tags; returns those that are addresses. zipkin-ruby wrote
-    /// "1" where `true` was meant, so the value of an address does not matter.
+    /// Binary annotations that are tags; returns those that are addresses.
     fn take_tags(&mut self) -> Result<Addresses<'s, 'a>, TooManyServices> {
         let mut addresses = Addresses::default();
-        for V1BinaryAnnotation { key, value, endpoint } in &self.source.binary_annotations {
+        for V1BinaryAnnotation { address, key, value, endpoint } in &self.source.binary_annotations {
             match &**key {
-                "ca" => addresses.ca = endpoint.as_ref(),
-                "sa" => addresses.sa = endpoint.as_ref(),
-                "ma" => addresses.ma = endpoint.as_ref(),
+                "ca" if *address => addresses.ca = endpoint.as_ref(),
+                "sa" if *address => addresses.sa = endpoint.as_ref(),
+                "ma" if *address => addresses.ma = endpoint.as_ref(),
                 _ => {
                     let span = match endpoint {
                         Some(endpoint) => self.span_of(endpoint)?,

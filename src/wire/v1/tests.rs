@@ -1,3 +1,5 @@
+//! Entries as a whole: what becomes of them, and what a refusal leaves.
+
 use super::*;
 use crate::span::canonical;
 
@@ -130,4 +132,55 @@ fn buffers_are_taken_over_from_one_entry_to_the_next() {
     let before = places(&scratch);
     decode_entry(message.as_bytes(), &limits, &options, &mut scratch, &mut batch).unwrap();
     assert_eq!(places(&scratch), before);
+}
+
+#[test]
+fn a_large_entry_leaves_little_room_behind() {
+    let mut bytes = SPAN[..SPAN.len() - 1].to_vec();
+    for list in [6, 8] {
+        bytes.extend_from_slice(&[15, 0, list, 12, 0, 0, 4, 0]);
+        for entry in 0..1024u16 {
+            let [high, low] = entry.to_be_bytes();
+            match list {
+                6 => bytes.extend_from_slice(&[10, 0, 1, 0, 0, 0, 0, 0, 0, high, low | 1, 11, 0, 2, 0, 0, 0, 1, b'x']),
+                _ => bytes.extend_from_slice(&[
+                    11,
+                    0,
+                    1,
+                    0,
+                    0,
+                    0,
+                    2,
+                    high,
+                    low & 127,
+                    11,
+                    0,
+                    2,
+                    0,
+                    0,
+                    0,
+                    0,
+                    8,
+                    0,
+                    3,
+                    0,
+                    0,
+                    0,
+                    6,
+                ]),
+            }
+            bytes.extend_from_slice(&[12, 0, if list == 6 { 3 } else { 4 }, 11, 0, 3, 0, 0, 0, 1]);
+            bytes.extend_from_slice(&[low % 100, 0, 0]);
+        }
+    }
+    bytes.push(0);
+    let (mut scratch, mut batch) = (Scratch::default(), Batch::default());
+    let spans =
+        decode_entry(base64(&bytes).as_bytes(), &Limits::default(), &Options::default(), &mut scratch, &mut batch);
+    assert!(spans.is_ok_and(|spans| spans > 50), "many services");
+    let Scratch { bytes, source, spans } = &scratch;
+    assert!(bytes.capacity() <= SPARE_BYTES && spans.capacity() <= SPARE_SPANS);
+    let lists = [source.annotations.capacity(), source.binary_annotations.capacity()].into_iter();
+    let lists = lists.chain(spans.iter().flat_map(|span| [span.annotations.capacity(), span.tags.capacity()]));
+    assert!(lists.clone().all(|capacity| capacity <= SPARE_ENTRIES), "{:?}", lists.collect::<Vec<_>>());
 }

@@ -1,6 +1,6 @@
 //! Spans that go in come out, whatever the collectors do.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use spangate::channel::{Kind, Outcome};
@@ -26,6 +26,14 @@ async fn two_collectors_get_about_half_each() {
     }
     assert_eq!(gate.outcome(Outcome::Delivered), 10_000);
     assert_eq!(gate.metric("spangate_repeats_total"), 0.0);
+    let of = |n: usize| format!("{{drain=\"zipkin\",sink=\"sink-{n}\"");
+    for (n, collector) in [&a, &b].into_iter().enumerate() {
+        let delivered = format!("spangate_sink_spans_total{},outcome=\"delivered\"}}", of(n));
+        assert_eq!(gate.metric(&delivered), collector.taken().len() as f64);
+        assert_eq!(gate.metric(&format!("spangate_sink_in_flight{}", of(n))), 0.0);
+        let requests = format!("spangate_sink_request_seconds_count{}", of(n));
+        assert_eq!(gate.metric(&requests), collector.requests().len() as f64);
+    }
     gate.close().await;
 }
 
@@ -204,6 +212,94 @@ async fn what_is_unsettled_at_a_stop_is_sent_after_the_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_two_collectors_play_every_span_ends_in_one_or_in_the_letters() {
+    let seed = fastrand::u64(..);
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let bad: HashSet<String> = (0..20).map(|_| id(rng.u64(0..4_000))).collect();
+    let collectors = [Collector::start().await, Collector::start().await];
+    let [a, b] = &collectors;
+    let gate = Gate::open(&[a, b]);
+    for step in 0..40 {
+        collectors[rng.usize(0..2)].play(any_play(&mut rng, &bad));
+        gate.append(step * 100..(step + 1) * 100).await;
+        gate.account("zipkin");
+        tokio::time::sleep(Duration::from_millis(rng.u64(0..40))).await;
+    }
+    collectors.iter().for_each(|c| c.play(Play::Ok));
+    gate.emptied().await;
+
+    let dead: BTreeSet<_> = gate.letters("refused").iter().map(|l| id(l["position"].as_u64().unwrap())).collect();
+    assert!(dead.iter().all(|id| bad.contains(id)), "seed {seed}: dead letters of good spans");
+    let taken_or_dead: BTreeSet<_> = taken(&[a, b]).union(&dead).cloned().collect();
+    assert_eq!(taken_or_dead, ids(0..4_000), "seed {seed}");
+    assert_eq!(gate.outcome(Outcome::DeadLettered), dead.len() as u64, "seed {seed}");
+    assert_eq!(gate.outcome(Outcome::Delivered), 4_000 - dead.len() as u64, "seed {seed}");
+    let repeated = times(&[a, b]) - taken(&[a, b]).len() as u64;
+    let counted = gate.metric("spangate_repeats_total");
+    assert!(repeated as f64 <= counted, "seed {seed}: {repeated} repeats, {counted} counted");
+    gate.close().await;
+}
+
+fn any_play(rng: &mut fastrand::Rng, bad: &HashSet<String>) -> Play {
+    match rng.u32(0..14) {
+        0 => Play::Reset,
+        1 => Play::Close,
+        2 => Play::Hang,
+        3 => Play::LoseReply,
+        4 => Play::Slow(Duration::from_millis(rng.u64(0..100))),
+        5 => Play::Dribble,
+        6 => Play::TooLargeAbove(span(0).len() * rng.usize(1..40)),
+        7 => Play::TooLargeEarly(span(0).len() * rng.usize(1..40)),
+        8 => Play::Garbage,
+        9 => Play::status([401, 404, 408, 500, 502, 503, 508][rng.usize(0..7)]),
+        10 => Play::Status(503, vec![("retry-after", "1".to_owned())], "busy".to_owned()),
+        11 => Play::Ok,
+        _ => Play::RefuseSpans(bad.clone()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_repeats_no_more_than_was_under_way() {
+    let (a, b) = (Collector::start().await, Collector::start().await);
+    a.play(Play::Slow(Duration::from_millis(2)));
+    b.play(Play::Slow(Duration::from_millis(2)));
+    let mut gate = Gate::open(&[&a, &b]);
+    let mut next = 0;
+    for crash in 1..=3 {
+        gate.append(next..next + 2_000).await;
+        next += 2_000;
+        until("some are through", || times(&[&a, &b]) > next - 1_500).await;
+        gate = Gate::open_in(gate.crash().await, settings(), &[&a, &b]);
+        let repeated = times(&[&a, &b]) - taken(&[&a, &b]).len() as u64;
+        assert!(repeated <= crash * 2 * 4 * 50, "{repeated} repeats after {crash} crashes");
+    }
+    gate.emptied().await;
+    assert_eq!(taken(&[&a, &b]), ids(0..next));
+    let repeated = times(&[&a, &b]) - next;
+    assert!(repeated <= 3 * 2 * 4 * 50, "{repeated} repeats");
+    gate.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_spans_wait_while_their_letters_cannot_be_written() {
+    let a = Collector::start().await;
+    a.play(Play::RefuseSpans([id(3), id(70)].into()));
+    let gate = Gate::open(&[&a]);
+    let letters = gate.dir.path().join("dead-letters/refused");
+    std::fs::remove_dir(&letters).unwrap();
+    gate.append(0..100).await;
+    until("only they wait", || gate.account("zipkin").waiting == 2).await;
+    gate.append(100..200).await;
+    until("the flow goes on", || gate.outcome(Outcome::Delivered) == 198).await;
+    assert_eq!(gate.outcome(Outcome::DeadLettered), 0);
+    std::fs::create_dir(&letters).unwrap();
+    gate.emptied().await;
+    assert_eq!(gate.outcome(Outcome::DeadLettered), 2);
+    assert_eq!(gate.letters("refused").len(), 2);
+    gate.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_under_way_at_a_stop_get_their_time() {
     let a = Collector::start().await;
     a.play(Play::Slow(GRACE / 2));
@@ -215,6 +311,21 @@ async fn batches_under_way_at_a_stop_get_their_time() {
     let gate = Gate::open_in(dir, settings(), &[&a]);
     assert_eq!(gate.account("zipkin").waiting, 0, "they ended and were settled");
     assert_eq!(times(&[&a]), 100);
+    gate.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_body_costs_its_own_frame_only() {
+    let a = Collector::start().await;
+    let mut gate = Gate::still_in(new_dir(), settings(), &[&a]);
+    gate.append(0..600).await;
+    assert!(gate.flip_body_of(&span(250)), "a span's bytes stand in the log");
+    gate.start();
+    gate.emptied().await;
+    assert_eq!((gate.outcome(Outcome::Delivered), gate.outcome(Outcome::Damaged)), (500, 100));
+    let mut expected = ids(0..200);
+    expected.extend(ids(300..600));
+    assert_eq!(taken(&[&a]), expected);
     gate.close().await;
 }
 

@@ -1,10 +1,12 @@
 //! A channel in its own directory with one drain at its end.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use spangate::channel::{Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Sync, Takes};
+use spangate::channel::{Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Sync, Takes, Tap};
 use spangate::clock::Clock;
 use spangate::deadletter::{self, Store};
 use spangate::drain::{BatchSettings, Drain, Parts, Settings, Status, aside};
@@ -30,6 +32,8 @@ pub struct Gate {
     pub channel: Channel,
     pub status: Status,
     stop: CancellationToken,
+    /// Until it is started.
+    parts: Option<(Drain, Tap, Store)>,
     running: Vec<JoinHandle<()>>,
 }
 
@@ -54,6 +58,13 @@ impl Gate {
 
     /// Opens what is in `dir`, with the drains running.
     pub fn open_in(dir: Arc<TempDir>, settings: Settings, collectors: &[&Collector]) -> Gate {
+        let mut gate = Gate::still_in(dir, settings, collectors);
+        gate.start();
+        gate
+    }
+
+    /// Opens what is in `dir`; its drains have begun but do nothing before [`start`](Self::start).
+    pub fn still_in(dir: Arc<TempDir>, settings: Settings, collectors: &[&Collector]) -> Gate {
         sink::install_tls();
         let registry = Registry::new(TABLE);
         let (disk, clock) = (disk::real(), Clock::system());
@@ -71,8 +82,14 @@ impl Gate {
         let drain = Drain::new(Parts { settings, tap, sinks, letters: letters.clone() }, &registry);
         let aside_tap = channel.tap(aside::NAME, Start::End, Takes::Addressed).unwrap();
         let (status, stop) = (drain.status(), CancellationToken::new());
-        let running = vec![spawn(drain.run(stop.clone(), GRACE)), spawn(aside::run(aside_tap, letters, stop.clone()))];
-        Gate { dir, registry, channel, status, stop, running }
+        let parts = Some((drain, aside_tap, letters));
+        Gate { dir, registry, channel, status, stop, parts, running: Vec::new() }
+    }
+
+    pub fn start(&mut self) {
+        let (drain, tap, letters) = self.parts.take().expect("it is started once");
+        let aside = aside::run(tap, letters, self.stop.clone());
+        self.running = vec![spawn(drain.run(self.stop.clone(), GRACE)), spawn(aside)];
     }
 
     /// Appends spans `ids`, a hundred a frame, and waits until they are durable.
@@ -114,14 +131,27 @@ impl Gate {
 
     /// The dead letters of a class, oldest first.
     pub fn letters(&self, class: &str) -> Vec<serde_json::Value> {
-        let files = std::fs::read_dir(self.dir.path().join("dead-letters").join(class)).unwrap();
-        let mut paths: Vec<_> = files.map(|f| f.unwrap().path()).collect();
-        paths.sort();
         let read = |path| std::fs::read_to_string(path).unwrap();
-        paths
+        entries(&self.dir.path().join("dead-letters").join(class))
             .into_iter()
             .flat_map(|p| read(p).lines().map(|l| serde_json::from_str(l).unwrap()).collect::<Vec<_>>())
             .collect()
+    }
+
+    /// Flips a bit of a span where it stands in the log; false where it does not.
+    pub fn flip_body_of(&self, span: &[u8]) -> bool {
+        let files = entries(&self.dir.path().join("channel"));
+        files.iter().filter(|path| path.extension().is_some_and(|e| e == "seg")).any(|path| flip(path, span))
+    }
+
+    /// Cuts the drains off where they stand, as a crash does; what they settled is kept.
+    pub async fn crash(self) -> Arc<TempDir> {
+        for running in self.running {
+            running.abort();
+            assert!(running.await.is_err_and(|e| e.is_cancelled()));
+        }
+        self.channel.stop();
+        self.dir
     }
 
     /// Stops drains and channel; what is open stays in the directory.
@@ -135,7 +165,7 @@ impl Gate {
     }
 }
 
-/// A draft of items for all drains.
+/// A draft of items for all drains, with spans or entries for bodies.
 pub fn draft(kind: Kind, bodies: &[bytes::Bytes]) -> Draft {
     let item = |body: &bytes::Bytes| Item { key: 0, len: body.len() as u32, label: u16::MAX, flags: 0 };
     Draft {
@@ -156,7 +186,8 @@ fn channel_settings(dir: &TempDir) -> channel::Settings {
         capacity_spans: None,
         sync: Sync::Always,
         free_min_bytes: Some(0),
-        cache_bytes: 1 << 20,
+        // None: bodies come from the files.
+        cache_bytes: 0,
     }
 }
 
@@ -169,6 +200,23 @@ fn zipkin_sink(index: usize, collector: &Collector, own_id: &str) -> Arc<dyn Sin
         timeout: TIMEOUT,
     };
     Arc::new(Zipkin::new(settings, own_id).unwrap())
+}
+
+/// The files of a directory, by name.
+#[expect(clippy::disallowed_methods, reason = "looks at the files as a person would")]
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+#[expect(clippy::disallowed_methods, reason = "the disk's part is played by the test")]
+fn flip(path: &Path, span: &[u8]) -> bool {
+    let bytes = std::fs::read(path).unwrap();
+    let Some(at) = bytes.windows(span.len()).position(|window| window == span) else { return false };
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_at(&[bytes[at + span.len() - 1] ^ 1], (at + span.len() - 1) as u64).unwrap();
+    true
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own task")]

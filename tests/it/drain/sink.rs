@@ -189,6 +189,19 @@ async fn an_answer_that_dribbles_has_said_enough_with_its_status() {
 }
 
 #[tokio::test]
+async fn a_load_that_is_refused_before_it_is_sent_is_too_large() {
+    let collector = Collector::start().await;
+    collector.play(Play::TooLargeEarly(1 << 20));
+    let sink = sink(collector.url());
+    for _ in 0..3 {
+        let large = load(&(0..100_000).collect::<Vec<_>>());
+        let verdict = sink.send(&large).await;
+        assert!(matches!(verdict, Verdict::TooLarge(_)), "{verdict:?}");
+        assert_eq!(sink.send(&load(&[1])).await, Verdict::Delivered);
+    }
+}
+
+#[tokio::test]
 async fn what_speaks_no_http_is_misconfigured() {
     let verdict = verdict_of(Play::Garbage).await;
     assert!(matches!(verdict, Verdict::Misconfigured(_)), "{verdict:?}");

@@ -154,6 +154,28 @@ fn one_bad_entry_is_set_aside_and_its_neighbours_are_accepted() {
 }
 
 #[test]
+fn a_large_call_with_bad_entries_in_it_loses_none_of_its_spans() {
+    let mut rig = Rig::new();
+    let names: Vec<String> = (0..2000).map(|i| format!("{i:0>400}")).collect();
+    let mut entries: Vec<String> = names.iter().map(|name| entry(1, 2, name)).collect();
+    // Thrift that is none, a span without ids, and no span at all.
+    for (at, bad) in [(0, "AAAA"), (1000, &*entry(0, 5, "no trace")), (2002, "")] {
+        entries.insert(at, bad.to_owned());
+    }
+    let entries: Vec<(&str, &str)> = entries.iter().map(|entry| ("zipkin", &**entry)).collect();
+    assert_eq!(connected(&rig).log(&entries), OK);
+    let mut seen = Vec::new();
+    while seen.len() < names.len() {
+        seen.extend(rig.frame().names());
+    }
+    assert_eq!(seen, names);
+    let aside = rig.entries();
+    assert_eq!((aside.parts.len(), &aside.parts[0][..], &aside.parts[2][..]), (3, &b"AAAA"[..], &b""[..]));
+    assert!(aside.labels[1].as_deref().unwrap().contains("traceId == 0"), "{:?}", aside.labels);
+    rig.assert_spans("scribe", 2000, 3, &[]);
+}
+
+#[test]
 fn other_categories_are_answered_ok_counted_and_gone() {
     let mut rig = Rig::new();
     let mut client = connected(&rig);
@@ -358,14 +380,15 @@ fn at_the_stop_the_port_closes_and_what_was_read_is_answered() {
     let rig = Rig::new();
     let (mut idle, mut busy) = (connected(&rig), connected(&rig));
     assert_eq!((status(&mut idle), status(&mut busy)), (2, 2));
-    let call = frame(&message(true, CALL, "Log", 7, &log_arguments(&[("zipkin", &entry(1, 2, "last"))])));
-    busy.stream.write_all(&call[..20]).unwrap();
-    // The prefix must be there before the stop, or the connection is idle and rightly closed.
-    std::thread::sleep(Duration::from_millis(100));
+    let span = entry(1, 2, &"n".repeat(5000));
+    let call = frame(&message(true, CALL, "Log", 7, &log_arguments(&[("zipkin", &span)])));
+    busy.stream.write_all(&call[..2000]).unwrap();
+    // The frame has begun once it holds permits.
+    rig.wait_for("spangate_intake_bytes", call.len() as u64 - 4);
     rig.tasks.stopping().cancel();
     assert!(idle.is_closed());
     assert!(std::net::TcpStream::connect(rig.scribe).is_err(), "the port still listens");
-    busy.stream.write_all(&call[20..]).unwrap();
+    busy.stream.write_all(&call[2000..]).unwrap();
     assert_eq!(busy.reply().unwrap().code(), OK);
     assert!(busy.is_closed());
     rig.assert_spans("scribe", 1, 0, &[]);

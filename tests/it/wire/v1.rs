@@ -1,4 +1,5 @@
 //! v1 spans in Thrift: against Zipkin's own codec and the generated parser.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use ::thrift::protocol::{TBinaryInputProtocol, TSerializable};
 use proptest::collection::vec;
@@ -247,4 +248,26 @@ proptest! {
         let _ = scribe::log_arguments(&bytes, &limits);
         let _ = scribe::Header::parse_prefix(&bytes);
     }
+}
+
+/// Kept, a number under an address's key is a tag like any other: it says nothing of an address.
+#[test]
+fn only_true_and_text_make_an_address_of_its_key() {
+    let host = support::host("be", [10, 0, 0, 1], 80);
+    let tags = |key: &str, kind, value: &[u8]| {
+        let tag = core::BinaryAnnotation::new(key.to_owned(), value.to_vec(), kind, host.clone());
+        let span = core::Span::new(1, None, 2, None, vec![], vec![tag], None, None, None, None);
+        let (mut scratch, mut batch) = (Scratch::default(), Batch::default());
+        decode_struct(&support::bytes(&span), &Limits::default(), &Options::default(), &mut scratch, &mut batch)
+            .unwrap();
+        let span = only_span(&batch);
+        let tags: Vec<_> = span.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        (span.remote.is_some(), tags.join(" "))
+    };
+    let none = || (false, String::new());
+    assert_eq!(tags("sa", core::AnnotationType::BOOL, &[1]), (true, String::new()));
+    assert_eq!(tags("sa", core::AnnotationType::STRING, b"1"), (true, String::new()));
+    assert_eq!(tags("sa", core::AnnotationType::BOOL, &[0]), none());
+    assert_eq!(tags("sa", core::AnnotationType::I16, &[0, 1]), (false, "sa=1".into()));
+    assert_eq!(tags("error", core::AnnotationType::BOOL, &[1]), (false, "error=true".into()));
 }

@@ -1,7 +1,7 @@
 //! JSON v2 and proto3, against the reference codec's answers (tests/data/*/ORIGIN.md).
 
 use spangate::span::Batch;
-use spangate::wire::{DecodeError, Limits, json_v2, proto3};
+use spangate::wire::{Decode, DecodeError, Limits, json_v2, proto3};
 
 use crate::support::spans::{Traces, json_body, proto3_body};
 use crate::support::vectors::{hex, rows, unescape, unhex};
@@ -103,7 +103,7 @@ const DIFFERENT_PROTO3: [(&str, Result<&str, &str>); 16] = [
     ("another field in the list", Err("Malformed")),
     ("a varint in the list", Err("Malformed")),
     ("JSON", Err("Malformed")),
-    ("a negative length", Err("Truncated: length 18446744073709551615 > bytes available 0")),
+    ("a negative length", Err("Truncated: length 4294967295 > bytes available 0")),
     // Zipkin reads on beyond the end of a nested message.
     ("a nested length beyond its endpoint", Err("Truncated: length 9 > bytes available 1")),
     ("an unknown field beyond the span", Err("Truncated: length 100 > bytes available 0")),
@@ -124,4 +124,71 @@ fn proto3_is_read_as_zipkin_reads_it() {
         disagreement(name, expected, decoded, &batch)
     });
     assert_eq!(wrong.collect::<Vec<_>>(), [""; 0]);
+}
+
+/// The span of which zipkin.md gives the bytes in each encoding; here as JSON.
+const VECTOR_JSON: &str = r#"[{"traceId":"463ac35c9f6413ad48485a3953bb6124","parentId":"1","id":"2","kind":"CLIENT",
+    "name":"get","timestamp":1472470996199000,"duration":207000,"localEndpoint":{"serviceName":"fe","ipv4":"127.0.0.1"},
+    "remoteEndpoint":{"serviceName":"be","ipv4":"192.168.99.101","port":9000},
+    "annotations":[{"timestamp":1472470996238000,"value":"foo"}],"tags":{"http.path":"/api"},"debug":true}]"#;
+
+const VECTOR_PROTO3: &str = "0a7a0a10463ac35c9f6413ad48485a3953bb6124120800000000000000011a08000000000000000220012a036765\
+    743158a6ab5e343b05003898d10c420a0a02666512047f0000014a0d0a0262651204c0a8636520a846520e09b03eac5e343b05001203666f6f5a\
+    110a09687474702e7061746812042f6170696001";
+
+#[test]
+fn a_body_cut_or_changed_at_any_byte_is_whole_or_refused_and_the_batch_stays() {
+    for (decode, body) in
+        [(json_v2::decode as Decode, VECTOR_JSON.as_bytes().to_vec()), (proto3::decode as Decode, unhex(VECTOR_PROTO3))]
+    {
+        let mut whole = Batch::default();
+        decode(&body, &Limits::default(), &mut whole).unwrap();
+        assert_eq!(hex(&whole.body), VECTOR_PROTO3);
+        for at in 1..body.len() {
+            let mut batch = whole.clone();
+            decode(&body[..at], &Limits::default(), &mut batch).unwrap_err();
+            assert_eq!(batch, whole, "cut at {at}");
+            for bit in 0..8 {
+                let mut changed = body.clone();
+                changed[at] ^= 1 << bit;
+                if decode(&changed, &Limits::default(), &mut batch).is_err() {
+                    assert_eq!(batch, whole, "bit {bit} of byte {at}");
+                }
+                batch = whole.clone();
+            }
+        }
+    }
+}
+
+#[test]
+fn each_limit_holds_at_its_number_and_refuses_one_more() {
+    let two_tags = r#"{"traceId":"1","id":"2","tags":{"a":"1","b":"2"},"annotations":[{"timestamp":1,"value":"c"}]}"#;
+    let json = format!("[{two_tags},{two_tags}]");
+    let mut whole = Batch::default();
+    json_v2::decode(json.as_bytes(), &Limits::default(), &mut whole).unwrap();
+    let fits = Limits { spans: 2, entries: 3, span_bytes: whole.last_len(), depth: 4 };
+    let proto3_body = whole.body.clone();
+    let outcome = |decode: Decode, body: &[u8], limits: Limits| decode(body, &limits, &mut Batch::default());
+    for (limits, what) in [
+        (Limits { spans: 1, ..fits }, "Over the limit of 1 spans in a message: 2"),
+        (Limits { entries: 2, ..fits }, "Over the limit of 2 annotations and tags of a span: 3"),
+        (Limits { span_bytes: fits.span_bytes - 1, ..fits }, "Over the limit of "),
+    ] {
+        for (decode, body) in [(json_v2::decode as Decode, json.as_bytes()), (proto3::decode, &proto3_body)] {
+            assert_eq!(outcome(decode, body, fits), Ok(()));
+            let error = outcome(decode, body, limits).unwrap_err();
+            assert!(error.reason.starts_with(what), "{error}");
+        }
+    }
+    let error = outcome(json_v2::decode, json.as_bytes(), Limits { depth: 3, ..fits }).unwrap_err();
+    assert!(error.reason.starts_with("Nesting limit 3 reached"), "{error}");
+}
+
+#[test]
+fn an_error_names_the_span_the_field_and_the_byte() {
+    let json = br#"[{"traceId":"1","id":"2"},{"traceId":"1","id":"2","remoteEndpoint":{"port":70000}}]"#;
+    let error = json_v2::decode(json, &Limits::default(), &mut Batch::default()).unwrap_err();
+    assert_eq!((error.span, error.field, error.offset), (Some(1), "remoteEndpoint.port", Some(80)));
+    let place = "(span 1, remoteEndpoint.port, byte 80)";
+    assert_eq!(error.reason, format!("invalid port 70000 reading List<Span> from json {place}"));
 }

@@ -46,7 +46,9 @@ fn v1(text: &'static str) -> V1Span<'static> {
             (span.timestamp_us, span.duration_us) = (number(start), number(length));
         } else if let Some((key, value)) = word.split_once('=') {
             let (value, at) = value.split_once(':').map_or((value, None), |(value, at)| (value, Some(host(at))));
-            span.binary_annotations.push(V1BinaryAnnotation { key: key.into(), value: value.into(), endpoint: at });
+            let address = matches!(key, "ca" | "sa" | "ma");
+            let (key, value) = (key.into(), value.into());
+            span.binary_annotations.push(V1BinaryAnnotation { address, key, value, endpoint: at });
         } else {
             let (value, rest) = word.split_once('@').unwrap_or_else(|| panic!("{word}"));
             let (time, at) = rest.split_once(':').map_or((rest, None), |(time, at)| (time, Some(host(at))));

@@ -1,3 +1,5 @@
+//! Each type's string; Java's doubles.
+
 use super::*;
 
 #[test]
@@ -27,6 +29,23 @@ fn each_type_has_its_string() {
     ];
     for (kind, value, expected) in cases {
         assert_eq!(text(kind, value), expected, "type {kind}, value {value:?}");
+    }
+}
+
+#[test]
+fn invalid_utf8_is_replaced_as_java_does() {
+    let cases: [(&[u8], &str); 8] = [
+        (b"a\xff\xfeb", "a\u{fffd}\u{fffd}b"),
+        (b"\xe2\x82", "\u{fffd}"),
+        (b"\xf0\x9f\x98x", "\u{fffd}x"),
+        (b"\xc0\x80", "\u{fffd}\u{fffd}"),
+        (b"a\xed\xa0\x80b", "a\u{fffd}b"),
+        (b"\xed\xa0\xbd\xed\xb8\x80", "\u{fffd}\u{fffd}"),
+        (b"\xed\xbfx", "\u{fffd}x"),
+        (b"\xedx", "\u{fffd}x"),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(utf8(bytes), expected, "{bytes:x?}");
     }
 }
 

@@ -40,9 +40,11 @@ pub struct V1Annotation<'a> {
     pub endpoint: Option<Endpoint<'a>>,
 }
 
-/// A tag or, with the key `ca`, `sa` or `ma`, an address. Its value is already a string.
+/// A tag or an address. Its value is already a string.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct V1BinaryAnnotation<'a> {
+    /// Whether `endpoint` is the other side of the call; the key says which: `ca`, `sa` or `ma`.
+    pub address: bool,
     pub key: Cow<'a, str>,
     pub value: Cow<'a, str>,
     pub endpoint: Option<Endpoint<'a>>,
@@ -62,7 +64,8 @@ impl Default for Options {
     }
 }
 
-/// Buffers that one entry leaves to the next, so that decoding seldom allocates.
+/// Buffers that one entry leaves to the next, so that decoding seldom allocates. At most about
+/// 12 KiB: each connection has one, and there may be ten thousand.
 #[derive(Debug, Default)]
 pub struct Scratch {
     bytes: Vec<u8>,
@@ -71,10 +74,13 @@ pub struct Scratch {
 }
 
 /// Spans kept in a [`Scratch`]: a v1 span is seldom more than the two sides of a call.
-const SPARE_SPANS: usize = 4;
+const SPARE_SPANS: usize = 2;
 
-/// Bytes kept in a [`Scratch`]: more than tracers put in one span, little beside a frame.
-const SPARE_BYTES: usize = 64 << 10;
+/// Elements for which a list's room is kept: tracers write about ten annotations of each kind.
+const SPARE_ENTRIES: usize = 16;
+
+/// Bytes of room kept: more than most spans have.
+const SPARE_BYTES: usize = 4 << 10;
 
 /// Decodes one Scribe entry, the base64 text of one Thrift struct, and appends its v2 spans.
 /// Bytes after the struct are ignored, as Zipkin does. Returns the number of spans.
@@ -113,6 +119,7 @@ pub fn decode_struct(
         .map_err(|error| refusal("span", Some(error.offset), format!("{} reading Span from TBinary", error.fault)))
         .and_then(|()| append(&mut source, limits, &mut spans, batch));
     spans.truncate(SPARE_SPANS);
+    spans.shrink_to(SPARE_SPANS);
     scratch.spans = recycle_spans(spans);
     scratch.source = source.recycle();
     result
@@ -150,30 +157,31 @@ fn refusal(field: &'static str, offset: Option<usize>, reason: String) -> Decode
 }
 
 impl V1Span<'_> {
-    /// An empty span with the lists' memory, for bytes that live elsewhere.
+    /// An empty span with the lists' room, for bytes that live elsewhere.
     fn recycle<'b>(self) -> V1Span<'b> {
         V1Span {
-            annotations: recycle(self.annotations, |_| None),
-            binary_annotations: recycle(self.binary_annotations, |_| None),
+            annotations: room(self.annotations),
+            binary_annotations: room(self.binary_annotations),
             ..V1Span::default()
         }
     }
 }
 
 fn recycle_spans<'b>(spans: Vec<Span<'_>>) -> Vec<Span<'b>> {
-    recycle(spans, |span| {
-        Some(Span {
-            annotations: recycle(span.annotations, |_| None),
-            tags: recycle(span.tags, |_| None),
-            ..Span::default()
-        })
-    })
+    let empty = |span: Span<'_>| Span { annotations: room(span.annotations), tags: room(span.tags), ..Span::default() };
+    spans.into_iter().map(empty).collect()
 }
 
-/// A list with other lifetimes in the same memory: std collects a `Vec`'s own iterator in place
-/// where sizes agree. If it did not, this would cost an allocation and nothing else.
-fn recycle<T, U>(list: Vec<T>, reuse: impl FnMut(T) -> Option<U>) -> Vec<U> {
-    list.into_iter().filter_map(reuse).collect()
+/// An empty list, of elements with other lifetimes, in the memory of `list` unless that is large.
+///
+/// std collects a `Vec`'s own iterator in place where sizes agree; if it did not, this would
+/// cost an allocation and nothing else.
+fn room<T, U>(mut list: Vec<T>) -> Vec<U> {
+    if list.capacity() > SPARE_ENTRIES {
+        return Vec::new();
+    }
+    list.clear();
+    list.into_iter().map(|_| unreachable!("the list is empty")).collect()
 }
 
 #[cfg(test)]

@@ -138,6 +138,24 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The bytes not yet read.
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Passes over `bytes` if they come next.
+    #[inline]
+    pub fn pass(&mut self, bytes: &[u8]) -> bool {
+        match self.rest.strip_prefix(bytes) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// A length and so many bytes: Thrift's `string` and `binary`.
     #[inline]
     pub fn string(&mut self) -> Result<&'a [u8]> {

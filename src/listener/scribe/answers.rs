@@ -1,0 +1,143 @@
+//! Answers of one connection: waited for, gathered and written in the order of their calls.
+//!
+//! Replies that are ready go out in one write; before waiting, what is gathered is sent. Each
+//! call is waited for and counted even where nobody reads its reply any more.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::categories::Category;
+use super::connection::Server;
+use super::log::Call;
+use crate::listener::intake::Pending;
+use crate::wire::scribe::{Form, Header, LOG, MessageKind, ResultCode, reply_log};
+
+/// Replies gathered before they are written.
+const REPLIES_BYTES: usize = 16 * 1024;
+
+/// A reply, or what it waits for.
+pub(super) enum Answer {
+    Ready(Vec<u8>),
+    Log(Box<LogAnswer>),
+}
+
+pub(super) struct LogAnswer {
+    pub pending: Pending,
+    pub reply: ReplyTo,
+    /// Its decoded entries, by category.
+    pub good: Vec<(Arc<Category>, u64)>,
+}
+
+/// Of a `Log` call, what its reply needs.
+#[derive(Clone, Copy)]
+pub(super) struct ReplyTo {
+    form: Form,
+    seqid: i32,
+    kind: MessageKind,
+}
+
+impl ReplyTo {
+    pub fn of(header: &Header<'_>) -> Self {
+        ReplyTo { form: header.form, seqid: header.seqid, kind: header.kind }
+    }
+
+    pub fn log(self, code: ResultCode) -> Vec<u8> {
+        let mut out = Vec::new();
+        if self.kind != MessageKind::Oneway {
+            let header = Header { name: LOG, seqid: self.seqid, form: self.form, kind: self.kind, len: 0 };
+            reply_log(&header, code, &mut out);
+        }
+        out
+    }
+}
+
+/// Writes a connection's answers in order.
+pub(super) struct Writer<'a> {
+    server: &'a Server,
+    peer: SocketAddr,
+    stream: OwnedWriteHalf,
+    /// Replies not yet written.
+    out: Vec<u8>,
+    /// Cancelled where the peer does not take its replies.
+    unread: &'a CancellationToken,
+    /// Nobody reads any more; answers are still waited for, as they are counted.
+    gone: bool,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(server: &'a Server, peer: SocketAddr, stream: OwnedWriteHalf, unread: &'a CancellationToken) -> Self {
+        Writer { server, peer, stream, out: Vec::new(), unread, gone: false }
+    }
+
+    /// Ends when the reader is gone and the queue is empty.
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Answer>) {
+        loop {
+            let answer = match queue.try_recv() {
+                Ok(answer) => answer,
+                Err(_none_yet) => {
+                    self.flush().await;
+                    let Some(answer) = queue.recv().await else { break };
+                    answer
+                }
+            };
+            match answer {
+                Answer::Ready(reply) => self.out.extend_from_slice(&reply),
+                Answer::Log(answer) => self.log(*answer).await,
+            }
+            if self.out.len() >= REPLIES_BYTES {
+                self.flush().await;
+            }
+        }
+        // A peer that has gone does not mind.
+        let _ = self.stream.shutdown().await;
+    }
+
+    async fn log(&mut self, LogAnswer { pending, reply, good }: LogAnswer) {
+        let mut waiting = pin!(pending.wait());
+        let answer = match poll_once(&mut waiting).await {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => {
+                self.flush().await;
+                waiting.await
+            }
+        };
+        Call::count(&good, &self.server.categories, answer.is_ok());
+        let code = match answer {
+            Ok(()) => ResultCode::OK,
+            Err(refusal) => {
+                self.server.log_refusal(self.peer, refusal);
+                ResultCode::TRY_LATER
+            }
+        };
+        self.out.extend_from_slice(&reply.log(code));
+    }
+
+    async fn flush(&mut self) {
+        if !self.gone && !self.out.is_empty() {
+            match timeout(self.server.settings.frame_timeout, self.stream.write_all(&self.out)).await {
+                Ok(Ok(())) => {}
+                // Fire-and-forget clients close before they read: what they sent before still counts.
+                Ok(Err(_gone)) => self.gone = true,
+                Err(_late) => {
+                    self.gone = true;
+                    self.unread.cancel();
+                }
+            }
+        }
+        self.out.clear();
+    }
+}
+
+/// Polls once.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
+}
