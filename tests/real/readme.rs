@@ -45,7 +45,9 @@ fn start(dir: &Path, script: &str) -> Process {
     command.arg(root().join("tests/real/terminal.py")).args(["sh", "-c", &script]).current_dir(dir);
     // What cargo tells its tests a person's shell does not know; build scripts would take it for a change.
     let told = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|start| name.starts_with(start));
-    std::env::vars().filter(|(name, _)| told(name)).for_each(|(name, _)| drop(command.env_remove(name)));
+    for (name, _) in std::env::vars().filter(|(name, _)| told(name)) {
+        command.env_remove(name);
+    }
     let mut process = Process::start(command, &dir.join("terminal"));
     let mut client = Client::new(9412);
     wait_for("the README's `cargo run` is ready", Duration::from_secs(300), || {
