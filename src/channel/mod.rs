@@ -32,6 +32,7 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::metrics::Registry;
+use crate::tasks;
 
 pub use cursor::NOTE_BYTES_MAX;
 pub use frame::{FRAME_BYTES_MAX, ITEM_BYTES_MAX, NO_LABEL};
@@ -316,7 +317,7 @@ impl Channel {
         let path = settings.dir.clone();
         let recovery::Opened { shared, log, slots, found } = recovery::open(settings, disk, clock)?;
         let owner = owner::Owner::new(shared.clone(), log, slots, registry);
-        let thread = std::thread::Builder::new().name("channel".into()).spawn(move || owner.run());
+        let thread = tasks::thread("channel", move || owner.run());
         let thread = thread.map_err(|source| OpenError::Io { path, source })?;
         Ok((Channel(Arc::new(Handle { shared, owner: Mutex::new(Some(thread)) })), found))
     }
