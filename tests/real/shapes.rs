@@ -365,6 +365,8 @@ pub const JSON_V2: &[(&str, &str, &str)] = &[
 ];
 
 /// (what, path, content type, content encoding, body): answered alike by Zipkin and by the gateway, status for status.
+/// Not among them: JSON called `application/x-protobuf`. Zipkin reads `[` as a field's tag, finds no span in it, and
+/// says 202; the gateway says 400.
 pub const STATUSES: &[(&str, &str, &str, &[u8])] = &[
     ("no body", "/api/v2/spans", "application/json", b""),
     ("an empty list", "/api/v2/spans", "application/json", b"[]"),
@@ -411,7 +413,6 @@ pub const STATUSES: &[(&str, &str, &str, &[u8])] = &[
         "application/json",
         br#"[{"traceId":"a","id":"b","binaryAnnotations":[{"key":"lc","value":"","endpoint":{"serviceName":"x"}}]}]"#,
     ),
-    ("JSON called proto", "/api/v2/spans", "application/x-protobuf", b"[]"),
     ("proto with an id too long", "/api/v2/spans", "application/x-protobuf", b"\x0a\x0e\x0a\x01\x01\x1a\x09123456789"),
     ("proto without id", "/api/v2/spans", "application/x-protobuf", b"\x0a\x0a\x0a\x0812345678"),
     ("proto cut", "/api/v2/spans", "application/x-protobuf", b"\x0a\x14\x0a\x0812345678\x1a\x0812"),
