@@ -116,9 +116,9 @@ pub const TABLE: &[Family] = &[
     counter(
         "spangate_archive_trimmed_objects_total",
         &["drain"],
-        "Objects removed by the built-in archive's bound, oldest first",
+        "Objects that the built-in archive removed, oldest first: beyond its bound, or to leave intake room on the disk",
     ),
-    counter("spangate_archive_trimmed_bytes_total", &["drain"], "Bytes of objects removed by the bound"),
+    counter("spangate_archive_trimmed_bytes_total", &["drain"], "Bytes of objects that the built-in archive removed"),
     counter("spangate_dead_letters_total", &["class"], "Dead letters written"),
     gauge("spangate_dead_letters_bytes", &["class"], "Bytes of dead letters kept"),
     counter("spangate_dead_letters_removed_total", &["class"], "Dead letters removed by the bound, oldest file first"),

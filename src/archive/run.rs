@@ -24,6 +24,7 @@ use super::store::StoreError;
 use super::store::local::Local;
 use super::stretch::{Planner, Rolls, Stretch};
 use super::trim::Keeper;
+use super::trimmer::Trimmer;
 use super::{Settings, Store};
 use crate::channel::{Channel, Ledger, Outcome, Tap};
 use crate::disk::Disk;
@@ -44,7 +45,7 @@ pub struct Archive {
     publisher: Publisher,
     planner: Planner,
     /// Present where the directory is ours to trim.
-    keeper: Option<Keeper>,
+    trimmer: Option<Trimmer>,
     patience: Patience,
     status: Status,
     meters: Meters,
@@ -55,8 +56,11 @@ impl Archive {
     /// with the store shows in [`Status`].
     pub fn new(settings: Settings, channel: &Channel, tap: Tap, disk: Arc<dyn Disk>, registry: &Registry) -> Archive {
         let store = Local::new(disk, settings.store.dir().to_owned(), settings.free_min_bytes);
-        let keeper = match &settings.store {
-            Store::BuiltIn { keep_bytes, .. } => Some(Keeper::new(*keep_bytes, channel.id())),
+        let trimmer = match &settings.store {
+            Store::BuiltIn { keep_bytes, .. } => {
+                let keeper = Keeper::new(*keep_bytes, channel.id());
+                Some(Trimmer::new(&settings.name, keeper, store.clone(), registry))
+            }
             Store::Local { .. } => None,
         };
         let rolls = Rolls {
@@ -75,7 +79,7 @@ impl Archive {
             publisher: Publisher { store, ledger: tap.ledger() },
             tap,
             planner: Planner::new(rolls),
-            keeper,
+            trimmer,
             status,
         }
     }
@@ -86,11 +90,16 @@ impl Archive {
 
     /// Runs until `stop`, also when the archive itself can go no further; ends at most `grace` after it.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
-        let end = tokio::select! {
-            end = self.work(&stop) => end,
-            () = after(&stop, grace) => End::Stop,
-        };
-        if let End::Halt(reason) = end {
+        let trimmer = self.trimmer.clone();
+        tokio::select! {
+            () = self.work_or_halt(&stop) => {}
+            () = trim_for_ever(trimmer) => {}
+            () = after(&stop, grace) => {}
+        }
+    }
+
+    async fn work_or_halt(&mut self, stop: &CancellationToken) {
+        if let End::Halt(reason) = self.work(stop).await {
             tracing::error!(drain = self.name, reason, "the archive stops here; its spans wait in the channel");
             self.status.stopped(reason);
             stop.cancelled().await;
@@ -129,7 +138,7 @@ impl Archive {
         }
         // A directory of our own may hold leftovers of an earlier channel; one that is shared, the
         // work of other gateways.
-        let channel = self.keeper.is_none().then(|| self.channel.clone());
+        let channel = self.trimmer.is_none().then(|| self.channel.clone());
         self.patience
             .tried(stop, || {
                 let channel = channel.clone();
@@ -265,31 +274,14 @@ impl Archive {
         self.meters.objects.increment(1);
         self.meters.bytes.increment(bytes);
         self.planner.learn(plan.object.bytes, bytes);
-        if let Some(keeper) = &mut self.keeper {
-            keeper.add(bytes);
+        if let Some(trimmer) = &self.trimmer {
+            trimmer.add(bytes);
         }
     }
 
-    /// Holds a directory of our own within its bound. A failure is said and tried again after the
-    /// next object: it costs room, no span.
-    async fn trim(&mut self) {
-        let Some(keeper) = &self.keeper else { return };
-        let (mut keeper, store) = (keeper.clone(), self.publisher.store.clone());
-        let (keeper, trimmed) = tasks::blocking(move || {
-            let trimmed = keeper.trim(&store);
-            (keeper, trimmed)
-        })
-        .await;
-        self.keeper = Some(keeper);
-        match trimmed {
-            Ok(trimmed) if trimmed.objects == 0 => {}
-            Ok(trimmed) => {
-                self.meters.trimmed_objects.increment(trimmed.objects);
-                self.meters.trimmed_bytes.increment(trimmed.bytes);
-                let (objects, bytes) = (trimmed.objects, trimmed.bytes);
-                tracing::info!(drain = self.name, objects, bytes, "oldest objects removed to stay within the bound");
-            }
-            Err(error) => tracing::warn!(drain = self.name, %error, "the archive cannot be trimmed"),
+    async fn trim(&self) {
+        if let Some(trimmer) = &self.trimmer {
+            trimmer.trim().await;
         }
     }
 }
@@ -318,6 +310,14 @@ async fn at(due: Option<Instant>) {
     }
 }
 
+/// Never ends.
+async fn trim_for_ever(trimmer: Option<Trimmer>) {
+    match trimmer {
+        Some(trimmer) => trimmer.run().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Ends when a stop has lasted `grace`.
 async fn after(stop: &CancellationToken, grace: Duration) {
     stop.cancelled().await;
@@ -327,18 +327,11 @@ async fn after(stop: &CancellationToken, grace: Duration) {
 struct Meters {
     objects: Counter,
     bytes: Counter,
-    trimmed_objects: Counter,
-    trimmed_bytes: Counter,
 }
 
 impl Meters {
     fn new(registry: &Registry, drain: &str) -> Self {
         let counter = |name| registry.counter(name, &[("drain", drain)]);
-        Meters {
-            objects: counter("spangate_archive_objects_total"),
-            bytes: counter("spangate_archive_bytes_total"),
-            trimmed_objects: counter("spangate_archive_trimmed_objects_total"),
-            trimmed_bytes: counter("spangate_archive_trimmed_bytes_total"),
-        }
+        Meters { objects: counter("spangate_archive_objects_total"), bytes: counter("spangate_archive_bytes_total") }
     }
 }
