@@ -31,6 +31,8 @@ pub struct Settings {
     /// The drain's name: `archive`.
     pub name: String,
     pub store: Store,
+    /// `<data>/archive`, whatever the store: a plan of the built-in archive is carried out there after a change, too.
+    pub built_in: PathBuf,
     /// An object is closed at about this size. Default 64 MiB.
     pub roll_bytes: u64,
     /// Or when its first span is this old. Default 60 s.

@@ -17,7 +17,7 @@ use super::format::Format;
 use super::format::jsonl::Tally;
 use super::object::Object;
 use super::patience::{End, Patience};
-use super::plan::Plan;
+use super::plan::{Place, Plan};
 use super::publish::{Carried, Publisher, Trouble};
 use super::status::Status;
 use super::store::StoreError;
@@ -39,10 +39,11 @@ const PINNED_SHARE: u64 = 4;
 
 /// A drain that makes objects.
 pub struct Archive {
-    name: String,
     channel: String,
     tap: Tap,
     publisher: Publisher,
+    settings: Settings,
+    disk: Arc<dyn Disk>,
     planner: Planner,
     /// Present where the directory is ours to trim.
     trimmer: Option<Trimmer>,
@@ -55,7 +56,7 @@ impl Archive {
     /// An archive of what `tap` gives, which is a tap of `channel`. Touches no file: what is wrong
     /// with the store shows in [`Status`].
     pub fn new(settings: Settings, channel: &Channel, tap: Tap, disk: Arc<dyn Disk>, registry: &Registry) -> Archive {
-        let store = Local::new(disk, settings.store.dir().to_owned(), settings.free_min_bytes);
+        let store = Local::new(disk.clone(), settings.store.dir().to_owned(), settings.free_min_bytes);
         let trimmer = match &settings.store {
             Store::BuiltIn { keep_bytes, .. } => {
                 let keeper = Keeper::new(*keep_bytes, channel.id());
@@ -74,10 +75,11 @@ impl Archive {
         Archive {
             patience: Patience::new(&settings.name, status.clone(), failures),
             meters: Meters::new(registry, &settings.name),
-            name: settings.name,
             channel: channel.id().to_owned(),
             publisher: Publisher { store, ledger: tap.ledger() },
             tap,
+            settings,
+            disk,
             planner: Planner::new(rolls),
             trimmer,
             status,
@@ -100,7 +102,11 @@ impl Archive {
 
     async fn work_or_halt(&mut self, stop: &CancellationToken) {
         if let End::Halt(reason) = self.work(stop).await {
-            tracing::error!(drain = self.name, reason, "the archive stops here; its spans wait in the channel");
+            tracing::error!(
+                drain = self.settings.name,
+                reason,
+                "the archive stops here; its spans wait in the channel"
+            );
             self.status.stopped(reason);
             stop.cancelled().await;
         }
@@ -124,6 +130,22 @@ impl Archive {
         }
     }
 
+    /// Where objects are planned to stand.
+    fn place(&self) -> Result<Place, End> {
+        Place::of(&self.settings.store).map_err(|error| End::Halt(error.to_string()))
+    }
+
+    /// A publisher of what was planned for `place`.
+    fn publisher_in(&self, place: &Place) -> Publisher {
+        let dir = match place {
+            same if self.place().is_ok_and(|place| place == *same) => return self.publisher.clone(),
+            Place::BuiltIn => &self.settings.built_in,
+            Place::Dir(dir) => dir,
+        };
+        let store = Local::new(self.disk.clone(), dir.clone(), self.settings.free_min_bytes);
+        Publisher { store, ledger: self.publisher.ledger.clone() }
+    }
+
     /// Opens the store, carries out what the last run had planned, removes what it left unfinished.
     async fn begin(&mut self, stop: &CancellationToken) -> Result<(), End> {
         let store = self.publisher.store.clone();
@@ -131,7 +153,16 @@ impl Archive {
         match Plan::from_note(&self.tap.note()) {
             Ok(None) => {}
             Ok(Some(plan)) => {
-                tracing::info!(drain = self.name, object = plan.name, "carrying out the plan of the last run");
+                tracing::info!(drain = self.settings.name, object = plan.name, "carrying out the plan of the last run");
+                if plan.place != self.place()? {
+                    let (planned, now) = (plan.place.to_string(), self.settings.store.dir().display());
+                    tracing::warn!(
+                        drain = self.settings.name,
+                        planned,
+                        %now,
+                        "the archive was moved while an object was under way: it is made where it was planned"
+                    );
+                }
                 self.carry_out(plan, stop).await?;
             }
             Err(error) => return Err(End::Halt(error.to_string())),
@@ -198,7 +229,7 @@ impl Archive {
             spans: stretch.spans,
             bytes: stretch.bytes,
         };
-        let plan = Plan::new(Format::JSON_LINES, object);
+        let plan = Plan::new(Format::JSON_LINES, self.place()?, object);
         self.save(Some(&plan), stop).await?;
         self.carry_out(plan, stop).await
     }
@@ -206,7 +237,7 @@ impl Archive {
     /// Makes the planned object stand, then settles its spans and clears the note in one slot.
     async fn carry_out(&mut self, mut plan: Plan, stop: &CancellationToken) -> Result<(), End> {
         loop {
-            let publisher = self.publisher.clone();
+            let publisher = self.publisher_in(&plan.place);
             let carried = self.patience.tried(stop, || carry_out(publisher.clone(), plan.clone())).await?;
             match carried {
                 Carried::Stands { bytes } => {
@@ -237,7 +268,7 @@ impl Archive {
         stop: &CancellationToken,
     ) -> Result<Option<Plan>, End> {
         tracing::error!(
-            drain = self.name,
+            drain = self.settings.name,
             object = plan.name,
             planned = plan.object.spans,
             readable = tally.spans,

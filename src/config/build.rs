@@ -131,6 +131,7 @@ fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>
             Some(dir) => archive::Store::Local { dir: dir.into() },
             None => archive::Store::BuiltIn { dir: data.join("archive"), keep_bytes: values.number("keep") },
         },
+        built_in: data.join("archive"),
         roll_bytes: values.number("roll_size"),
         roll_age: values.time("roll_age"),
         roll_idle: values.time("roll_idle"),
