@@ -216,3 +216,6 @@ async fn stop_channel(channel: &Channel, limit: Duration) -> bool {
     let channel = channel.clone();
     tokio::time::timeout(limit, tasks::blocking(move || channel.stop())).await.is_ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,3 +8,4 @@ mod crash;
 mod path;
 mod rig;
 mod start;
+mod stop;
