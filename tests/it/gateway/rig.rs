@@ -1,5 +1,4 @@
 //! Senders that remember what was answered yes, and readers of where it must be found.
-#![allow(clippy::disallowed_methods, reason = "a test's files are not the product's")]
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;

@@ -1,5 +1,4 @@
 //! Starts that are refused, each with its exit code and a message that helps.
-#![allow(clippy::disallowed_methods, reason = "a test's files are not the product's")]
 
 use std::process::Output;
 
