@@ -48,6 +48,15 @@ pub enum Sync {
     Every(Duration),
 }
 
+/// The default of [`Settings::free_min_bytes`].
+const FREE_MIN_BYTES: u64 = 1 << 30;
+const FREE_MIN_PART: u64 = 20;
+
+/// Free bytes under which intake stops on a file system of `total` bytes; `set` is [`Settings::free_min_bytes`].
+pub fn free_min(set: Option<u64>, total: u64) -> u64 {
+    set.unwrap_or(FREE_MIN_BYTES.max(total / FREE_MIN_PART))
+}
+
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `<data>/channel`.

@@ -13,7 +13,7 @@ use super::log::Log;
 use super::segment::HEAD_BYTES;
 use super::slots::Slots;
 use super::state::{Job, Message, Shared, segment_path};
-use super::{AppendError, Intake, Sync, cursor};
+use super::{AppendError, Intake, Sync, cursor, free_min};
 use crate::disk::is_no_space;
 use crate::metrics::{Counter, Histogram, Registry};
 
@@ -31,9 +31,6 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Failures in a row, "no space" apart, after which intake stays closed.
 const STRIKES_MAX: u32 = 2;
-/// Free space left alone by default: 1 GiB, or a twentieth of the disk if that is more.
-const FREE_MIN_BYTES: u64 = 1 << 30;
-const FREE_MIN_PART: u64 = 20;
 
 pub struct Owner {
     shared: Arc<Shared>,
@@ -358,8 +355,7 @@ impl Owner {
         self.space_due = Instant::now() + SPACE_POLL;
         match self.shared.disk.space(&self.shared.settings.dir) {
             Ok(space) => {
-                let default = FREE_MIN_BYTES.max(space.total / FREE_MIN_PART);
-                self.free_min = self.shared.settings.free_min_bytes.unwrap_or(default);
+                self.free_min = free_min(self.shared.settings.free_min_bytes, space.total);
                 self.shared.state().disk_free = space.free;
                 if self.blocked.is_some() {
                     self.shared.queue().poke = true;
