@@ -70,7 +70,7 @@ async fn take(connection: &Connection, request: Request) -> Result<(), Problem> 
         door.empty(decoded_bytes);
         return Ok(());
     }
-    let groups = vec![Group { origin, batch, aside: Vec::new() }];
+    let groups = vec![Group { origin, batch, ..Group::default() }];
     door.accept(Message { groups, decoded_bytes }, permit).await.map_err(Problem::Refused)
 }
 

@@ -200,7 +200,7 @@ impl Reader<'_> {
         let decoder = &mut self.decoder;
         let decoded = heavy(arguments.len(), || {
             let entries = log_arguments(arguments, decoder.limits())?;
-            Ok(decoder.decode(&entries.unwrap_or_default(), taken, categories))
+            Ok(decoder.decode(entries.into_iter().flatten(), taken, categories))
         });
         let call: Result<Call, crate::wire::thrift::Error> = decoded;
         let reply = ReplyTo::of(header);

@@ -105,8 +105,22 @@ fn a_span_of_too_many_bytes_or_entries_is_refused_whole() {
 
 #[test]
 fn a_name_repeated_by_many_services_cannot_grow_beyond_one_span() {
+    let (error, batch) = repeated_name(300_000);
+    assert!(error.contains("at most 1048576 are taken"), "{error}");
+    assert!(batch.body.is_empty() && batch.body.capacity() < 4 << 20);
+}
+
+#[test]
+fn nor_beyond_four_times_its_own_bytes() {
+    let (error, batch) = repeated_name(1000);
+    assert!(error.starts_with("span of "), "{error}");
+    assert!(batch.body.is_empty() && batch.body.capacity() < 64 << 10, "{}", batch.body.capacity());
+}
+
+/// What comes of a span whose name a hundred services have.
+fn repeated_name(name_bytes: usize) -> (String, Batch) {
     let mut bytes = vec![10, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 10, 0, 4, 0, 0, 0, 0, 0, 0, 0, 7];
-    let name = vec![b'n'; 200_000];
+    let name = vec![b'n'; name_bytes];
     bytes.extend_from_slice(&[11, 0, 3]);
     bytes.extend_from_slice(&(name.len() as u32).to_be_bytes());
     bytes.extend_from_slice(&name);
@@ -118,8 +132,7 @@ fn a_name_repeated_by_many_services_cannot_grow_beyond_one_span() {
     bytes.push(0);
     let mut batch = Batch::default();
     let error = decode(base64(&bytes).as_bytes(), &mut batch).unwrap_err();
-    assert!(error.reason.contains("at most 1048576 are taken"), "{error}");
-    assert!(batch.body.is_empty() && batch.body.capacity() < 4 << 20);
+    (error.reason, batch)
 }
 
 #[test]
