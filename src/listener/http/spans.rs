@@ -129,19 +129,24 @@ async fn read(
 }
 
 /// Takes permits for what the body says that it holds (RFC 1952: the length modulo 2^32 ends a
-/// member), and where that is not the truth, for all that it may.
+/// member), and where that is not the truth, for all that its ratio allows: a few bytes that lie
+/// must not make everyone else wait for the whole budget.
 async fn inflate(body: &[u8], bytes_max: usize, ratio_max: usize, permit: &mut Permit) -> Result<Bytes, Problem> {
+    let most = gzip::most(body.len(), bytes_max, ratio_max);
     let trailer = body.last_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
-    for bytes_max in [trailer.min(bytes_max), bytes_max] {
-        permit.grow(body.len().saturating_add(bytes_max)).await.map_err(Problem::Refused)?;
-        match heavy(bytes_max, || gzip::decode(body, bytes_max, ratio_max)) {
+    let mut room = trailer.min(most);
+    loop {
+        permit.grow(body.len().saturating_add(room)).await.map_err(Problem::Refused)?;
+        match heavy(room, || gzip::decode(body, room, ratio_max)) {
             Ok(inflated) => return Ok(inflated.into()),
-            Err(GzipError::TooLarge { .. }) => {}
-            Err(GzipError::RatioTooHigh { max, .. }) => return Err(Problem::Ratio(max)),
+            Err(GzipError::TooLarge { .. }) if room < most => room = most,
+            Err(GzipError::TooLarge { .. }) if most == bytes_max => {
+                return Err(Problem::TooLarge { what: "a decompressed body", bytes_max });
+            }
+            Err(GzipError::TooLarge { .. } | GzipError::RatioTooHigh { .. }) => return Err(Problem::Ratio(ratio_max)),
             Err(GzipError::Corrupt) => return Err(Problem::Gzip),
         }
     }
-    Err(Problem::TooLarge { what: "a decompressed body", bytes_max })
 }
 
 /// The spans of a body; or the first fault, and how many spans it costs.
