@@ -52,16 +52,23 @@ pub(super) async fn post(request: Request) -> Response<Body> {
 async fn take(connection: &Connection, request: Request) -> Result<(), Problem> {
     let door = &connection.server.door;
     let (head, body) = request.into_parts();
-    let origin = origin(connection, &head.headers).inspect_err(|_| door.unread())?;
-    let gzipped = gzipped(&head.headers).inspect_err(|_| door.unread())?;
+    let headers = &head.headers;
+    let (origin, gzipped) = match origin(connection, headers).and_then(|origin| Ok((origin, gzipped(headers)?))) {
+        Ok(known) => known,
+        Err(problem) => {
+            door.unread();
+            pass_over(connection, headers, body).await;
+            return Err(problem);
+        }
+    };
     let mut permit = connection.share.permit();
-    let body = read(connection, &head.headers, body, gzipped, &mut permit).await.inspect_err(|_| door.unread())?;
+    let body = read(connection, headers, body, gzipped, &mut permit).await.inspect_err(|_| door.unread())?;
     if body.is_empty() {
         door.empty(0);
         return Ok(());
     }
     let decoded_bytes = body.len();
-    let batch = decode(&head.headers, &body).map_err(|(error, spans)| {
+    let batch = decode(headers, &body).map_err(|(error, spans)| {
         door.invalid(spans, decoded_bytes);
         Problem::Invalid(error)
     })?;
@@ -72,6 +79,12 @@ async fn take(connection: &Connection, request: Request) -> Result<(), Problem> 
     }
     let groups = vec![Group { origin, batch, ..Group::default() }];
     door.accept(Message { groups, decoded_bytes }, permit).await.map_err(Problem::Refused)
+}
+
+/// Reads the body of a request that is refused for its head, and counts its bytes.
+pub(super) async fn pass_over(connection: &Connection, headers: &HeaderMap, body: Body) {
+    let bytes_max = connection.server.settings.body_bytes_max;
+    body::pass_over(headers, body, bytes_max, |bytes| connection.server.door.read(bytes)).await;
 }
 
 /// Where the request came from, with the channels that it passed.
