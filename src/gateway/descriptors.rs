@@ -22,7 +22,12 @@ pub fn provide(settings: &mut Settings) {
     let taken = shares(wanted, limit);
     if taken != wanted {
         let [scribe, http] = taken;
-        tracing::warn!(limit, scribe, http, "too few file descriptors (ulimit -n) for connections_max: lowered to these");
+        tracing::warn!(
+            limit,
+            scribe,
+            http,
+            "too few file descriptors (ulimit -n) for connections_max: lowered to these"
+        );
         (settings.scribe.connections_max, settings.http.connections_max) = (scribe as usize, http as usize);
     }
 }
