@@ -5,6 +5,7 @@
 //! that needs a person are told apart in [`Error`], as the exit code tells them apart.
 
 mod build;
+mod descriptors;
 mod process;
 mod report;
 mod scrape;
@@ -59,8 +60,9 @@ pub enum Error {
 }
 
 /// Runs a gateway until a signal, a client that may, or a failure says stop.
-pub async fn run(settings: Settings, announce: impl FnOnce(&Started)) -> Result<(), Error> {
+pub async fn run(mut settings: Settings, announce: impl FnOnce(&Started)) -> Result<(), Error> {
     let mut signals = Signals::take()?;
+    descriptors::provide(&mut settings);
     let gateway = Gateway::start(settings, Clock::system(), disk::real()).await?;
     announce(&gateway.started);
     let why = tokio::select! {

@@ -216,7 +216,7 @@ pub const SETTINGS: &[Setting] = &[
         "intake.bytes_in_flight",
         bytes(MIB, 64 * GIB),
         "32MiB",
-        "Bytes of messages being read, decoded or waiting for their sync",
+        "Bytes of messages, inflated, being read, decoded or waiting for their sync; decoding takes a few times that",
         "two of the largest calls, and many of the usual 100 KB",
     ),
     row(
