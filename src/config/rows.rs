@@ -416,7 +416,7 @@ pub const SETTINGS: &[Setting] = &[
         "keep",
         bytes(MIB, DISK_MAX),
         "10GiB",
-        "Bytes that builtin keeps, oldest objects go first",
+        "Bytes that builtin keeps, oldest objects go first; they go sooner where free disk nears channel.free_min",
         "a default must not fill the disk",
     ),
     row(
