@@ -9,6 +9,7 @@ mod fault;
 pub mod fb303;
 pub mod r#gen;
 pub mod gzip;
+pub mod json_v1;
 pub mod json_v2;
 pub mod proto3;
 pub mod scribe;

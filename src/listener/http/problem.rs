@@ -35,8 +35,6 @@ pub(super) enum Problem {
     Refused(Refusal),
     #[error("this request has passed this gateway already: its collectors lead back to it")]
     Loop,
-    #[error("Zipkin's v1 formats are not taken here yet: POST v2 JSON or protobuf to /api/v2/spans, or v1 by Scribe")]
-    Version1,
 }
 
 /// The answer's `retry-after`, in seconds: what passes by itself soon, and what needs room or a person.
@@ -48,7 +46,7 @@ const REASON_BYTES_MAX: usize = 500;
 
 impl Problem {
     /// Kinds that are logged apart.
-    const KINDS: usize = 9;
+    const KINDS: usize = 8;
 
     pub fn status(&self) -> StatusCode {
         match self {
@@ -58,7 +56,6 @@ impl Problem {
             Problem::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Problem::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
             Problem::Loop => StatusCode::LOOP_DETECTED,
-            Problem::Version1 => StatusCode::NOT_IMPLEMENTED,
         }
     }
 
@@ -92,7 +89,6 @@ impl Problem {
             Problem::Broken(_) => 5,
             Problem::Refused(_) => 6,
             Problem::Loop => 7,
-            Problem::Version1 => 8,
         }
     }
 }

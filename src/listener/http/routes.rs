@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use serde_json::json;
 
 use super::connection::Connection;
-use super::problem::{Problem, text};
+use super::problem::text;
 use super::spans;
 use crate::listener::{Condition, State};
 
@@ -20,8 +20,8 @@ const ELSEWHERE: &str =
 
 pub(super) fn router() -> Router {
     Router::new()
-        .route("/api/v2/spans", post(spans::post).get(elsewhere))
-        .route("/api/v1/spans", post(version1).get(elsewhere))
+        .route("/api/v2/spans", post(spans::post_v2).get(elsewhere))
+        .route("/api/v1/spans", post(spans::post_v1).get(elsewhere))
         .route("/health", get(health))
         .route("/actuator/health", get(health))
         .route("/info", get(info))
@@ -43,13 +43,6 @@ async fn elsewhere() -> Response<Body> {
 
 async fn not_allowed() -> Response<Body> {
     text(StatusCode::METHOD_NOT_ALLOWED, "405 Method Not Allowed\n")
-}
-
-async fn version1(request: Request) -> Response<Body> {
-    let connection = connection(&request);
-    connection.server.door.unread();
-    connection.server.logs.problem(&Problem::Version1, connection.peer);
-    Problem::Version1.response()
 }
 
 /// Zipkin's shape (`ZipkinHealthController.java`): UP while the process can serve.

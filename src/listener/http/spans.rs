@@ -1,4 +1,4 @@
-//! `POST /api/v2/spans`: a request is all or nothing, and 202 only after durable.
+//! `POST /api/v2/spans` and `/api/v1/spans`: a request is all or nothing, and 202 only after durable.
 //!
 //! In order: has it been here before (508), how is it encoded (415), read it within permits
 //! (413, 408, 503), inflate it within bounds (413, 400), decode it (400), append it (503), 202.
@@ -10,7 +10,6 @@ use axum::extract::Request;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use axum::http::{Response, StatusCode};
 use bytes::Bytes;
-use serde::de::IgnoredAny;
 
 use super::body;
 use super::connection::Connection;
@@ -19,9 +18,10 @@ use super::routes;
 use crate::channel::Origin;
 use crate::listener::heavy;
 use crate::listener::intake::{Group, Message, Permit};
-use crate::span::{Batch, canonical};
+use crate::span::Batch;
 use crate::wire::detect::Encoding;
 use crate::wire::gzip::{self, GzipError};
+use crate::wire::v1::Options;
 use crate::wire::{DecodeError, Limits};
 
 /// Channels that a request has passed: each gateway on the way adds its own.
@@ -33,9 +33,20 @@ const VIA_MAX: usize = 8;
 /// A channel's id is 32 characters; others' ids are kept up to this.
 const VIA_BYTES_MAX: usize = 64;
 
-pub(super) async fn post(request: Request) -> Response<Body> {
+/// The encoding of a body by its content type.
+type EncodingOf = fn(Option<&str>) -> Encoding;
+
+pub(super) async fn post_v2(request: Request) -> Response<Body> {
+    post(request, Encoding::of_content_type).await
+}
+
+pub(super) async fn post_v1(request: Request) -> Response<Body> {
+    post(request, Encoding::of_v1_content_type).await
+}
+
+async fn post(request: Request, encoding_of: EncodingOf) -> Response<Body> {
     let connection = routes::connection(&request);
-    match take(&connection, request).await {
+    match take(&connection, request, encoding_of).await {
         Ok(()) => {
             let mut accepted = Response::new(Body::empty());
             *accepted.status_mut() = StatusCode::ACCEPTED;
@@ -49,7 +60,7 @@ pub(super) async fn post(request: Request) -> Response<Body> {
 }
 
 /// Counts what never came to be decoded.
-async fn take(connection: &Connection, request: Request) -> Result<(), Problem> {
+async fn take(connection: &Connection, request: Request, encoding_of: EncodingOf) -> Result<(), Problem> {
     let door = &connection.server.door;
     let (head, body) = request.into_parts();
     let origin = origin(connection, &head.headers).inspect_err(|_| door.unread())?;
@@ -61,7 +72,9 @@ async fn take(connection: &Connection, request: Request) -> Result<(), Problem> 
         return Ok(());
     }
     let decoded_bytes = body.len();
-    let batch = decode(&head.headers, &body).map_err(|(error, spans)| {
+    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let options = Options { keep_binary_annotations: connection.server.settings.keep_binary_annotations };
+    let batch = decode(encoding_of(content_type), &options, &body).map_err(|(error, spans)| {
         door.invalid(spans, decoded_bytes);
         Problem::Invalid(error)
     })?;
@@ -145,25 +158,16 @@ async fn inflate(body: &[u8], bytes_max: usize, ratio_max: usize, permit: &mut P
 }
 
 /// The spans of a body; or the first fault, and how many spans it costs.
-fn decode(headers: &HeaderMap, body: &[u8]) -> Result<Batch, (DecodeError, usize)> {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let encoding = Encoding::of_content_type(content_type);
+fn decode(encoding: Encoding, options: &Options, body: &[u8]) -> Result<Batch, (DecodeError, usize)> {
+    let limits = Limits::default();
     heavy(body.len(), || {
         let mut batch = Batch::default();
-        match encoding.decode(body, &Limits::default(), &mut batch) {
+        match encoding.decode(body, &limits, options, &mut batch) {
             Ok(()) => Ok(batch),
             Err(error) => {
-                let spans = count(encoding, body).max(error.span.map_or(0, |index| index + 1));
+                let spans = encoding.count(body, &limits).max(error.span.map_or(0, |index| index + 1));
                 Err((error, spans))
             }
         }
     })
-}
-
-/// How many spans a body that was refused holds, as far as its outline can be read.
-fn count(encoding: Encoding, body: &[u8]) -> usize {
-    match encoding {
-        Encoding::JsonV2 => serde_json::from_slice::<Vec<IgnoredAny>>(body).map_or(0, |spans| spans.len()),
-        Encoding::Proto3 => canonical::elements(body).filter(Result::is_ok).count(),
-    }
 }
