@@ -9,12 +9,14 @@ mod fault;
 pub mod fb303;
 pub mod r#gen;
 pub mod gzip;
+pub mod inflate;
 pub mod json_v1;
 pub mod json_v2;
 pub mod proto3;
 pub mod scribe;
 pub mod thrift;
 pub mod v1;
+pub mod zstd;
 
 use crate::span::Batch;
 

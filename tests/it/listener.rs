@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod forms;
+mod grpc;
 mod http;
 mod rig;
 mod scribe;

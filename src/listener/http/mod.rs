@@ -3,13 +3,14 @@
 //! Promises: 202 only after durable; a request is all or nothing; every wait and every size is
 //! bounded, with its own answer (400, 408, 413, 415, 503, 508). Our own accept loop over hyper,
 //! as axum's has no limits. `clocks` holds the header and idle limits, `body` reads within
-//! permits, `spans` is the POST, `routes` everything else, `cors` what browsers need.
+//! permits, `spans` is the POST, `grpc` the same by gRPC, `routes` everything else, `cors` what browsers need.
 //! At the stop listening sockets close first, then connections finish what they began.
 
 mod body;
 mod clocks;
 mod connection;
 mod cors;
+mod grpc;
 mod problem;
 mod routes;
 mod spans;

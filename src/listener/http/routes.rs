@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::connection::Connection;
 use super::problem::text;
-use super::spans;
+use super::{grpc, spans};
 use crate::listener::{Condition, State};
 
 const ELSEWHERE: &str =
@@ -22,6 +22,7 @@ pub(super) fn router() -> Router {
     Router::new()
         .route("/api/v2/spans", post(spans::post_v2).get(elsewhere))
         .route("/api/v1/spans", post(spans::post_v1).get(elsewhere))
+        .route(grpc::PATH, post(grpc::report))
         .route("/health", get(health))
         .route("/actuator/health", get(health))
         .route("/info", get(info))

@@ -11,16 +11,16 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use axum::http::{Response, StatusCode};
 use bytes::Bytes;
 
-use super::body;
-use super::connection::Connection;
+use super::connection::{Connection, Entrance};
 use super::problem::Problem;
 use super::routes;
+use super::{Settings, body};
 use crate::channel::Origin;
 use crate::listener::heavy;
 use crate::listener::intake::{Group, Message, Permit};
 use crate::span::Batch;
 use crate::wire::detect::Encoding;
-use crate::wire::gzip::{self, GzipError};
+use crate::wire::inflate::{Coding, InflateError};
 use crate::wire::v1::Options;
 use crate::wire::{DecodeError, Limits};
 
@@ -61,20 +61,37 @@ async fn post(request: Request, encoding_of: EncodingOf) -> Response<Body> {
 
 /// Counts what never came to be decoded.
 async fn take(connection: &Connection, request: Request, encoding_of: EncodingOf) -> Result<(), Problem> {
-    let door = &connection.server.door;
+    let door = &connection.http.door;
     let (head, body) = request.into_parts();
-    let origin = origin(connection, &head.headers).inspect_err(|_| door.unread())?;
-    let gzipped = gzipped(&head.headers).inspect_err(|_| door.unread())?;
+    let origin = origin(&connection.http, &head.headers).inspect_err(|_| door.unread())?;
+    let coding = coding(&head.headers).inspect_err(|_| door.unread())?;
     let mut permit = connection.share.permit();
-    let body = read(connection, &head.headers, body, gzipped, &mut permit).await.inspect_err(|_| door.unread())?;
+    let body = read(connection, &head.headers, body, coding, &mut permit).await.inspect_err(|_| door.unread())?;
+    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let form = Form { encoding: encoding_of(content_type), options: connection.server.v1_options() };
+    store(&connection.http, origin, form, body, permit).await
+}
+
+/// How a body is read.
+pub(super) struct Form {
+    pub encoding: Encoding,
+    pub options: Options,
+}
+
+/// Decodes a whole body and appends its spans; returns when they are durable.
+pub(super) async fn store(
+    Entrance { door, .. }: &Entrance,
+    origin: Arc<Origin>,
+    form: Form,
+    body: Bytes,
+    permit: Permit,
+) -> Result<(), Problem> {
+    let decoded_bytes = body.len();
     if body.is_empty() {
-        door.empty(0);
+        door.empty(decoded_bytes);
         return Ok(());
     }
-    let decoded_bytes = body.len();
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let options = Options { keep_binary_annotations: connection.server.settings.keep_binary_annotations };
-    let batch = decode(encoding_of(content_type), &options, &body).map_err(|(error, spans)| {
+    let batch = decode(&form, &body).map_err(|(error, spans)| {
         door.invalid(spans, decoded_bytes);
         Problem::Invalid(error)
     })?;
@@ -88,7 +105,7 @@ async fn take(connection: &Connection, request: Request, encoding_of: EncodingOf
 }
 
 /// Where the request came from, with the channels that it passed.
-fn origin(connection: &Connection, headers: &HeaderMap) -> Result<Arc<Origin>, Problem> {
+pub(super) fn origin(entrance: &Entrance, headers: &HeaderMap) -> Result<Arc<Origin>, Problem> {
     let via: Vec<String> = headers
         .get_all(VIA)
         .iter()
@@ -97,31 +114,33 @@ fn origin(connection: &Connection, headers: &HeaderMap) -> Result<Arc<Origin>, P
         .filter(|one| !one.is_empty())
         .collect();
     if via.is_empty() {
-        return Ok(connection.origin.clone());
+        return Ok(entrance.origin.clone());
     }
-    let own = connection.server.door.intake().channel_id();
+    let own = entrance.door.intake().channel_id();
     if via.len() > VIA_MAX || via.iter().any(|one| one == own) {
         return Err(Problem::Loop);
     }
     let cut = |one: String| one[..one.floor_char_boundary(VIA_BYTES_MAX)].to_owned();
     let passed = via.into_iter().map(|one| ("via".to_owned(), cut(one)));
-    Ok(Arc::new(Origin(connection.origin.0.iter().cloned().chain(passed).collect())))
+    Ok(Arc::new(Origin(entrance.origin.0.iter().cloned().chain(passed).collect())))
 }
 
-/// Whether the body is compressed. Zipkin would try to parse what it cannot decompress; 415 says
+/// How the body is compressed. Zipkin would try to parse what it cannot decompress; 415 says
 /// what is wrong instead.
-fn gzipped(headers: &HeaderMap) -> Result<bool, Problem> {
-    let mut gzipped = false;
+fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Problem> {
+    let mut found = None;
     for value in headers.get_all(CONTENT_ENCODING) {
-        for coding in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            match coding.to_ascii_lowercase().as_slice() {
-                b"" | b"identity" => {}
-                b"gzip" | b"x-gzip" if !gzipped => gzipped = true,
-                _ => return Err(Problem::Encoding(String::from_utf8_lossy(coding).chars().take(40).collect())),
+        for name in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if name.is_empty() || name.eq_ignore_ascii_case(b"identity") {
+                continue;
+            }
+            match Coding::of_name(name) {
+                Some(coding) if found.is_none() => found = Some(coding),
+                _ => return Err(Problem::encoding(name)),
             }
         }
     }
-    Ok(gzipped)
+    Ok(found)
 }
 
 /// The body, inflated.
@@ -129,36 +148,41 @@ async fn read(
     connection: &Connection,
     headers: &HeaderMap,
     body: Body,
-    gzipped: bool,
+    coding: Option<Coding>,
     permit: &mut Permit,
 ) -> Result<Bytes, Problem> {
     let settings = &connection.server.settings;
     let limits = body::Limits { bytes_max: settings.body_bytes_max, timeout: settings.body_timeout };
-    let body = body::read(headers, body, limits, permit, |bytes| connection.server.door.read(bytes)).await?;
-    if !gzipped || body.is_empty() {
-        return Ok(body);
+    let body = body::read(headers, body, limits, permit, |bytes| connection.http.door.read(bytes)).await?;
+    match coding {
+        Some(coding) if !body.is_empty() => inflate(coding, &body, settings, permit).await,
+        _ => Ok(body),
     }
-    inflate(&body, settings.decoded_bytes_max, settings.decoded_ratio_max, permit).await
 }
 
-/// Takes permits for what the body says that it holds (RFC 1952: the length modulo 2^32 ends a
-/// member), and where that is not the truth, for all that it may.
-async fn inflate(body: &[u8], bytes_max: usize, ratio_max: usize, permit: &mut Permit) -> Result<Bytes, Problem> {
-    let trailer = body.last_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
-    for bytes_max in [trailer.min(bytes_max), bytes_max] {
+/// Takes permits for what the body says that it holds, and where that is not the truth, for all
+/// that it may.
+pub(super) async fn inflate(
+    coding: Coding,
+    body: &[u8],
+    settings: &Settings,
+    permit: &mut Permit,
+) -> Result<Bytes, Problem> {
+    let (bytes_max, ratio_max) = (settings.decoded_bytes_max, settings.decoded_ratio_max);
+    for bytes_max in [coding.claimed(body).min(bytes_max), bytes_max] {
         permit.grow(body.len().saturating_add(bytes_max)).await.map_err(Problem::Refused)?;
-        match heavy(bytes_max, || gzip::decode(body, bytes_max, ratio_max)) {
+        match heavy(bytes_max, || coding.decode(body, bytes_max, ratio_max)) {
             Ok(inflated) => return Ok(inflated.into()),
-            Err(GzipError::TooLarge { .. }) => {}
-            Err(GzipError::RatioTooHigh { max, .. }) => return Err(Problem::Ratio(max)),
-            Err(GzipError::Corrupt) => return Err(Problem::Gzip),
+            Err(InflateError::TooLarge { .. }) => {}
+            Err(InflateError::RatioTooHigh { max, .. }) => return Err(Problem::Ratio(max)),
+            Err(InflateError::Corrupt) => return Err(Problem::Corrupt(coding)),
         }
     }
     Err(Problem::TooLarge { what: "a decompressed body", bytes_max })
 }
 
 /// The spans of a body; or the first fault, and how many spans it costs.
-fn decode(encoding: Encoding, options: &Options, body: &[u8]) -> Result<Batch, (DecodeError, usize)> {
+fn decode(Form { encoding, options }: &Form, body: &[u8]) -> Result<Batch, (DecodeError, usize)> {
     let limits = Limits::default();
     heavy(body.len(), || {
         let mut batch = Batch::default();

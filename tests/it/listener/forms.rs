@@ -104,3 +104,28 @@ fn one_bad_v1_span_refuses_the_request_and_is_named_by_index_and_field() {
     rig.assert_messages("http", 0, 2, 0);
     assert_eq!(rig.zipkin_metric("zipkin_collector_messages_dropped_total{transport=\"http\"}"), 2);
 }
+
+#[test]
+fn zstd_bodies_are_inflated_at_both_paths_within_the_same_bounds_as_gzip() {
+    let mut rig = Rig::with(|settings| settings.http.decoded_bytes_max = 2 << 20);
+    let post = |path: &str, content_type: &str, coding: &str, body: &[u8]| {
+        let headers = [("content-type", content_type), ("content-encoding", coding)];
+        Client::new(rig.http.port()).request("POST", path, &headers, body).unwrap()
+    };
+    let zstd = |body: &[u8]| zstd::bulk::compress(body, 3).unwrap();
+    assert_eq!(post("/api/v1/spans", JSON, "zstd", &zstd(JSON_V1.as_bytes())).status, 202);
+    assert_eq!(post("/api/v1/spans", THRIFT, "ZSTD", &zstd(&thrift_list("three"))).status, 202);
+    // A frame that does not say what it holds, as a sender writes it who streams.
+    let streamed = zstd::stream::encode_all(&br#"[{"traceId":"a","id":"b","name":"four"}]"#[..], 3).unwrap();
+    assert_eq!(post("/api/v2/spans", JSON, "identity, zstd", &streamed).status, 202);
+    let corrupt = post("/api/v2/spans", JSON, "zstd", &streamed[..streamed.len() - 1]);
+    assert_eq!((corrupt.status, corrupt.text().as_str()), (400, "Cannot unzstd spans\n"));
+    let large = post("/api/v2/spans", JSON, "zstd", &zstd(&vec![b'['; (2 << 20) + 1]));
+    assert_eq!(large.status, 413, "{}", large.text());
+    let twice = post("/api/v2/spans", JSON, "gzip, zstd", &streamed);
+    assert_eq!((twice.status, twice.header("accept-encoding")), (415, Some("gzip, zstd")));
+    let names: Vec<_> = (0..3).flat_map(|_| rig.frame().names()).collect();
+    assert_eq!(names, ["one", "two", "three", "four"]);
+    rig.assert_spans("http", 4, 0, &[]);
+    rig.assert_messages("http", 3, 3, 0);
+}
