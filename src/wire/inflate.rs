@@ -62,6 +62,11 @@ impl Coding {
     }
 }
 
+/// What a body of `wire` bytes may inflate to.
+pub fn most(wire: usize, decoded_max: usize, ratio_max: usize) -> usize {
+    wire.saturating_mul(ratio_max).max(RATIO_FLOOR_BYTES).min(decoded_max)
+}
+
 /// Reads what a decoder makes of `wire` bytes, within the bounds of [`Coding::decode`].
 pub(super) fn bounded(
     decoder: impl Read,
@@ -69,14 +74,13 @@ pub(super) fn bounded(
     decoded_max: usize,
     ratio_max: usize,
 ) -> Result<Vec<u8>, InflateError> {
-    let by_ratio = wire.saturating_mul(ratio_max).max(RATIO_FLOOR_BYTES);
-    let max = by_ratio.min(decoded_max);
+    let max = most(wire, decoded_max, ratio_max);
     let mut out = Vec::with_capacity(wire.saturating_mul(USUAL_RATIO).min(max));
     // One byte beyond the bound tells a body that is too large from one that just fits.
     decoder.take(max as u64 + 1).read_to_end(&mut out).map_err(|_| InflateError::Corrupt)?;
     match out.len() {
         len if len <= max => Ok(out),
-        _ if decoded_max <= by_ratio => Err(InflateError::TooLarge { max: decoded_max }),
+        _ if decoded_max == max => Err(InflateError::TooLarge { max: decoded_max }),
         _ => Err(InflateError::RatioTooHigh { max: ratio_max, wire }),
     }
 }

@@ -27,7 +27,7 @@ pub fn decode(body: &[u8], limits: &Limits, options: &Options, batch: &mut Batch
     }
     let text = json_v2::text(body);
     let mark = batch.mark();
-    let mut list = List::new(text.len(), limits, batch);
+    let mut list = List::new(limits, batch);
     let mut reader = Reader::new(&text, limits.depth);
     let mut span = V1Span::default();
     let mut reading = None;
@@ -37,7 +37,7 @@ pub fn decode(body: &[u8], limits: &Limits, options: &Options, batch: &mut Batch
         span.clear();
         let offset = reader.offset();
         Fields { index, limits, options, span: &mut span }.read(reader)?;
-        list.push(&mut span, offset)
+        list.push(&mut span, offset..reader.offset())
     });
     read.map_err(|fault| {
         batch.roll_back(mark);

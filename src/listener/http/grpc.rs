@@ -51,13 +51,17 @@ mod code {
 
 pub(super) async fn report(request: Request) -> Response<Body> {
     let connection = routes::connection(&request);
-    if !is_grpc(request.headers()) {
-        connection.grpc.door.unread();
-        return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected content-type application/grpc\n");
-    }
-    if request.version() != Version::HTTP_2 {
-        connection.grpc.door.unread();
-        return text(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC needs HTTP/2\n");
+    let plain = if !is_grpc(request.headers()) {
+        Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected content-type application/grpc\n"))
+    } else if request.version() != Version::HTTP_2 {
+        Some((StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC needs HTTP/2\n"))
+    } else {
+        None
+    };
+    if let Some((status, told)) = plain {
+        let (head, body) = request.into_parts();
+        unread(&connection, &head.headers, body).await;
+        return text(status, told);
     }
     match take(&connection, request).await {
         Ok(()) => accepted(),
@@ -79,17 +83,36 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 async fn take(connection: &Connection, request: Request) -> Result<(), Problem> {
     let door = &connection.grpc.door;
     let (head, body) = request.into_parts();
-    let origin = spans::origin(&connection.grpc, &head.headers).inspect_err(|_| door.unread())?;
+    let headers = &head.headers;
+    let known = spans::origin(&connection.grpc, headers).and_then(|origin| Ok((origin, coding(headers)?)));
+    let (origin, coding) = match known {
+        Ok(known) => known,
+        Err(problem) => {
+            unread(connection, headers, body).await;
+            return Err(problem);
+        }
+    };
     let mut permit = connection.share.permit();
-    let list = read(connection, &head.headers, body, &mut permit).await.inspect_err(|_| door.unread())?;
+    let list = read(connection, headers, body, coding, &mut permit).await.inspect_err(|_| door.unread())?;
     let form = Form { encoding: Encoding::Proto3, options: connection.server.v1_options() };
     spans::store(&connection.grpc, origin, form, list, permit).await
 }
 
+/// A request that is refused for its head.
+async fn unread(connection: &Connection, headers: &HeaderMap, body: Body) {
+    connection.grpc.door.unread();
+    spans::pass_over(connection, &connection.grpc.door, headers, body).await;
+}
+
 /// The one message of the request, inflated.
-async fn read(connection: &Connection, headers: &HeaderMap, body: Body, permit: &mut Permit) -> Result<Bytes, Problem> {
+async fn read(
+    connection: &Connection,
+    headers: &HeaderMap,
+    body: Body,
+    coding: Option<Coding>,
+    permit: &mut Permit,
+) -> Result<Bytes, Problem> {
     let settings = &connection.server.settings;
-    let coding = coding(headers)?;
     let bytes_max = settings.body_bytes_max.saturating_add(PREFIX_BYTES);
     let limits = body::Limits { bytes_max, timeout: settings.body_timeout };
     let body = body::read(headers, body, limits, permit, |bytes| connection.grpc.door.read(bytes)).await;

@@ -17,10 +17,10 @@ use super::routes;
 use super::{Settings, body};
 use crate::channel::Origin;
 use crate::listener::heavy;
-use crate::listener::intake::{Group, Message, Permit};
+use crate::listener::intake::{Door, Group, Message, Permit};
 use crate::span::Batch;
 use crate::wire::detect::Encoding;
-use crate::wire::inflate::{Coding, InflateError};
+use crate::wire::inflate::{self, Coding, InflateError};
 use crate::wire::v1::Options;
 use crate::wire::{DecodeError, Limits};
 
@@ -63,11 +63,19 @@ async fn post(request: Request, encoding_of: EncodingOf) -> Response<Body> {
 async fn take(connection: &Connection, request: Request, encoding_of: EncodingOf) -> Result<(), Problem> {
     let door = &connection.http.door;
     let (head, body) = request.into_parts();
-    let origin = origin(&connection.http, &head.headers).inspect_err(|_| door.unread())?;
-    let coding = coding(&head.headers).inspect_err(|_| door.unread())?;
+    let headers = &head.headers;
+    let known = origin(&connection.http, headers).and_then(|origin| Ok((origin, coding(headers)?)));
+    let (origin, coding) = match known {
+        Ok(known) => known,
+        Err(problem) => {
+            door.unread();
+            pass_over(connection, door, headers, body).await;
+            return Err(problem);
+        }
+    };
     let mut permit = connection.share.permit();
-    let body = read(connection, &head.headers, body, coding, &mut permit).await.inspect_err(|_| door.unread())?;
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let body = read(connection, headers, body, coding, &mut permit).await.inspect_err(|_| door.unread())?;
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = Form { encoding: encoding_of(content_type), options: connection.server.v1_options() };
     store(&connection.http, origin, form, body, permit).await
 }
@@ -100,8 +108,14 @@ pub(super) async fn store(
         door.empty(decoded_bytes);
         return Ok(());
     }
-    let groups = vec![Group { origin, batch, aside: Vec::new() }];
+    let groups = vec![Group { origin, batch, ..Group::default() }];
     door.accept(Message { groups, decoded_bytes }, permit).await.map_err(Problem::Refused)
+}
+
+/// Reads the body of a request that is refused for its head, and counts its bytes.
+pub(super) async fn pass_over(connection: &Connection, door: &Door, headers: &HeaderMap, body: Body) {
+    let bytes_max = connection.server.settings.body_bytes_max;
+    body::pass_over(headers, body, bytes_max, |bytes| door.read(bytes)).await;
 }
 
 /// Where the request came from, with the channels that it passed.
@@ -161,7 +175,7 @@ async fn read(
 }
 
 /// Takes permits for what the body says that it holds, and where that is not the truth, for all
-/// that it may.
+/// that its ratio allows: a few bytes that lie must not make everyone else wait for the whole budget.
 pub(super) async fn inflate(
     coding: Coding,
     body: &[u8],
@@ -169,16 +183,22 @@ pub(super) async fn inflate(
     permit: &mut Permit,
 ) -> Result<Bytes, Problem> {
     let (bytes_max, ratio_max) = (settings.decoded_bytes_max, settings.decoded_ratio_max);
-    for bytes_max in [coding.claimed(body).min(bytes_max), bytes_max] {
-        permit.grow(body.len().saturating_add(bytes_max)).await.map_err(Problem::Refused)?;
-        match heavy(bytes_max, || coding.decode(body, bytes_max, ratio_max)) {
+    let most = inflate::most(body.len(), bytes_max, ratio_max);
+    let mut room = coding.claimed(body).min(most);
+    loop {
+        permit.grow(body.len().saturating_add(room)).await.map_err(Problem::Refused)?;
+        match heavy(room, || coding.decode(body, room, ratio_max)) {
             Ok(inflated) => return Ok(inflated.into()),
-            Err(InflateError::TooLarge { .. }) => {}
-            Err(InflateError::RatioTooHigh { max, .. }) => return Err(Problem::Ratio(max)),
+            Err(InflateError::TooLarge { .. }) if room < most => room = most,
+            Err(InflateError::TooLarge { .. }) if most == bytes_max => {
+                return Err(Problem::TooLarge { what: "a decompressed body", bytes_max });
+            }
+            Err(InflateError::TooLarge { .. } | InflateError::RatioTooHigh { .. }) => {
+                return Err(Problem::Ratio(ratio_max));
+            }
             Err(InflateError::Corrupt) => return Err(Problem::Corrupt(coding)),
         }
     }
-    Err(Problem::TooLarge { what: "a decompressed body", bytes_max })
 }
 
 /// The spans of a body; or the first fault, and how many spans it costs.

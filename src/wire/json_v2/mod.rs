@@ -23,6 +23,7 @@ pub(super) use span::endpoint;
 
 use std::borrow::Cow;
 
+use super::text::utf8;
 use super::{DecodeError, Limits};
 use crate::span::Batch;
 
@@ -46,6 +47,6 @@ pub fn decode(body: &[u8], limits: &Limits, batch: &mut Batch) -> Result<(), Dec
 pub(super) fn text(body: &[u8]) -> Cow<'_, str> {
     match simdutf8::basic::from_utf8(body) {
         Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(body),
+        Err(_) => utf8(body),
     }
 }

@@ -1,8 +1,10 @@
 //! Messages of many v1 spans: what bounds them, and the Thrift list of `POST /api/v1/spans`.
 //!
-//! All or nothing: one span that is refused refuses the message, and the error names it. A v1
-//! span repeats its name in each v2 span that it makes, so a message is also bounded in what it
-//! becomes: [`GROWTH_MAX`] times its own size. Bytes after the list are ignored, as Zipkin does.
+//! All or nothing: one span that is refused refuses the message, and the error names it. What a
+//! span may become is bounded as for a Scribe entry. Bytes after the list are ignored, as Zipkin
+//! does.
+
+use std::ops::Range;
 
 use super::{Options, Refused, V1Span, append};
 use crate::span::{Batch, Span};
@@ -10,36 +12,28 @@ use crate::wire::fault::Fault;
 use crate::wire::thrift::{self, Cursor, kind};
 use crate::wire::{DecodeError, Limits, over_limit};
 
-/// Canonical bytes per byte of a v1 message, beyond the first `Limits::span_bytes`. A span of
-/// both sides of a call makes two of less than its own size; only a hostile one makes 256 large ones.
-const GROWTH_MAX: usize = 4;
-
 /// The v2 spans of one message of v1 spans, pushed to a batch within the message's limits.
 pub(in crate::wire) struct List<'b, 'a> {
     batch: &'b mut Batch,
     limits: Limits,
     spans: Vec<Span<'a>>,
-    /// What the batch held before, in spans and bytes.
-    before: (usize, usize),
-    bytes_max: usize,
+    /// Spans that the batch held before.
+    before: usize,
 }
 
 impl<'b, 'a> List<'b, 'a> {
-    /// For a message of `bytes`.
-    pub fn new(bytes: usize, limits: &Limits, batch: &'b mut Batch) -> Self {
-        let bytes_max = bytes.saturating_mul(GROWTH_MAX).saturating_add(limits.span_bytes);
-        let before = (batch.items.len(), batch.body.len());
-        List { batch, limits: *limits, spans: Vec::new(), before, bytes_max }
+    pub fn new(limits: &Limits, batch: &'b mut Batch) -> Self {
+        let before = batch.items.len();
+        List { batch, limits: *limits, spans: Vec::new(), before }
     }
 
-    /// Converts the span that began at `offset`, and pushes what came of it.
-    pub fn push(&mut self, source: &mut V1Span<'a>, offset: usize) -> Result<(), Fault> {
-        append(source, &self.limits, &mut self.spans, self.batch)
+    /// Converts the span that was read from these bytes of the message, and pushes what came of it.
+    pub fn push(&mut self, source: &mut V1Span<'a>, bytes: Range<usize>) -> Result<(), Fault> {
+        let offset = bytes.start;
+        append(source, bytes.len(), &self.limits, &mut self.spans, self.batch)
             .map_err(|Refused { field, cause }| Fault::new(field, offset, cause))?;
-        let (spans, bytes) = self.before;
-        over_limit("", offset, "spans in a message", self.batch.items.len() - spans, self.limits.spans)?;
-        let grown = self.batch.body.len() - bytes;
-        over_limit("", offset, "bytes of v2 spans for a v1 message of its size", grown, self.bytes_max)
+        let spans = self.batch.items.len() - self.before;
+        over_limit("", offset, "spans in a message", spans, self.limits.spans)
     }
 }
 
@@ -68,13 +62,13 @@ fn read_list(
     reading: &mut Option<usize>,
 ) -> Result<(), Fault> {
     let mut cursor = Cursor::new(body);
-    let mut list = List::new(body.len(), limits, batch);
+    let mut list = List::new(limits, batch);
     let mut source = V1Span::default();
     for index in 0..cursor.structs().map_err(broken)? {
         *reading = Some(index);
         let offset = cursor.offset();
         thrift::span::read(&mut cursor, limits, options, &mut source).map_err(broken)?;
-        list.push(&mut source, offset)?;
+        list.push(&mut source, offset..cursor.offset())?;
     }
     Ok(())
 }

@@ -5,9 +5,9 @@
 //! [`convert`] holds these rules; [`crate::wire::thrift::span`] reads a v1 span from bytes.
 //!
 //! [`decode_entry`] is the whole way of a Scribe entry: base64, Thrift, v2, batch. On an error
-//! the batch is as before. One entry makes at most [`convert::SERVICES_MAX`] spans and
-//! `Limits::span_bytes` bytes, whatever it claims. [`decode_list`] reads a Thrift list of them,
-//! [`crate::wire::json_v1`] the same in JSON.
+//! the batch is as before. One entry makes at most [`convert::SERVICES_MAX`] spans, four times
+//! its own bytes and `Limits::span_bytes`, whatever it claims. [`decode_list`] reads a Thrift
+//! list of them, [`crate::wire::json_v1`] the same in JSON.
 
 pub mod convert;
 mod list;
@@ -87,6 +87,11 @@ const SPARE_ENTRIES: usize = 16;
 /// Bytes of room kept: more than most spans have.
 const SPARE_BYTES: usize = 4 << 10;
 
+/// Canonical bytes that an entry may become, for each of its own. Real spans shrink, and one of both
+/// sides of a call has its name twice; a long name and many services would make a call of 16 MB
+/// a gigabyte that nobody paid for.
+const GROWTH_MAX: usize = 4;
+
 /// Decodes one Scribe entry, the base64 text of one Thrift struct, and appends its v2 spans.
 /// Bytes after the struct are ignored, as Zipkin does. Returns the number of spans.
 pub fn decode_entry(
@@ -124,7 +129,7 @@ pub fn decode_struct(
         .map_err(|error| refusal("span", Some(error.offset), format!("{} reading Span from TBinary", error.fault)))
         .and_then(|()| {
             let refused = |Refused { field, cause }| refusal(field, None, format!("{cause} reading Span from TBinary"));
-            append(&mut source, limits, &mut spans, batch).map_err(refused)
+            append(&mut source, bytes.len(), limits, &mut spans, batch).map_err(refused)
         });
     spans.truncate(SPARE_SPANS);
     spans.shrink_to(SPARE_SPANS);
@@ -142,6 +147,7 @@ struct Refused {
 /// Converts `source` and pushes what came of it; on an error the batch is as before.
 fn append<'a>(
     source: &mut V1Span<'a>,
+    entry_bytes: usize,
     limits: &Limits,
     spans: &mut Vec<Span<'a>>,
     batch: &mut Batch,
@@ -154,12 +160,13 @@ fn append<'a>(
     let count =
         convert::convert(source, spans).map_err(|error| Refused { field: "annotations", cause: error.to_string() })?;
     let (mark, start) = (batch.mark(), batch.body.len());
+    let most = limits.span_bytes.min(entry_bytes.saturating_mul(GROWTH_MAX));
     for span in &mut spans[..count] {
         batch.push(span);
         let grown = batch.body.len() - start;
-        if grown > limits.span_bytes {
+        if grown > most {
             batch.roll_back(mark);
-            let cause = format!("span of {grown} bytes or more, at most {} are taken", limits.span_bytes);
+            let cause = format!("span of {grown} bytes or more, at most {most} are taken");
             return Err(Refused { field: "span", cause });
         }
     }
