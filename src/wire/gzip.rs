@@ -1,4 +1,4 @@
-//! gzip bodies, within the bounds of [`inflate`](super::inflate).
+//! gzip bodies, within the bounds of [`inflate`].
 //!
 //! Members that follow one another are one body (RFC 1952, 2.2). Anything that does not inflate
 //! to its end with the right checksum is corrupt.

@@ -1,7 +1,7 @@
 //! Zipkin's JSON v1: a list of spans read, and converted to v2 as those from Thrift are.
 //!
 //! As lenient and as strict as Zipkin's `V1JsonSpanReader` on gson (the cases are in
-//! tests/data/json_v1), on the reader of [`json_v2`](super::json_v2): one pass, texts borrowed,
+//! tests/data/json_v1), on the reader of [`json_v2`]: one pass, texts borrowed,
 //! no tree. A field that comes twice: the last counts, but lists add up and a true `debug` stays.
 //!
 //! Zipkin refuses every v1 body in which `Endpoint"` or `"tags"` occurs, be it in a tag's value.

@@ -1,4 +1,4 @@
-//! The formats, pure: slices in, a [`Batch`](crate::span::Batch) or an error out.
+//! The formats, pure: slices in, a [`Batch`] or an error out.
 //!
 //! No socket, no async, no allocation that the input has not paid for. Every list, length and
 //! depth is bounded by [`Limits`]. A decoder that fails leaves the batch as it found it.

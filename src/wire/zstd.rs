@@ -1,4 +1,4 @@
-//! Zstandard bodies, within the bounds of [`inflate`](super::inflate).
+//! Zstandard bodies, within the bounds of [`inflate`].
 //!
 //! Frames that follow one another are one body (RFC 8878, 3). The window, which the decoder
 //! holds beside what it inflates, is bounded as RFC 9659 bounds it for HTTP.
