@@ -2,7 +2,8 @@
 //!
 //! A small Scribe and HTTP/1.1 client of its own, as the sinks' client costs ten times as much
 //! a request as the gateway that is to be measured. It keeps a connection while all is well and
-//! dials again after anything else. An error means that the answer is unknown.
+//! dials again after anything else. An error means that the answer is unknown; one of the kind
+//! `InvalidData`, that whoever answers speaks another protocol.
 
 use std::io;
 use std::rc::Rc;
@@ -44,10 +45,12 @@ pub struct Link {
     head: String,
     stream: Option<TcpStream>,
     input: Vec<u8>,
+    answer_max: Duration,
 }
 
 impl Link {
-    pub fn new(target: Rc<Target>, format: Format) -> Link {
+    /// An answer is waited for as long as there is patience, at most [`ANSWER_MAX`].
+    pub fn new(target: Rc<Target>, format: Format, patience: Duration) -> Link {
         let head = match &*target {
             Target::Scribe(_) => String::new(),
             Target::Http { host_port, path } => {
@@ -60,7 +63,7 @@ impl Link {
                 )
             }
         };
-        Link { target, head, stream: None, input: Vec::new() }
+        Link { target, head, stream: None, input: Vec::new(), answer_max: patience.min(ANSWER_MAX) }
     }
 
     /// Dials, so that the first message need not.
@@ -83,8 +86,9 @@ impl Link {
             Some(stream) => stream,
             None => self.dial().await?,
         };
-        let exchanged = timeout(ANSWER_MAX, self.exchange_on(&mut stream, message)).await;
-        let (answer, keep) = exchanged.map_err(|_| late("no answer", ANSWER_MAX))??;
+        let limit = self.answer_max;
+        let exchanged = timeout(limit, self.exchange_on(&mut stream, message)).await;
+        let (answer, keep) = exchanged.map_err(|_| late("no answer", limit))??;
         self.stream = keep.then_some(stream);
         Ok(answer)
     }
@@ -111,7 +115,7 @@ impl Link {
 }
 
 fn late(what: &str, limit: Duration) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("{what} within {} s", limit.as_secs()))
+    io::Error::new(io::ErrorKind::TimedOut, format!("{what} within {limit:?}"))
 }
 
 fn odd(what: impl Into<String>) -> io::Error {

@@ -63,7 +63,7 @@ async fn carry_out(options: Options) -> Result<Exit, String> {
     let written = load.write_ledger();
     let tally = load.tally.borrow();
     let exit = answer(&format!("{}seed            {seed}\n", tally.report(took)));
-    for failure in [ended, written].into_iter().filter_map(Result::err) {
+    if let Err(failure) = ended.and(written) {
         return Ok(complain(&failure.0, Exit::Fault));
     }
     match tally.lost() {
@@ -96,7 +96,7 @@ async fn open(options: &Options) -> Result<Vec<Link>, String> {
     let target = Rc::new(options.target.clone());
     let mut links = Vec::new();
     for _ in 0..options.connections {
-        let mut link = Link::new(target.clone(), options.format);
+        let mut link = Link::new(target.clone(), options.format, options.patience);
         link.open().await.map_err(|error| unreached(&target, &error))?;
         links.push(link);
     }

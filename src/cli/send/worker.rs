@@ -187,6 +187,7 @@ fn settle(
             *tally.refusals.entry(text.split(' ').next().unwrap_or_default().to_owned()).or_default() += 1;
             Err(Failure(format!("refused for good: {text}")))
         }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Failure(format!("not sent: {error}"))),
         Err(error) => {
             tally.unanswered += message.spans;
             Ok(Some(Again { text: error.to_string(), after: None }))
