@@ -124,7 +124,7 @@ fn a_refusal_for_good_ends_it_with_what_was_said() {
 #[test]
 fn a_port_of_another_protocol_is_told_at_once() {
     let dir = TempDir::new().unwrap();
-    let mut gateway = Gateway::start(dir.path(), &["--archive", "none"]);
+    let mut gateway = Gateway::start(dir.path(), &[]);
     let to_http = ["--scribe".to_owned(), format!("127.0.0.1:{}", gateway.http)];
     let output = send(&to_http, &[]);
     assert!(!output.status.success() && text(&output).contains("is this Scribe's port?"), "{}", text(&output));

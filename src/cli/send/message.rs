@@ -4,7 +4,7 @@
 //! next one, as it does with real tracers. Its traces begin a second before they are made.
 
 use crate::clock::Clock;
-use crate::span::{Batch, Kind, Span, TraceId, canonical};
+use crate::span::{Batch, Kind, Span, TraceId};
 use crate::wire::json_v2;
 
 use super::options::Format;
@@ -112,7 +112,7 @@ fn next<'a>(traces: &'a mut Traces, taken: &mut usize, left: &mut u64, clock: &C
 struct Encoder {
     format: Format,
     frame: Frame,
-    /// Canonical spans, from which the v2 forms are written.
+    /// Writes a span as proto3.
     batch: Batch,
 }
 
@@ -126,19 +126,20 @@ impl Encoder {
     }
 
     fn push(&mut self, span: &mut Span<'_>, out: &mut Vec<u8>) {
-        if self.format == Format::Scribe {
-            return self.frame.push(span, out);
+        match self.format {
+            Format::Scribe => self.frame.push(span, out),
+            Format::Json => {
+                if out.len() > 1 {
+                    out.push(b',');
+                }
+                json_v2::write_span(span, out);
+            }
+            Format::Proto3 => {
+                self.batch.clear();
+                self.batch.push(span);
+                out.extend_from_slice(&self.batch.body);
+            }
         }
-        self.batch.clear();
-        self.batch.push(span);
-        if self.format == Format::Proto3 {
-            return out.extend_from_slice(&self.batch.body);
-        }
-        if out.len() > 1 {
-            out.push(b',');
-        }
-        let span = canonical::span_bytes(&self.batch.body);
-        span.and_then(|span| json_v2::encode_span(span, out)).expect("what a batch holds is canonical");
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {

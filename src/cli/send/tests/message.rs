@@ -1,4 +1,5 @@
 use super::*;
+use crate::span::canonical;
 use crate::wire::{Limits, proto3, scribe, v1};
 
 fn plan(format: Format) -> Plan {
