@@ -10,6 +10,7 @@ mod support;
 
 mod clients;
 mod equality;
+mod graph;
 mod kills;
 mod proto;
 mod readme;
