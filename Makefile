@@ -16,7 +16,7 @@ help: ## what there is
 real: real-tools $(ZIPKIN_JAR) $(PYTHON) ## prove it against real Zipkin servers and foreign clients (about 8 minutes)
 	cargo build --release
 	REAL_ZIPKIN_JAR="$(ZIPKIN_JAR)" REAL_PYTHON="$(PYTHON)" \
-	    cargo test --release --features real --test real -- --nocapture --test-threads=1
+	    cargo test --release --test real -- --nocapture --test-threads=1
 
 bench: ## measure (`cargo bench`)
 	cargo bench

@@ -40,7 +40,14 @@ fn text(output: &Output) -> String {
 fn start(dir: &Path, script: &str) -> Process {
     let python = std::env::var("REAL_PYTHON").expect("REAL_PYTHON: run `make real`");
     let mut command = Command::new(python);
-    command.arg(root().join("tests/real/terminal.py")).args(["sh", "-c", script]).current_dir(dir);
+    // `exec`, so that Ctrl-C is the program's alone and the code is its own; cargo hands over likewise.
+    let script = format!("exec {script}");
+    command.arg(root().join("tests/real/terminal.py")).args(["sh", "-c", &script]).current_dir(dir);
+    // What cargo tells its tests a person's shell does not know; build scripts would take it for a change.
+    let told = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|start| name.starts_with(start));
+    for (name, _) in std::env::vars().filter(|(name, _)| told(name)) {
+        command.env_remove(name);
+    }
     let mut process = Process::start(command, &dir.join("terminal"));
     let mut client = Client::new(9412);
     wait_for("the README's `cargo run` is ready", Duration::from_secs(300), || {
