@@ -8,7 +8,7 @@ PYTHON := $(REAL_DIR)/venv/bin/python
 # Packages of the clients that we did not write (tests/real/*.py).
 PYTHON_PACKAGES := thriftpy2==0.7.1 py_zipkin==1.2.8 protobuf
 
-.PHONY: help real real-tools bench clean-real
+.PHONY: help real real-tools compose bench clean-real
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ real: real-tools $(ZIPKIN_JAR) $(PYTHON) ## prove it against real Zipkin servers
 	cargo build --release
 	REAL_ZIPKIN_JAR="$(ZIPKIN_JAR)" REAL_PYTHON="$(PYTHON)" \
 	    cargo test --release --test real -- --nocapture --test-threads=1
+
+compose: ## the whole set in containers, looked at from outside (needs a Docker engine)
+	tests/compose.sh
 
 bench: ## measure (`cargo bench`)
 	cargo bench
@@ -27,7 +30,7 @@ clean-real: ## remove what `make real` fetched
 # Names everything that is missing at once; never skips.
 real-tools:
 	@missing=""; \
-	for tool in java mvn python3 cargo; do \
+	for tool in java mvn python3 prometheus cargo; do \
 	    command -v $$tool >/dev/null || missing="$$missing $$tool"; \
 	done; \
 	if command -v java >/dev/null; then \
@@ -39,7 +42,7 @@ real-tools:
 	fi; \
 	if [ -n "$$missing" ]; then \
 	    echo "make real: missing:$$missing" >&2; \
-	    echo "make real: needs Java 17 or newer, Maven, Python 3 with venv, and Rust" >&2; \
+	    echo "make real: needs Java 17 or newer, Maven, Python 3 with venv, Prometheus, and Rust" >&2; \
 	    exit 1; \
 	fi
 
