@@ -26,7 +26,7 @@ step "build"
 docker compose build \
     ${COMPOSE_BUILD_IMAGE:+--build-arg BUILD_IMAGE="$COMPOSE_BUILD_IMAGE"} \
     ${COMPOSE_RUNTIME_IMAGE:+--build-arg RUNTIME_IMAGE="$COMPOSE_RUNTIME_IMAGE"} spangate
-docker image inspect --format 'the image has {{.Size}} bytes and runs as {{.Config.User}}' spangate:0.1.0
+docker image inspect --format 'the image has {{.Size}} bytes and runs as {{.Config.User}}' "$(docker compose config --images | grep '^spangate:')"
 
 step "up"
 docker compose up --detach --wait --wait-timeout 300 || { docker compose ps; docker compose logs --tail 30; fail "not all is healthy"; }

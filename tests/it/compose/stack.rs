@@ -123,9 +123,12 @@ impl Dockerfile {
         [exec(self.one("ENTRYPOINT")), exec(self.one("CMD"))].concat()
     }
 
+    /// Of the stage that runs, which is the last.
     pub fn environment(&self) -> BTreeMap<String, String> {
-        let pair = |text: &&str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-        self.all("ENV").iter().map(|text| pair(text).expect("NAME=VALUE")).collect()
+        let run = self.lines.iter().rposition(|(word, _)| word == "FROM").expect("there is a stage");
+        let set = self.lines[run..].iter().filter(|(word, _)| word == "ENV");
+        let pair = |text: &str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        set.map(|(_, text)| pair(text).expect("NAME=VALUE")).collect()
     }
 
     pub fn health_check(&self) -> Vec<String> {
