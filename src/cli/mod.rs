@@ -80,7 +80,10 @@ fn run(settings: Settings) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("no threads to run on: {error}"), Exit::Fault),
     };
-    match runtime.block_on(gateway::run(settings, banner::announce)) {
+    let ended = runtime.block_on(gateway::run(settings, banner::announce));
+    // What still blocks a thread (a look-up of a name, a disk that hangs) was given its time.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => Exit::Done,
         Err(error) => {
             tracing::error!("{error}");

@@ -216,7 +216,7 @@ pub const SETTINGS: &[Setting] = &[
         "intake.bytes_in_flight",
         bytes(MIB, 64 * GIB),
         "32MiB",
-        "Bytes of messages being read, decoded or waiting for their sync",
+        "Bytes of messages, inflated, being read, decoded or waiting for their sync; decoding takes a few times that",
         "two of the largest calls, and many of the usual 100 KB",
     ),
     row(
@@ -416,7 +416,7 @@ pub const SETTINGS: &[Setting] = &[
         "keep",
         bytes(MIB, DISK_MAX),
         "10GiB",
-        "Bytes that builtin keeps, oldest objects go first",
+        "Bytes that builtin keeps, oldest objects go first; they go sooner where free disk nears channel.free_min",
         "a default must not fill the disk",
     ),
     row(

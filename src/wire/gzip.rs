@@ -26,20 +26,24 @@ pub enum GzipError {
     Corrupt,
 }
 
+/// What a body of `wire` bytes may inflate to.
+pub fn most(wire: usize, decoded_max: usize, ratio_max: usize) -> usize {
+    wire.saturating_mul(ratio_max).max(RATIO_FLOOR_BYTES).min(decoded_max)
+}
+
 /// Inflates `body`: to at most `decoded_max` bytes, and beyond 1 MiB to at most `ratio_max` times its own size.
 ///
 /// # Errors
 /// See [`GzipError`]; an empty body is corrupt.
 pub fn decode(body: &[u8], decoded_max: usize, ratio_max: usize) -> Result<Vec<u8>, GzipError> {
-    let by_ratio = body.len().saturating_mul(ratio_max).max(RATIO_FLOOR_BYTES);
-    let max = by_ratio.min(decoded_max);
+    let max = most(body.len(), decoded_max, ratio_max);
     let mut out = Vec::with_capacity(body.len().saturating_mul(USUAL_RATIO).min(max));
     // One byte beyond the bound tells a body that is too large from one that just fits.
     let mut inflated = MultiGzDecoder::new(body).take(max as u64 + 1);
     inflated.read_to_end(&mut out).map_err(|_| GzipError::Corrupt)?;
     match out.len() {
         len if len <= max => Ok(out),
-        _ if decoded_max <= by_ratio => Err(GzipError::TooLarge { max: decoded_max }),
+        _ if decoded_max == max => Err(GzipError::TooLarge { max: decoded_max }),
         _ => Err(GzipError::RatioTooHigh { max: ratio_max, wire: body.len() }),
     }
 }

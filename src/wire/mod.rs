@@ -12,6 +12,7 @@ pub mod gzip;
 pub mod json_v2;
 pub mod proto3;
 pub mod scribe;
+mod text;
 pub mod thrift;
 pub mod v1;
 

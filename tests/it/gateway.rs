@@ -9,3 +9,4 @@ mod crash;
 mod path;
 mod rig;
 mod start;
+mod stop;

@@ -34,8 +34,12 @@ use crate::tasks::Tasks;
 /// socket before permits are asked for: 10,000 connections that all send hold 320 MiB at worst.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// Requests of one HTTP/2 connection at a time: a reporter has one or two.
-const STREAMS_MAX: u32 = 100;
+/// Requests of one HTTP/2 connection at a time: a reporter has one or two, and a client with more
+/// waits its turn. Each may hold a head of [`HTTP2_HEAD_BYTES_MAX`] for which no permit was asked.
+const STREAMS_MAX: u32 = 20;
+
+/// Twice what Zipkin's server takes.
+const HTTP2_HEAD_BYTES_MAX: u32 = 16 * 1024;
 
 /// Bytes that an HTTP/2 peer may send ahead of what we read, a stream and a connection: they lie
 /// in memory before permits are asked for.
@@ -93,7 +97,7 @@ fn builder(tasks: Tasks) -> auto::Builder<Spawner> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_header_list_size(HTTP2_HEAD_BYTES_MAX)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
     builder

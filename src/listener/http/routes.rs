@@ -37,11 +37,20 @@ pub(super) fn connection(request: &Request) -> Arc<Connection> {
     request.extensions().get::<Arc<Connection>>().expect("`connection::answer` puts it there").clone()
 }
 
-async fn elsewhere() -> Response<Body> {
+/// Reads what comes with a request that has its answer already.
+async fn pass_over(request: Request) {
+    let connection = connection(&request);
+    let (head, body) = request.into_parts();
+    spans::pass_over(&connection, &head.headers, body).await;
+}
+
+async fn elsewhere(request: Request) -> Response<Body> {
+    pass_over(request).await;
     text(StatusCode::NOT_FOUND, ELSEWHERE)
 }
 
-async fn not_allowed() -> Response<Body> {
+async fn not_allowed(request: Request) -> Response<Body> {
+    pass_over(request).await;
     text(StatusCode::METHOD_NOT_ALLOWED, "405 Method Not Allowed\n")
 }
 
@@ -49,6 +58,7 @@ async fn version1(request: Request) -> Response<Body> {
     let connection = connection(&request);
     connection.server.door.unread();
     connection.server.logs.problem(&Problem::Version1, connection.peer);
+    pass_over(request).await;
     Problem::Version1.response()
 }
 

@@ -52,16 +52,23 @@ pub(super) async fn post(request: Request) -> Response<Body> {
 async fn take(connection: &Connection, request: Request) -> Result<(), Problem> {
     let door = &connection.server.door;
     let (head, body) = request.into_parts();
-    let origin = origin(connection, &head.headers).inspect_err(|_| door.unread())?;
-    let gzipped = gzipped(&head.headers).inspect_err(|_| door.unread())?;
+    let headers = &head.headers;
+    let (origin, gzipped) = match origin(connection, headers).and_then(|origin| Ok((origin, gzipped(headers)?))) {
+        Ok(known) => known,
+        Err(problem) => {
+            door.unread();
+            pass_over(connection, headers, body).await;
+            return Err(problem);
+        }
+    };
     let mut permit = connection.share.permit();
-    let body = read(connection, &head.headers, body, gzipped, &mut permit).await.inspect_err(|_| door.unread())?;
+    let body = read(connection, headers, body, gzipped, &mut permit).await.inspect_err(|_| door.unread())?;
     if body.is_empty() {
         door.empty(0);
         return Ok(());
     }
     let decoded_bytes = body.len();
-    let batch = decode(&head.headers, &body).map_err(|(error, spans)| {
+    let batch = decode(headers, &body).map_err(|(error, spans)| {
         door.invalid(spans, decoded_bytes);
         Problem::Invalid(error)
     })?;
@@ -70,8 +77,14 @@ async fn take(connection: &Connection, request: Request) -> Result<(), Problem> 
         door.empty(decoded_bytes);
         return Ok(());
     }
-    let groups = vec![Group { origin, batch, aside: Vec::new() }];
+    let groups = vec![Group { origin, batch, ..Group::default() }];
     door.accept(Message { groups, decoded_bytes }, permit).await.map_err(Problem::Refused)
+}
+
+/// Reads the body of a request that is refused for its head, and counts its bytes.
+pub(super) async fn pass_over(connection: &Connection, headers: &HeaderMap, body: Body) {
+    let bytes_max = connection.server.settings.body_bytes_max;
+    body::pass_over(headers, body, bytes_max, |bytes| connection.server.door.read(bytes)).await;
 }
 
 /// Where the request came from, with the channels that it passed.
@@ -129,19 +142,24 @@ async fn read(
 }
 
 /// Takes permits for what the body says that it holds (RFC 1952: the length modulo 2^32 ends a
-/// member), and where that is not the truth, for all that it may.
+/// member), and where that is not the truth, for all that its ratio allows: a few bytes that lie
+/// must not make everyone else wait for the whole budget.
 async fn inflate(body: &[u8], bytes_max: usize, ratio_max: usize, permit: &mut Permit) -> Result<Bytes, Problem> {
+    let most = gzip::most(body.len(), bytes_max, ratio_max);
     let trailer = body.last_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
-    for bytes_max in [trailer.min(bytes_max), bytes_max] {
-        permit.grow(body.len().saturating_add(bytes_max)).await.map_err(Problem::Refused)?;
-        match heavy(bytes_max, || gzip::decode(body, bytes_max, ratio_max)) {
+    let mut room = trailer.min(most);
+    loop {
+        permit.grow(body.len().saturating_add(room)).await.map_err(Problem::Refused)?;
+        match heavy(room, || gzip::decode(body, room, ratio_max)) {
             Ok(inflated) => return Ok(inflated.into()),
-            Err(GzipError::TooLarge { .. }) => {}
-            Err(GzipError::RatioTooHigh { max, .. }) => return Err(Problem::Ratio(max)),
+            Err(GzipError::TooLarge { .. }) if room < most => room = most,
+            Err(GzipError::TooLarge { .. }) if most == bytes_max => {
+                return Err(Problem::TooLarge { what: "a decompressed body", bytes_max });
+            }
+            Err(GzipError::TooLarge { .. } | GzipError::RatioTooHigh { .. }) => return Err(Problem::Ratio(ratio_max)),
             Err(GzipError::Corrupt) => return Err(Problem::Gzip),
         }
     }
-    Err(Problem::TooLarge { what: "a decompressed body", bytes_max })
 }
 
 /// The spans of a body; or the first fault, and how many spans it costs.

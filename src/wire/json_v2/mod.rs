@@ -21,6 +21,7 @@ pub use encode::{encode_list, encode_span};
 
 use std::borrow::Cow;
 
+use super::text::utf8;
 use super::{DecodeError, Limits};
 use crate::span::Batch;
 
@@ -33,7 +34,7 @@ pub fn decode(body: &[u8], limits: &Limits, batch: &mut Batch) -> Result<(), Dec
     // One check of the whole body is cheaper than one per text. Java replaces what is not UTF-8; so do we.
     let text = match simdutf8::basic::from_utf8(body) {
         Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(body),
+        Err(_) => utf8(body),
     };
     let mark = batch.mark();
     let decoded = span::decode_list(&text, limits, batch);

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use super::{Cursor, Fault, Field, Result, kind};
 use crate::span::Endpoint;
 use crate::wire::Limits;
+use crate::wire::text::utf8;
 use crate::wire::v1::{Options, V1Annotation, V1BinaryAnnotation, V1Span, value};
 
 /// Reads a span into `span`, whose lists are cleared first. Ids may come out as 0. After an
@@ -146,7 +147,7 @@ impl<'a> Reader<'_, 'a> {
 
     #[inline]
     fn text(&mut self) -> Result<Cow<'a, str>> {
-        self.cursor.string().map(value::utf8)
+        self.cursor.string().map(utf8)
     }
 
     fn skip(&mut self, field: Field) -> Result<()> {

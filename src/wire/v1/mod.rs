@@ -5,8 +5,8 @@
 //! [`convert`] holds these rules; [`crate::wire::thrift::span`] reads a v1 span from bytes.
 //!
 //! [`decode_entry`] is the whole way of a Scribe entry: base64, Thrift, v2, batch. On an error
-//! the batch is as before. One entry makes at most [`convert::SERVICES_MAX`] spans and
-//! `Limits::span_bytes` bytes, whatever it claims.
+//! the batch is as before. One entry makes at most [`convert::SERVICES_MAX`] spans, four times
+//! its own bytes and `Limits::span_bytes`, whatever it claims.
 
 pub mod convert;
 pub mod value;
@@ -82,6 +82,11 @@ const SPARE_ENTRIES: usize = 16;
 /// Bytes of room kept: more than most spans have.
 const SPARE_BYTES: usize = 4 << 10;
 
+/// Canonical bytes that an entry may become, for each of its own. Real spans shrink, and one of both
+/// sides of a call has its name twice; a long name and many services would make a call of 16 MB
+/// a gigabyte that nobody paid for.
+const GROWTH_MAX: usize = 4;
+
 /// Decodes one Scribe entry, the base64 text of one Thrift struct, and appends its v2 spans.
 /// Bytes after the struct are ignored, as Zipkin does. Returns the number of spans.
 pub fn decode_entry(
@@ -117,7 +122,7 @@ pub fn decode_struct(
     let mut spans = recycle_spans(std::mem::take(&mut scratch.spans));
     let result = thrift::span::read(&mut thrift::Cursor::new(bytes), limits, options, &mut source)
         .map_err(|error| refusal("span", Some(error.offset), format!("{} reading Span from TBinary", error.fault)))
-        .and_then(|()| append(&mut source, limits, &mut spans, batch));
+        .and_then(|()| append(&mut source, bytes.len(), limits, &mut spans, batch));
     spans.truncate(SPARE_SPANS);
     spans.shrink_to(SPARE_SPANS);
     scratch.spans = recycle_spans(spans);
@@ -128,6 +133,7 @@ pub fn decode_struct(
 /// Converts `source` and pushes what came of it.
 fn append<'a>(
     source: &mut V1Span<'a>,
+    entry_bytes: usize,
     limits: &Limits,
     spans: &mut Vec<Span<'a>>,
     batch: &mut Batch,
@@ -140,12 +146,13 @@ fn append<'a>(
     let count = convert::convert(source, spans)
         .map_err(|error| refusal("annotations", None, format!("{error} reading Span from TBinary")))?;
     let (mark, start) = (batch.mark(), batch.body.len());
+    let most = limits.span_bytes.min(entry_bytes.saturating_mul(GROWTH_MAX));
     for span in &mut spans[..count] {
         batch.push(span);
         let grown = batch.body.len() - start;
-        if grown > limits.span_bytes {
+        if grown > most {
             batch.roll_back(mark);
-            let reason = format!("span of {grown} bytes or more, at most {} are taken", limits.span_bytes);
+            let reason = format!("span of {grown} bytes or more, at most {most} are taken");
             return Err(refusal("span", None, reason));
         }
     }

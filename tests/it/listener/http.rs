@@ -337,6 +337,24 @@ fn paths_of_zipkins_ui_and_queries_say_where_they_are_and_v1_says_why_not() {
 }
 
 #[test]
+fn a_client_that_writes_a_large_body_before_it_reads_hears_why_it_is_refused() {
+    let rig = Rig::new();
+    let body = vec![b' '; 6 << 20];
+    for (line, headers, status) in [
+        ("POST /api/v1/spans", "", 501),
+        ("POST /zipkin/api/v2/spans", "", 404),
+        ("PUT /api/v2/spans", "", 405),
+        ("POST /api/v2/spans", "Content-Encoding: br\r\n", 415),
+        ("POST /api/v2/spans", &format!("spangate-via: {}\r\n", rig.channel.id()), 508),
+    ] {
+        let mut peer = Peer::connect(rig.http);
+        assert_eq!(peer.request(line, headers, &body).status, status, "{line}");
+        assert_eq!(peer.request("POST /api/v2/spans", "", b"[]").status, 202, "{line}: the connection goes on");
+    }
+    rig.assert_messages("http", 0, 3, 5);
+}
+
+#[test]
 fn health_has_zipkins_shape_and_is_down_only_where_a_restart_would_mend() {
     let rig = Rig::new();
     for (healthy, accepting, status, word) in [(true, false, 200, "UP"), (false, false, 503, "DOWN")] {
