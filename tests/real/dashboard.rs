@@ -4,6 +4,7 @@
 //! `prometheus` is the program of that name (Debian's package will do); without it the test fails and says so.
 #![allow(clippy::disallowed_methods, reason = "a test's files are not the product's")]
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
@@ -100,7 +101,7 @@ fn has_data(series: &[Value]) -> bool {
 #[test]
 fn each_query_of_the_dashboard_returns_data() {
     let dir = tempfile::tempdir().unwrap();
-    let zipkins = ["one", "two"].map(|name| Zipkin::start(dir.path(), name, "256m")).map(Zipkin::ready);
+    let zipkins = ["one", "two"].map(|name| Zipkin::start(dir.path(), name, "512m")).map(Zipkin::ready);
     let gateway = behind(dir.path(), &[zipkins[0].port, zipkins[1].port]);
     configure(dir.path(), &gateway, &zipkins);
     let (_prometheus, port) = prometheus(dir.path());
@@ -142,17 +143,23 @@ fn both_listeners_and_sinks_are_seen(port: u16) {
     }
 }
 
-fn alerts_are_evaluated(port: u16) {
+/// Each rule's state, by name; none of them may have failed.
+fn alert_states(port: u16) -> BTreeMap<String, String> {
     let answer = Client::new(port).get("/api/v1/rules").unwrap();
     let value: Value = serde_json::from_slice(&answer.body).unwrap();
     let rules = value["data"]["groups"][0]["rules"].as_array().expect("a group of rules");
-    assert_eq!(rules.len(), alerts().len());
-    for rule in rules {
-        assert_eq!(rule["health"], "ok", "{rule}");
-    }
-    // Entries that are no spans are sent all the time: this one must have noticed.
-    let state =
-        |name: &str| rules.iter().find(|rule| rule["name"] == name).expect("the rule is loaded")["state"].clone();
-    assert_eq!(state("SpangateDeadLetters"), "firing");
-    assert_eq!(state("SpangateDown"), "inactive");
+    let state = |rule: &Value| {
+        assert_eq!((&rule["health"], rule.get("lastError")), (&json!("ok"), None), "{rule}");
+        (rule["name"].as_str().unwrap().to_owned(), rule["state"].as_str().unwrap().to_owned())
+    };
+    rules.iter().map(state).collect()
+}
+
+fn alerts_are_evaluated(port: u16) {
+    // Entries that are no spans are sent all the time: this one must notice.
+    let states = wait_for("the alert on dead letters fires", LIMIT, || {
+        Some(alert_states(port)).filter(|states| states["SpangateDeadLetters"] == "firing")
+    });
+    assert_eq!(states.len(), alerts().len());
+    assert_eq!(states["SpangateDown"], "inactive");
 }
