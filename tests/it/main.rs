@@ -6,6 +6,7 @@ mod support;
 
 mod archive;
 mod channel;
+mod compose;
 mod config;
 mod drain;
 mod gateway;
