@@ -137,7 +137,7 @@ fn start(who: Who, scribe: u16, http: u16, dir: &Path, collector: &Collector) ->
         }
         Who::Gateway => {
             let mut command = Command::new(env!("CARGO_BIN_EXE_spangate"));
-            command.args(["run", "--archive", "none", "--admin-address", "127.0.0.1:0", "--log-level", "warn"]);
+            command.args(["run", "--archive", "none", "--admin-address", "127.0.0.1:0", "--log-level", "error"]);
             command.args(["--scribe-address", &format!("127.0.0.1:{scribe}")]);
             command.args(["--http-address", &format!("127.0.0.1:{http}")]);
             command.args(["--collector", &format!("http://{}", collector.address)]);
