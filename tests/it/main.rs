@@ -11,4 +11,5 @@ mod config;
 mod drain;
 mod gateway;
 mod listener;
+mod send;
 mod wire;

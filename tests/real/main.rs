@@ -11,6 +11,7 @@ mod support;
 mod clients;
 mod dashboard;
 mod equality;
+mod graph;
 mod kills;
 mod proto;
 mod readme;

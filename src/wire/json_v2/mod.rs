@@ -17,7 +17,7 @@ mod span;
 #[cfg(test)]
 mod tests;
 
-pub use encode::{encode_list, encode_span};
+pub use encode::{encode_list, encode_span, write_span};
 
 use std::borrow::Cow;
 
