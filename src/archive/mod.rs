@@ -1,7 +1,7 @@
 //! Bulk files: every span exactly once, in objects that are planned before they are written.
 //!
 //! Heads are taken from the channel and added up to a [`stretch`]; its [`plan`] is made durable in
-//! the drain's note; then the stretch is read again, encoded aside ([`format`]) and [`publish`]ed
+//! the drain's note; then the stretch is read again, encoded aside ([`mod@format`]) and [`publish`]ed
 //! under a name made of channel and positions ([`object`]); last, the stretch is settled and the
 //! note cleared in one durable slot. A crash anywhere in between ends in the same object.
 //!

@@ -76,6 +76,7 @@ fn http(values: &Values) -> http::Settings {
         body_timeout: values.time("http.body_timeout"),
         idle_timeout: values.time("http.idle_timeout"),
         connections_max: values.size("http.connections_max"),
+        keep_binary_annotations: values.text("http.binary_annotations") == "keep",
         allowed_origins: values.words("http.allowed_origins"),
     }
 }

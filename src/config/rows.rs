@@ -197,6 +197,14 @@ pub const SETTINGS: &[Setting] = &[
     ),
     row(
         Gateway,
+        "http.binary_annotations",
+        Kind::Choice(&["keep", "drop"]),
+        "keep",
+        "Values at /api/v1/spans that are not strings: kept as strings, or dropped as Zipkin does",
+        "nothing disappears",
+    ),
+    row(
+        Gateway,
         "http.allowed_origins",
         Kind::Words,
         "*",

@@ -98,7 +98,7 @@ fn a_span_of_too_many_bytes_or_entries_is_refused_whole() {
         error.reason
     };
     let small = refused(&Limits { span_bytes: 20, ..Limits::default() });
-    assert!(small.ends_with("at most 20 are taken"), "{small}");
+    assert!(small.contains("at most 20 are taken"), "{small}");
     let none = refused(&Limits { entries: 0, ..Limits::default() });
     assert_eq!(none, "1 elements, at most 0 are read reading Span from TBinary");
 }
