@@ -18,7 +18,7 @@ docker info >/dev/null 2>&1 || fail "missing: a Docker engine that runs (\`docke
 # Beside a set that someone runs, and beside other ports: project, ports and volume of its own.
 export COMPOSE_PROJECT_NAME=spangate-proof
 export SPANGATE_SCRIBE_PORT=21463 SPANGATE_HTTP_PORT=21411 ZIPKIN_PORT=21421 PROMETHEUS_PORT=21090 GRAFANA_PORT=21300
-down() { docker compose down --volumes --timeout 30 >/dev/null 2>&1 || true; }
+down() { docker compose --profile demo down --volumes --timeout 30 >/dev/null 2>&1 || true; }
 trap down EXIT
 down
 
@@ -52,6 +52,10 @@ get "localhost:$SPANGATE_HTTP_PORT/api/v2/spans" -H 'Content-Type: application/j
 until_so "Zipkin shows it" holds "localhost:$ZIPKIN_PORT/api/v2/trace/$id" hello
 (exec 3<>"/dev/tcp/127.0.0.1/$SPANGATE_SCRIBE_PORT") || fail "nobody listens for Scribe"
 [[ -z $(docker compose port spangate 9412 2>/dev/null | grep -v ':0$') ]] || fail "the admin port is published"
+
+step "the demo draws a graph"
+docker compose --profile demo up --detach --wait --wait-timeout 300
+until_so "Zipkin has dependencies" holds "localhost:$ZIPKIN_PORT/api/v2/dependencies?endTs=$(($(date +%s) + 3600))000" '"parent"'
 
 step "it is watched"
 for job in spangate zipkin; do

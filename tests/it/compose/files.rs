@@ -68,6 +68,7 @@ fn what_others_wait_for_has_a_health_check() {
     assert_eq!(stack.waits_for("zipkin-1"), ["zipkin-storage"]);
     assert_eq!(stack.waits_for("zipkin-2"), ["zipkin-storage"]);
     assert_eq!(stack.waits_for("grafana"), ["prometheus"]);
+    assert_eq!(stack.waits_for("demo-http"), ["spangate", "zipkin-1", "zipkin-2"], "what it sends can be seen at once");
     assert_eq!(stack.waits_for("spangate"), [""; 0], "it takes spans whether or not collectors are there");
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::stack::{Dockerfile, Stack};
+use super::stack::{Dockerfile, Stack, strings};
 use crate::support::collector::Collector;
 use crate::support::http::Client;
 use crate::support::process::{Process, free_port, wait_for};
@@ -107,6 +107,37 @@ async fn the_service_as_composed_takes_spans_on_both_ports_and_delivers_them() {
         let status = service.process.stop(rustix::process::Signal::TERM, LIMIT);
         assert!(status.success(), "docker stop: {status}\n{}", service.process.tail());
         assert!(!healthy(service.admin), "one that has stopped is not healthy");
+    });
+}
+
+/// What the profile `demo` sends, for a second or two: the same words, an end put to them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_demo_sends_is_acknowledged_and_reaches_both_collectors() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (Collector::start().await, Collector::start().await);
+    tokio::task::block_in_place(|| {
+        let service = Service::start(dir.path(), &[&one, &two]);
+        for name in ["demo-http", "demo-scribe"] {
+            let demo = Stack::read().service(name).clone();
+            assert_eq!(
+                (&demo["profiles"], &demo["image"]),
+                (&json!(["demo"]), &Stack::read().service("spangate")["image"])
+            );
+            let mapped = [
+                ("spangate:9411".to_owned(), format!("127.0.0.1:{}", service.http)),
+                ("spangate:1463".to_owned(), format!("127.0.0.1:{}", service.scribe)),
+                ("endless".to_owned(), "60".to_owned()),
+            ];
+            let words = strings(&demo["command"]).into_iter().map(|word| replaced(word, &mapped));
+            let mut command = Command::new(env!("CARGO_BIN_EXE_spangate"));
+            command.args(words).env_clear().envs(Dockerfile::read().environment());
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        wait_for("all is at the collectors", LIMIT, || {
+            let count = |collector: &Collector| collector.taken().values().sum::<u32>();
+            (count(&one) + count(&two) >= 120 && count(&one) > 0 && count(&two) > 0).then_some(())
+        });
     });
 }
 
