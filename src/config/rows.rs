@@ -59,7 +59,7 @@ const fn open(scope: Scope, key: &'static str, kind: Kind, doc: &'static str, re
 }
 
 /// Every setting.
-pub const SETTINGS: &[Setting] = &[
+pub static SETTINGS: &[Setting] = &[
     open(
         Shorthand,
         "collector",
