@@ -39,7 +39,7 @@ impl Case {
     }
 
     fn resolve(mut self) -> Result<Understood, Vec<String>> {
-        self.0.working_dir = PathBuf::from("/work");
+        self.0.working_dir = PathBuf::from("/home");
         resolve(self.0).map_err(|report| report.problems().iter().map(ToString::to_string).collect())
     }
 

@@ -52,7 +52,7 @@ fn a_collector_replaces_the_sinks_of_the_file_and_nothing_else_of_it() {
 #[test]
 fn the_archive_is_there_until_it_is_switched_off_or_moved() {
     let archive = |case: Case| case.understood().settings.archives.into_iter().map(|a| a.store).collect::<Vec<_>>();
-    let built_in = Store::BuiltIn { dir: PathBuf::from("/work/spangate-data/archive"), keep_bytes: 10 << 30 };
+    let built_in = Store::BuiltIn { dir: PathBuf::from("/home/spangate-data/archive"), keep_bytes: 10 << 30 };
     let moved = Store::Local { dir: PathBuf::from("/bulk") };
     assert_eq!(archive(Case::default()), std::slice::from_ref(&built_in));
     assert_eq!(archive(Case::file("[drain.archive]\nroll_age = \"30s\"")), [built_in]);
@@ -164,13 +164,13 @@ fn a_request_that_zipkin_would_refuse_is_refused() {
 #[test]
 fn archives_keep_apart_from_each_other_and_from_the_data_directory() {
     let file = "[drain.a]\narchive = \"file:///bulk\"\n[drain.b]\narchive = \"file:///bulk/\"\n\
-        [drain.c]\narchive = \"file:///work/spangate-data/archive\"\n[drain.d]\narchive = \"file:///d\"\nkeep = \"1GiB\"\n\
+        [drain.c]\narchive = \"file:///home/spangate-data/archive\"\n[drain.d]\narchive = \"file:///d\"\nkeep = \"1GiB\"\n\
         [drain.e]\narchive = \"s3://bucket\"\n";
     assert_eq!(
         Case::file(file).problems(),
         [
             "spangate.toml:3:8: drain.b.archive: drain a writes to file:///bulk, too; give each its own place",
-            "spangate.toml:6:11: drain.c.archive: /work/spangate-data/archive is in the data directory; use \
+            "spangate.toml:6:11: drain.c.archive: /home/spangate-data/archive is in the data directory; use \
              \"builtin\", or a directory of its own",
             "spangate.toml:9:8: drain.d.keep: is for \"builtin\" alone: what you name yourself is never trimmed",
             "spangate.toml:11:11: drain.e.archive: found \"s3://bucket\", expected \"builtin\", \"file:///DIR\" or \

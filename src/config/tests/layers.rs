@@ -14,8 +14,8 @@ use crate::config::table::{Scope, rows};
 fn an_empty_configuration_is_the_embedded_defaults() {
     let understood = Case::default().understood();
     let settings = &understood.settings;
-    assert_eq!(settings.data, Path::new("/work/spangate-data"));
-    assert_eq!(settings.channel.dir, Path::new("/work/spangate-data/channel"));
+    assert_eq!(settings.data, Path::new("/home/spangate-data"));
+    assert_eq!(settings.channel.dir, Path::new("/home/spangate-data/channel"));
     assert_eq!(settings.scribe.addresses, ["0.0.0.0:1463".parse().unwrap()]);
     assert_eq!(settings.http.addresses, ["0.0.0.0:9411".parse().unwrap()]);
     assert_eq!(settings.admin.addresses, ["127.0.0.1:9412".parse().unwrap()]);
