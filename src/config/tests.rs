@@ -11,7 +11,7 @@ use super::file::Source;
 use super::table::{Scope, row};
 use super::{Origin, Typed, Understood, resolve};
 
-/// A configuration to resolve: layers are added to the defaults in `/work`.
+/// A configuration to resolve: layers are added to the defaults in `/home`.
 #[derive(Default)]
 struct Case(Typed);
 
