@@ -61,10 +61,15 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).expect("the listener is there");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client { stream, strict: true, seqid: 0 }
+        Client::try_connect(address).expect("the listener is there")
+    }
+
+    /// For a listener that may be away.
+    pub fn try_connect(address: SocketAddr) -> io::Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_nodelay(true)?;
+        Ok(Client { stream, strict: true, seqid: 0 })
     }
 
     /// Headers without a version, as scribed and its Python clients write them.
@@ -95,10 +100,15 @@ impl Client {
     }
 
     pub fn send(&mut self, method: &str, arguments: &[u8]) -> i32 {
+        self.try_send(method, arguments).expect("sent")
+    }
+
+    /// For a listener that may die before or while it reads.
+    pub fn try_send(&mut self, method: &str, arguments: &[u8]) -> io::Result<i32> {
         self.seqid += 1;
         let frame = frame(&message(self.strict, CALL, method, self.seqid, arguments));
-        self.stream.write_all(&frame).expect("sent");
-        self.seqid
+        self.stream.write_all(&frame)?;
+        Ok(self.seqid)
     }
 
     /// The next reply; an error where the connection ends.

@@ -26,7 +26,7 @@ fn send(first: u64, http: u16, scribe_port: u16, stop: &AtomicBool) -> Sender {
     while !stop.load(Ordering::Relaxed) {
         let http_down = !sender.post(&mut client, MESSAGE);
         let address = ([127, 0, 0, 1], scribe_port).into();
-        if let Ok(mut client) = std::panic::catch_unwind(|| scribe::Client::connect(address)) {
+        if let Ok(mut client) = scribe::Client::try_connect(address) {
             sender.log(&mut client, MESSAGE);
         }
         if http_down {

@@ -58,13 +58,13 @@ impl Sender {
         self.keep(&ids, answer.is_ok_and(|answer| answer.status == 202))
     }
 
-    /// Logs `count` spans in one Scribe call; whether they were accepted.
+    /// Logs `count` spans in one Scribe call; whether they were accepted. The gateway may be killed meanwhile.
     pub fn log(&mut self, client: &mut scribe::Client, count: usize) -> bool {
         let ids = self.ids(count);
         let texts: Vec<String> = ids.iter().map(|id| scribe::entry(*id as i64, *id as i64, "get")).collect();
         let entries: Vec<(&str, &str)> = texts.iter().map(|text| ("zipkin", text.as_str())).collect();
-        client.send("Log", &scribe::log_arguments(&entries));
-        let yes = client.reply().is_ok_and(|reply| reply.code() == 0);
+        let sent = client.try_send("Log", &scribe::log_arguments(&entries));
+        let yes = sent.and_then(|_| client.reply()).is_ok_and(|reply| reply.code() == scribe::OK);
         self.keep(&ids, yes)
     }
 }
