@@ -5,7 +5,9 @@
 //! that needs a person are told apart in [`Error`], as the exit code tells them apart.
 
 mod build;
+mod memory;
 mod process;
+mod promise;
 mod report;
 mod scrape;
 mod signals;
@@ -21,6 +23,7 @@ use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::disk::{self, Disk};
+use crate::gateway::memory::DiskFree;
 use crate::gateway::process::Process;
 use crate::gateway::report::{Stage, Watch};
 use crate::gateway::scrape::Scrape;
@@ -30,12 +33,15 @@ use crate::listener::{self, Probe};
 use crate::metrics::{Registry, TABLE, ZIPKIN_TABLE};
 use crate::tasks::{self, Tasks};
 
+pub use promise::Promise;
 pub use started::{ArchiveAt, Started};
 
 /// How often states are looked at for the log, and growth is sampled.
 const TICK: Duration = Duration::from_secs(1);
 /// Of the time that a stop may take: listeners, whose answers take one sync, get this share at most.
 const LISTENERS_SHARE: u32 = 4;
+/// Of what is then left, what waits in memory gets all but this share, in which batches in flight end.
+const IN_FLIGHT_SHARE: u32 = 4;
 /// Kept back from the drains, so that cursors are saved in time.
 const CHANNEL_TIME: Duration = Duration::from_millis(500);
 
@@ -60,6 +66,7 @@ pub enum Error {
 pub async fn run(settings: Settings, announce: impl FnOnce(&Started)) -> Result<(), Error> {
     let mut signals = Signals::take()?;
     let gateway = Gateway::start(settings, Clock::system(), disk::real()).await?;
+    let (promise, channel) = (gateway.started.promise, gateway.channel.clone());
     announce(&gateway.started);
     let why = tokio::select! {
         signal = signals.next() => signal,
@@ -68,7 +75,16 @@ pub async fn run(settings: Settings, announce: impl FnOnce(&Started)) -> Result<
     tracing::info!(why, "stopping; a signal from now on stops at once");
     tokio::select! {
         ended = gateway.stop() => ended,
-        signal = signals.next() => Err(Error::Other(format!("{signal} again: stopped at once; what was not delivered is in the channel"))),
+        signal = signals.next() => Err(Error::Other(format!("{signal} again: stopped at once; {}", left(promise, &channel)))),
+    }
+}
+
+/// What becomes of what waits when the process ends now.
+fn left(promise: Promise, channel: &Channel) -> String {
+    match (promise, memory::waiting(&channel.snapshot())) {
+        (Promise::Held, Some(waiting)) => format!("spans that were in memory are lost: {waiting}"),
+        (Promise::Held, None) => "nothing waited".to_owned(),
+        _ => "what was not delivered is in the channel".to_owned(),
     }
 }
 
@@ -80,6 +96,7 @@ pub struct Gateway {
     watch: Arc<Watch>,
     listeners: Tasks,
     drains: Tasks,
+    archives: Tasks,
     /// Admin port and ticks: the last to go.
     base: Tasks,
     _lock: Box<dyn Send + std::marker::Sync>,
@@ -99,8 +116,10 @@ impl Gateway {
                 return Err(error);
             }
         };
-        let watch = Arc::new(Watch::new(channel.clone(), settings.channel.sync, clock.clone(), stages.statuses()));
         let started = build::started(&settings, &sockets, found, &channel)?;
+        let free = (started.promise == Promise::Held).then(|| DiskFree::new(disk.clone(), settings.data.clone()));
+        let watch = Watch::new(channel.clone(), started.promise, free, clock.clone(), stages.statuses());
+        let watch = Arc::new(watch);
         let gateway = Gateway {
             started,
             stop_timeout: settings.stop_timeout,
@@ -108,6 +127,7 @@ impl Gateway {
             watch,
             listeners: Tasks::new(),
             drains: Tasks::new(),
+            archives: Tasks::new(),
             base: Tasks::new(),
             _lock: lock,
         };
@@ -120,8 +140,7 @@ impl Gateway {
 
     fn serve_admin(&self, bound: admin::Bound, registry: &Registry, clock: &Clock, disk: Arc<dyn Disk>) {
         let process = Process::new(disk, clock);
-        let scrape =
-            Arc::new(Scrape::new(registry.clone(), self.channel.clone(), self.watch.clone(), clock.clone(), process));
+        let scrape = Arc::new(Scrape::new(registry.clone(), self.watch.clone(), clock.clone(), process));
         let (metrics, health, ready) = (scrape.clone(), self.watch.clone(), self.watch.clone());
         let handles = admin::Handles {
             metrics: Arc::new(move || metrics.render()),
@@ -144,7 +163,7 @@ impl Gateway {
             self.drains.vital("drain", drain.run(stop.clone(), grace));
         }
         for (_, archive) in stages.archives {
-            self.drains.vital("archive", archive.run(stop.clone(), grace));
+            self.archives.vital("archive", archive.run(self.archives.stopping().clone(), grace));
         }
         let (tap, letters) = stages.aside;
         self.drains.vital("dead letters", crate::drain::aside::run(tap, letters, stop.clone()));
@@ -175,17 +194,19 @@ impl Gateway {
             // A client's shutdown call, where that is allowed, stops the listeners.
             () = self.listeners.stopping().cancelled() => {}
             () = self.drains.stopping().cancelled() => {}
+            () = self.archives.stopping().cancelled() => {}
             () = self.base.stopping().cancelled() => {}
         }
         if self.task_failed() { "a vital task ended" } else { "a client's shutdown call" }
     }
 
     fn task_failed(&self) -> bool {
-        self.listeners.failed() || self.drains.failed() || self.base.failed()
+        self.listeners.failed() || self.drains.failed() || self.archives.failed() || self.base.failed()
     }
 
     /// Stops: sockets close and what was read is answered; batches in flight finish or stay in
-    /// the channel; cursors are saved.
+    /// the channel; cursors are saved. What waits in memory is delivered and archived as far as
+    /// there is time, and the rest is lost, and said to be.
     pub async fn stop(self) -> Result<(), Error> {
         let failed = self.task_failed();
         let end = Instant::now() + self.stop_timeout;
@@ -193,13 +214,30 @@ impl Gateway {
         if !self.listeners.stop(self.stop_timeout / LISTENERS_SHARE).await {
             tracing::warn!("connections were cut: they had not ended in time");
         }
-        let left = end.saturating_duration_since(Instant::now()).saturating_sub(CHANNEL_TIME);
-        if !self.drains.stop(left).await {
-            tracing::warn!("drains had not ended in time; what was in flight will be repeated");
+        if !self.stop_drains(end - CHANNEL_TIME.min(self.stop_timeout)).await {
+            tracing::warn!("drains had not ended in time; what was in flight may be delivered twice, or be lost");
         }
         stop_channel(&self.channel).await;
+        if self.started.promise == Promise::Held && memory::waiting(&self.channel.snapshot()).is_some() {
+            tracing::warn!("{}", left(Promise::Held, &self.channel));
+        }
         self.base.stop(CHANNEL_TIME).await;
         if failed { Err(Error::Other("a task failed; see the log".to_owned())) } else { Ok(()) }
+    }
+
+    /// Whether all of them ended before `end`.
+    async fn stop_drains(&self, end: Instant) -> bool {
+        let time = || end.saturating_duration_since(Instant::now());
+        let drains = async {
+            if self.started.promise == Promise::Held {
+                let archives: Vec<String> = self.started.archives.iter().map(|a| a.drain.clone()).collect();
+                memory::emptied(&self.channel, &archives, end - time() / IN_FLIGHT_SHARE).await;
+            }
+            self.drains.stop(time()).await
+        };
+        // An archive takes what is there when it is told to stop; it needs no time before.
+        let (drains, archives) = tokio::join!(drains, self.archives.stop(time()));
+        drains && archives
     }
 }
 

@@ -79,7 +79,7 @@ pub const TABLE: &[Family] = &[
     ),
     gauge("spangate_intake_bytes", &[], "Bytes of messages being read, decoded or waiting for their sync"),
     gauge("spangate_channel_spans", &[], "Spans in the channel that the slowest drain has not settled"),
-    gauge("spangate_channel_bytes", &[], "Bytes of the log on disk"),
+    gauge("spangate_channel_bytes", &[], "Bytes of the log"),
     gauge("spangate_channel_capacity_bytes", &[], "Bytes at which intake stops"),
     gauge("spangate_channel_oldest_seconds", &[], "Age of the oldest span that waits"),
     gauge(

@@ -52,10 +52,7 @@ const BANS: &[Seam] = &[
     Seam {
         owner: "tasks",
         words: &["tokio::spawn", "spawn_blocking", "spawn_local", "thread::spawn", "thread::Builder", "JoinSet"],
-        excepted: &[(
-            "src/channel/mod.rs",
-            "the log's one plain thread: file calls that must not wait for a runtime",
-        )],
+        excepted: &[("src/channel/mod.rs", "the log's one plain thread: file calls that must not wait for a runtime")],
     },
 ];
 
