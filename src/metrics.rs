@@ -87,7 +87,7 @@ pub const TABLE: &[Family] = &[
         &[],
         "Time until intake stops at the present rate; +Inf while the channel does not grow",
     ),
-    gauge("spangate_channel_sync_interval_seconds", &[], "0 where yes means synced; else what a lost machine may lose"),
+    gauge("spangate_channel_sync_interval_seconds", &[], "0 where yes means synced; else what a lost machine may lose; +Inf in memory"),
     histogram("spangate_channel_sync_seconds", &[], SECONDS, "Time of one write and fdatasync of the log"),
     histogram("spangate_channel_sync_spans", &[], SPANS, "Spans made durable by one sync"),
     counter("spangate_channel_failures_total", &["kind"], "Failed writes and syncs of the log: no_space, write, sync"),

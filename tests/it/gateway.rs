@@ -5,6 +5,7 @@
 
 mod account;
 mod crash;
+mod memory;
 mod path;
 mod rig;
 mod start;
