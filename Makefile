@@ -6,9 +6,9 @@ REAL_DIR := $(CURDIR)/.real
 ZIPKIN_JAR := $(REAL_DIR)/zipkin-server-$(ZIPKIN_VERSION)-exec.jar
 PYTHON := $(REAL_DIR)/venv/bin/python
 # Packages of the clients that we did not write (tests/real/*.py).
-PYTHON_PACKAGES := thriftpy2==0.7.1 py_zipkin==1.2.8 protobuf
+PYTHON_PACKAGES := thriftpy2==0.7.1 py_zipkin==1.2.8 protobuf grpcio==1.85.1
 
-.PHONY: help real real-tools bench clean-real
+.PHONY: help real real-tools dashboard compose bench clean-real
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,10 +16,17 @@ help: ## what there is
 real: real-tools $(ZIPKIN_JAR) $(PYTHON) ## prove it against real Zipkin servers and foreign clients (about 8 minutes)
 	cargo build --release
 	REAL_ZIPKIN_JAR="$(ZIPKIN_JAR)" REAL_PYTHON="$(PYTHON)" \
-	    cargo test --release --features real --test real -- --nocapture --test-threads=1
+	    cargo test --release --test real -- --nocapture --test-threads=1 --skip dashboard::
 
-bench: ## measure (`cargo bench`)
-	cargo bench
+dashboard: $(ZIPKIN_JAR) ## each query of the dashboard and each alert before a real Prometheus
+	@command -v prometheus >/dev/null || { echo "make dashboard: missing: prometheus" >&2; exit 1; }
+	REAL_ZIPKIN_JAR="$(ZIPKIN_JAR)" cargo test --release --test real -- --nocapture --test-threads=1 dashboard::
+
+compose: ## the whole set in containers, looked at from outside (needs a Docker engine)
+	tests/compose.sh
+
+bench: ## what a span costs, beside what it costs a bare floor (about 3 minutes and a build)
+	cargo bench --bench gateway
 
 clean-real: ## remove what `make real` fetched
 	rm -rf "$(REAL_DIR)"

@@ -5,6 +5,7 @@
 //! that needs a person are told apart in [`Error`], as the exit code tells them apart.
 
 mod build;
+mod descriptors;
 mod memory;
 mod process;
 mod promise;
@@ -44,6 +45,8 @@ const LISTENERS_SHARE: u32 = 4;
 const IN_FLIGHT_SHARE: u32 = 4;
 /// Kept back from the drains, so that cursors are saved in time.
 const CHANNEL_TIME: Duration = Duration::from_millis(500);
+/// A disk that takes longer for the last cursors hangs: they are as they were, and some spans are sent again.
+const LOG_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a gateway did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +66,9 @@ pub enum Error {
 }
 
 /// Runs a gateway until a signal, a client that may, or a failure says stop.
-pub async fn run(settings: Settings, announce: impl FnOnce(&Started)) -> Result<(), Error> {
+pub async fn run(mut settings: Settings, announce: impl FnOnce(&Started)) -> Result<(), Error> {
     let mut signals = Signals::take()?;
+    descriptors::provide(&mut settings);
     let gateway = Gateway::start(settings, Clock::system(), disk::real()).await?;
     let (promise, channel) = (gateway.started.promise, gateway.channel.clone());
     announce(&gateway.started);
@@ -109,14 +113,17 @@ impl Gateway {
         let (registry, zipkin) = (Registry::new(TABLE), Registry::new(ZIPKIN_TABLE));
         let sockets = build::Sockets::bind(&settings).await?;
         let (channel, found) = build::channel(&settings, &disk, &clock, &registry).await?;
-        let stages = match build::stages(&settings, &disk, &clock, &channel, &registry).await {
-            Ok(stages) => stages,
+        let made = match build::stages(&settings, &disk, &clock, &channel, &registry).await {
+            Ok(stages) => build::started(&settings, &sockets, found, &channel).map(|started| (stages, started)),
+            Err(error) => Err(error),
+        };
+        let (stages, started) = match made {
+            Ok(made) => made,
             Err(error) => {
-                stop_channel(&channel).await;
+                stop_channel(&channel, LOG_PATIENCE).await;
                 return Err(error);
             }
         };
-        let started = build::started(&settings, &sockets, found, &channel)?;
         let free = (started.promise == Promise::Held).then(|| DiskFree::new(disk.clone(), settings.data.clone()));
         let watch = Watch::new(channel.clone(), started.promise, free, clock.clone(), stages.statuses());
         let watch = Arc::new(watch);
@@ -208,7 +215,6 @@ impl Gateway {
     /// the channel; cursors are saved. What waits in memory is delivered and archived as far as
     /// there is time, and the rest is lost, and said to be.
     pub async fn stop(self) -> Result<(), Error> {
-        let failed = self.task_failed();
         let end = Instant::now() + self.stop_timeout;
         self.watch.enter(Stage::Stopping);
         if !self.listeners.stop(self.stop_timeout / LISTENERS_SHARE).await {
@@ -217,12 +223,16 @@ impl Gateway {
         if !self.stop_drains(end - CHANNEL_TIME.min(self.stop_timeout)).await {
             tracing::warn!("drains had not ended in time; what was in flight may be delivered twice, or be lost");
         }
-        stop_channel(&self.channel).await;
+        let saved = stop_channel(&self.channel, LOG_PATIENCE).await;
         if self.started.promise == Promise::Held && memory::waiting(&self.channel.snapshot()).is_some() {
             tracing::warn!("{}", left(Promise::Held, &self.channel));
         }
         self.base.stop(CHANNEL_TIME).await;
-        if failed { Err(Error::Other("a task failed; see the log".to_owned())) } else { Ok(()) }
+        if self.task_failed() {
+            return Err(Error::Other("a task failed; see the log".to_owned()));
+        }
+        let what = "the log could not be closed: the disk does not answer; what was settled last will be repeated";
+        if saved { Ok(()) } else { Err(Error::Other(what.to_owned())) }
     }
 
     /// Whether all of them ended before `end`.
@@ -241,8 +251,11 @@ impl Gateway {
     }
 }
 
-/// Ends the owner thread, which saves the cursors first.
-async fn stop_channel(channel: &Channel) {
+/// Ends the owner thread, which saves the cursors first; false if it had not ended within `limit`.
+async fn stop_channel(channel: &Channel, limit: Duration) -> bool {
     let channel = channel.clone();
-    tasks::blocking(move || channel.stop()).await;
+    tokio::time::timeout(limit, tasks::blocking(move || channel.stop())).await.is_ok()
 }
+
+#[cfg(test)]
+mod tests;

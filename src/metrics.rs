@@ -4,7 +4,7 @@
 //! and meanings stand in [`TABLE`]; a handle that does not fit it is our own bug and panics
 //! at start. A test compares the README's table with it, and both with a scrape.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub use metrics::{Counter, Gauge, Histogram};
 use metrics::{Key, Label, Level, Metadata, Recorder};
@@ -87,7 +87,11 @@ pub const TABLE: &[Family] = &[
         &[],
         "Time until intake stops at the present rate; +Inf while the channel does not grow",
     ),
-    gauge("spangate_channel_sync_interval_seconds", &[], "0 where yes means synced; else what a lost machine may lose; +Inf in memory"),
+    gauge(
+        "spangate_channel_sync_interval_seconds",
+        &[],
+        "0 where yes means synced; else what a lost machine may lose; +Inf in memory",
+    ),
     histogram("spangate_channel_sync_seconds", &[], SECONDS, "Time of one write and fdatasync of the log"),
     histogram("spangate_channel_sync_spans", &[], SPANS, "Spans made durable by one sync"),
     counter("spangate_channel_failures_total", &["kind"], "Failed writes and syncs of the log: no_space, write, sync"),
@@ -116,9 +120,9 @@ pub const TABLE: &[Family] = &[
     counter(
         "spangate_archive_trimmed_objects_total",
         &["drain"],
-        "Objects removed by the built-in archive's bound, oldest first",
+        "Objects that the built-in archive removed, oldest first: beyond its bound, or to leave intake room on the disk",
     ),
-    counter("spangate_archive_trimmed_bytes_total", &["drain"], "Bytes of objects removed by the bound"),
+    counter("spangate_archive_trimmed_bytes_total", &["drain"], "Bytes of objects that the built-in archive removed"),
     counter("spangate_dead_letters_total", &["class"], "Dead letters written"),
     gauge("spangate_dead_letters_bytes", &["class"], "Bytes of dead letters kept"),
     counter("spangate_dead_letters_removed_total", &["class"], "Dead letters removed by the bound, oldest file first"),
@@ -148,6 +152,8 @@ pub const ZIPKIN_TABLE: &[Family] = &[
 pub struct Registry {
     recorder: Arc<PrometheusRecorder>,
     table: &'static [Family],
+    /// Read while counters change together, written while they are shown.
+    whole: Arc<RwLock<()>>,
 }
 
 impl Registry {
@@ -169,7 +175,7 @@ impl Registry {
                 Kind::Histogram(_) => recorder.describe_histogram(name, None, help),
             }
         }
-        Registry { recorder: Arc::new(recorder), table }
+        Registry { recorder: Arc::new(recorder), table, whole: Arc::default() }
     }
 
     /// A handle on one series; `labels` are (name, value), those of the family and in its order.
@@ -187,8 +193,15 @@ impl Registry {
         self.recorder.register_histogram(&self.key(name, labels, "histogram"), &METADATA)
     }
 
+    /// Changes counters that are to add up in every scrape: it shows all of `change` or nothing of it.
+    pub fn together(&self, change: impl FnOnce()) {
+        let _whole = self.whole.read().unwrap_or_else(PoisonError::into_inner);
+        change();
+    }
+
     /// The Prometheus text (0.0.4) of everything registered.
     pub fn render(&self) -> String {
+        let _whole = self.whole.write().unwrap_or_else(PoisonError::into_inner);
         self.recorder.handle().render()
     }
 
@@ -211,3 +224,42 @@ impl Registry {
 }
 
 static METADATA: Metadata<'static> = Metadata::new("spangate", Level::INFO, None);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn counters_that_change_together_are_shown_together() {
+        let registry = Registry::new(TABLE);
+        let labels = [("listener", "http")];
+        let received = registry.counter("spangate_spans_received_total", &labels);
+        let accepted = registry.counter("spangate_spans_accepted_total", &labels);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    registry.together(|| {
+                        received.increment(1);
+                        accepted.increment(1);
+                    });
+                }
+            });
+            while registry.render().contains("_accepted_total{listener=\"http\"} 0") {
+                std::thread::yield_now();
+            }
+            for _ in 0..2_000 {
+                let text = registry.render();
+                let of = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)?.rsplit(' ').next()).expect(name);
+                let (received, accepted) = (of("spangate_spans_received_total{"), of("spangate_spans_accepted_total{"));
+                if received != accepted {
+                    done.store(true, Ordering::Relaxed);
+                    panic!("{received} received, {accepted} accepted");
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+}

@@ -1,6 +1,6 @@
 //! Tasks: the only place that spawns, so that a stop reaches all of them and waits for all.
 //!
-//! A *vital* task (a drain, an accept loop) that panics or returns before the stop is our
+//! A *vital* task (a drain, an accept loop) that panics, or returns before the stop, is our
 //! own bug: it stops the whole process, which then exits with 1. Any other task's panic is
 //! logged and costs what it was doing.
 
@@ -29,13 +29,13 @@ impl Tasks {
         Tasks { stop: CancellationToken::new(), tracker: TaskTracker::new(), failed: CancellationToken::new() }
     }
 
-    /// Spawns a task whose end before the stop is a failure of the process.
+    /// Spawns a task whose panic, or end before the stop, is a failure of the process.
     #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let (stop, failed) = (self.stop.clone(), self.failed.clone());
         self.tracker.spawn(async move {
             let ended = tokio::spawn(task).await;
-            if !stop.is_cancelled() {
+            if ended.is_err() || !stop.is_cancelled() {
                 tracing::error!(task = name, panic = ended.is_err(), "a vital task ended; stopping");
                 failed.cancel();
                 stop.cancel();
@@ -85,4 +85,52 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 /// it says stop to it and joins it.
 pub fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn a_vital_task_that_panics_or_ends_early_says_stop_to_the_others() {
+        for panics in [true, false] {
+            let tasks = Tasks::new();
+            let stop = tasks.stopping().clone();
+            tasks.vital("other", async move { stop.cancelled().await });
+            tasks.vital("ill", async move { assert!(!panics, "as it was told") });
+            tokio::time::timeout(LIMIT, tasks.stopping().cancelled()).await.expect("the stop was said");
+            assert!(tasks.stop(LIMIT).await && tasks.failed(), "panics: {panics}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_vital_task_that_panics_during_the_stop_is_a_failure_and_one_that_ends_is_none() {
+        for panics in [true, false] {
+            let tasks = Tasks::new();
+            let stop = tasks.stopping().clone();
+            tasks.vital("task", async move {
+                stop.cancelled().await;
+                assert!(!panics, "as it was told");
+            });
+            assert!(tasks.stop(LIMIT).await);
+            assert_eq!(tasks.failed(), panics);
+        }
+    }
+
+    #[tokio::test]
+    async fn any_other_task_that_panics_costs_itself_only() {
+        let tasks = Tasks::new();
+        tasks.spawn("ill", async { panic!("as it was told") });
+        tokio::task::yield_now().await;
+        assert!(tasks.stop(LIMIT).await && !tasks.failed());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_does_not_heed_the_stop_is_not_waited_for_longer_than_the_limit() {
+        let tasks = Tasks::new();
+        tasks.vital("deaf", std::future::pending());
+        assert!(!tasks.stop(Duration::from_millis(20)).await);
+    }
 }

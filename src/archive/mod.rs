@@ -1,7 +1,7 @@
 //! Bulk files: every span exactly once, in objects that are planned before they are written.
 //!
 //! Heads are taken from the channel and added up to a [`stretch`]; its [`plan`] is made durable in
-//! the drain's note; then the stretch is read again, encoded aside ([`format`]) and [`publish`]ed
+//! the drain's note; then the stretch is read again, encoded aside ([`mod@format`]) and [`publish`]ed
 //! under a name made of channel and positions ([`object`]); last, the stretch is settled and the
 //! note cleared in one durable slot. A crash anywhere in between ends in the same object.
 //!
@@ -18,6 +18,7 @@ pub mod status;
 pub mod store;
 pub mod stretch;
 pub mod trim;
+mod trimmer;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,19 +31,23 @@ pub struct Settings {
     /// The drain's name: `archive`.
     pub name: String,
     pub store: Store,
+    /// `<data>/archive`, whatever the store: a plan of the built-in archive is carried out there after a change, too.
+    pub built_in: PathBuf,
     /// An object is closed at about this size. Default 64 MiB.
     pub roll_bytes: u64,
     /// Or when its first span is this old. Default 60 s.
     pub roll_age: Duration,
     /// Or after this long without a span. Default 5 s.
     pub roll_idle: Duration,
-    /// Free bytes on the disk under which nothing is written (half of the channel's reserve); `None`: 512 MiB or 2.5 %.
+    /// Free bytes on the disk under which intake stops ([`free_min`](crate::channel::free_min)). Nothing is written
+    /// under half of it; the built-in archive gives way before it is reached.
     pub free_min_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
-    /// `<data>/archive`, bounded: oldest objects are removed beyond `keep_bytes` (default 10 GiB).
+    /// `<data>/archive`, bounded: oldest objects are removed beyond `keep_bytes` (default 10 GiB), and where intake
+    /// would stop for want of room on the disk.
     BuiltIn { dir: PathBuf, keep_bytes: u64 },
     /// `file:///dir`: the user's, never trimmed.
     Local { dir: PathBuf },

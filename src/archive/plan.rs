@@ -1,15 +1,65 @@
 //! The plan: what an object will hold and be called, made durable before its first byte goes out.
 //!
 //! It lives in the note of the drain's cursor slot. Whatever the settings say after a restart, a
-//! plan found there is carried out as it stands, by the [`Recipe`] that it records; so the same
-//! object comes to be. A plan of another version, format or encoder is refused by name, never
+//! plan found there is carried out as it stands, in the [`Place`] and by the [`Recipe`] that it
+//! records; so the same object comes to be, and in one place. A plan of another version, format or encoder is refused by name, never
 //! guessed at.
 
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::Store;
 use super::format::{Format, UnknownFormat};
 use super::object::{Object, ObjectError};
 
 /// The note's limit (DURABILITY.md, cursor slot).
 pub const NOTE_BYTES_MAX: usize = 3072;
+
+/// Longest directory that a plan records: the note holds it beside all else.
+const DIR_BYTES_MAX: usize = 2048;
+
+/// Where an object was planned to stand. The built-in archive moves with the data directory; a directory of the
+/// user's is the one that was named then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    BuiltIn,
+    Dir(PathBuf),
+}
+
+impl Place {
+    /// An error says why a plan could not record the store.
+    pub fn of(store: &Store) -> Result<Place, PlaceError> {
+        let Store::Local { dir } = store else { return Ok(Place::BuiltIn) };
+        let fits = |dir: &&str| dir.len() <= DIR_BYTES_MAX && !dir.contains(char::is_control);
+        match dir.to_str().filter(fits) {
+            Some(_) => Ok(Place::Dir(dir.clone())),
+            None => Err(PlaceError { dir: dir.clone() }),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Place> {
+        match text.strip_prefix("file://") {
+            Some(dir) => Path::new(dir).is_absolute().then(|| Place::Dir(dir.into())),
+            None => (text == "builtin").then_some(Place::BuiltIn),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::BuiltIn => f.write_str("builtin"),
+            Place::Dir(dir) => write!(f, "file://{}", dir.display()),
+        }
+    }
+}
+
+/// A directory that no plan can record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: an archive's directory is UTF-8 without control characters, at most {DIR_BYTES_MAX} bytes long", .dir.display())]
+pub struct PlaceError {
+    dir: PathBuf,
+}
 
 /// How an object is made of its spans.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +73,8 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub recipe: Recipe,
-    /// The object's path under the archive's directory.
+    pub place: Place,
+    /// The object's path in its place.
     pub name: String,
     pub object: Object,
 }
@@ -45,15 +96,16 @@ pub enum PlanError {
 
 impl Plan {
     /// The plan of an object by today's recipe.
-    pub fn new(format: Format, object: Object) -> Plan {
-        Plan { recipe: Recipe { format, filter: String::new() }, name: object.name(format.extension()), object }
+    pub fn new(format: Format, place: Place, object: Object) -> Plan {
+        Plan { recipe: Recipe { format, filter: String::new() }, place, name: object.name(format.extension()), object }
     }
 
-    /// Five lines of text: a person who inspects a channel can read them.
+    /// Six lines of text: a person who inspects a channel can read them.
     pub fn to_note(&self) -> Vec<u8> {
-        let Plan { recipe: Recipe { format, filter }, name, object } = self;
-        let note = format!("spangate plan 1\nformat {format}\nfilter {filter}\nname {name}\nobject {object}\n");
-        assert!(note.len() <= NOTE_BYTES_MAX, "a name is bounded and all else is short");
+        let Plan { recipe: Recipe { format, filter }, place, name, object } = self;
+        let recipe = format!("spangate plan 1\nformat {format}\nfilter {filter}\n");
+        let note = format!("{recipe}place {place}\nname {name}\nobject {object}\n");
+        assert!(note.len() <= NOTE_BYTES_MAX, "directory and name are bounded and all else is short");
         note.into_bytes()
     }
 
@@ -74,24 +126,27 @@ impl Plan {
         if !filter.is_empty() {
             return Err(PlanError::Filter { found: filter });
         }
-        let name = line(lines.next(), 4, "name ", "name PATH")?.to_owned();
+        let place = line(lines.next(), 4, "place ", "place STORE")?;
+        let place = Place::parse(place).ok_or_else(|| wrong(4, place, "\"builtin\" or \"file:///DIR\""))?;
+        let name = line(lines.next(), 5, "name ", "name PATH")?.to_owned();
         if name.is_empty() || name.contains('/') {
-            return Err(PlanError::Line { line: 4, found: name, expected: "the name of a file in the archive" });
+            return Err(wrong(5, &name, "the name of a file in the archive"));
         }
-        let object = line(lines.next(), 5, "object ", "object FACTS")?.parse::<Object>()?;
+        let object = line(lines.next(), 6, "object ", "object FACTS")?.parse::<Object>()?;
         match (lines.next(), lines.next()) {
-            (Some(""), None) => Ok(Some(Plan { recipe: Recipe { format, filter }, name, object })),
-            (more, _) => {
-                let found = more.unwrap_or_default().to_owned();
-                Err(PlanError::Line { line: 6, found, expected: "one line end, and nothing after it" })
-            }
+            (Some(""), None) => Ok(Some(Plan { recipe: Recipe { format, filter }, place, name, object })),
+            (more, _) => Err(wrong(7, more.unwrap_or_default(), "one line end, and nothing after it")),
         }
     }
 }
 
+fn wrong(line: usize, found: &str, expected: &'static str) -> PlanError {
+    PlanError::Line { line, found: found.to_owned(), expected }
+}
+
 fn line<'a>(found: Option<&'a str>, line: usize, start: &str, expected: &'static str) -> Result<&'a str, PlanError> {
     let found = found.unwrap_or_default();
-    found.strip_prefix(start).ok_or_else(|| PlanError::Line { line, found: found.to_owned(), expected })
+    found.strip_prefix(start).ok_or_else(|| wrong(line, found, expected))
 }
 
 #[cfg(test)]

@@ -18,13 +18,14 @@ use super::format::Format;
 use super::format::jsonl::Tally;
 use super::object::Object;
 use super::patience::{End, Patience};
-use super::plan::Plan;
+use super::plan::{Place, Plan};
 use super::publish::{Carried, Publisher, Trouble};
 use super::status::Status;
 use super::store::StoreError;
 use super::store::local::Local;
 use super::stretch::{Planner, Rolls, Stretch};
 use super::trim::Keeper;
+use super::trimmer::Trimmer;
 use super::{Settings, Store};
 use crate::channel::{Channel, Ledger, Outcome, Tap};
 use crate::disk::Disk;
@@ -39,15 +40,16 @@ const PINNED_SHARE: u64 = 4;
 
 /// A drain that makes objects.
 pub struct Archive {
-    name: String,
     channel: String,
     tap: Tap,
     publisher: Publisher,
+    settings: Settings,
+    disk: Arc<dyn Disk>,
     planner: Planner,
     /// On a stop, all that is durable by then is archived, and not one object of it.
     to_the_end: bool,
     /// Present where the directory is ours to trim.
-    keeper: Option<Keeper>,
+    trimmer: Option<Trimmer>,
     patience: Patience,
     status: Status,
     meters: Meters,
@@ -57,9 +59,12 @@ impl Archive {
     /// An archive of what `tap` gives, which is a tap of `channel`. Touches no file: what is wrong
     /// with the store shows in [`Status`].
     pub fn new(settings: Settings, channel: &Channel, tap: Tap, disk: Arc<dyn Disk>, registry: &Registry) -> Archive {
-        let store = Local::new(disk, settings.store.dir().to_owned(), settings.free_min_bytes);
-        let keeper = match &settings.store {
-            Store::BuiltIn { keep_bytes, .. } => Some(Keeper::new(*keep_bytes, channel.id())),
+        let store = Local::new(disk.clone(), settings.store.dir().to_owned(), settings.free_min_bytes);
+        let trimmer = match &settings.store {
+            Store::BuiltIn { keep_bytes, .. } => {
+                let keeper = Keeper::new(*keep_bytes, channel.id());
+                Some(Trimmer::new(&settings.name, keeper, store.clone(), registry))
+            }
             Store::Local { .. } => None,
         };
         let rolls = Rolls {
@@ -73,13 +78,14 @@ impl Archive {
         Archive {
             patience: Patience::new(&settings.name, status.clone(), failures),
             meters: Meters::new(registry, &settings.name),
-            name: settings.name,
             channel: channel.id().to_owned(),
             publisher: Publisher { store, ledger: tap.ledger() },
             tap,
+            settings,
+            disk,
             planner: Planner::new(rolls),
             to_the_end: false,
-            keeper,
+            trimmer,
             status,
         }
     }
@@ -97,12 +103,21 @@ impl Archive {
 
     /// Runs until `stop`, also when the archive itself can go no further; ends at most `grace` after it.
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
-        let end = tokio::select! {
-            end = self.work(&stop) => end,
-            () = after(&stop, grace) => End::Stop,
-        };
-        if let End::Halt(reason) = end {
-            tracing::error!(drain = self.name, reason, "the archive stops here; its spans wait in the channel");
+        let trimmer = self.trimmer.clone();
+        tokio::select! {
+            () = self.work_or_halt(&stop) => {}
+            () = trim_for_ever(trimmer) => {}
+            () = after(&stop, grace) => {}
+        }
+    }
+
+    async fn work_or_halt(&mut self, stop: &CancellationToken) {
+        if let End::Halt(reason) = self.work(stop).await {
+            tracing::error!(
+                drain = self.settings.name,
+                reason,
+                "the archive stops here; its spans wait in the channel"
+            );
             self.status.stopped(reason);
             stop.cancelled().await;
         }
@@ -132,6 +147,22 @@ impl Archive {
         }
     }
 
+    /// Where objects are planned to stand.
+    fn place(&self) -> Result<Place, End> {
+        Place::of(&self.settings.store).map_err(|error| End::Halt(error.to_string()))
+    }
+
+    /// A publisher of what was planned for `place`.
+    fn publisher_in(&self, place: &Place) -> Publisher {
+        let dir = match place {
+            same if self.place().is_ok_and(|place| place == *same) => return self.publisher.clone(),
+            Place::BuiltIn => &self.settings.built_in,
+            Place::Dir(dir) => dir,
+        };
+        let store = Local::new(self.disk.clone(), dir.clone(), self.settings.free_min_bytes);
+        Publisher { store, ledger: self.publisher.ledger.clone() }
+    }
+
     /// Opens the store, carries out what the last run had planned, removes what it left unfinished.
     async fn begin(&mut self, stop: &CancellationToken) -> Result<(), End> {
         let store = self.publisher.store.clone();
@@ -139,14 +170,23 @@ impl Archive {
         match Plan::from_note(&self.tap.note()) {
             Ok(None) => {}
             Ok(Some(plan)) => {
-                tracing::info!(drain = self.name, object = plan.name, "carrying out the plan of the last run");
+                tracing::info!(drain = self.settings.name, object = plan.name, "carrying out the plan of the last run");
+                if plan.place != self.place()? {
+                    let (planned, now) = (plan.place.to_string(), self.settings.store.dir().display());
+                    tracing::warn!(
+                        drain = self.settings.name,
+                        planned,
+                        %now,
+                        "the archive was moved while an object was under way: it is made where it was planned"
+                    );
+                }
                 self.carry_out(plan, stop).await?;
             }
             Err(error) => return Err(End::Halt(error.to_string())),
         }
         // A directory of our own may hold leftovers of an earlier channel; one that is shared, the
         // work of other gateways.
-        let channel = self.keeper.is_none().then(|| self.channel.clone());
+        let channel = self.trimmer.is_none().then(|| self.channel.clone());
         self.patience
             .tried(stop, || {
                 let channel = channel.clone();
@@ -206,7 +246,7 @@ impl Archive {
             spans: stretch.spans,
             bytes: stretch.bytes,
         };
-        let plan = Plan::new(Format::JSON_LINES, object);
+        let plan = Plan::new(Format::JSON_LINES, self.place()?, object);
         self.save(Some(&plan), stop).await?;
         self.carry_out(plan, stop).await
     }
@@ -214,7 +254,7 @@ impl Archive {
     /// Makes the planned object stand, then settles its spans and clears the note in one slot.
     async fn carry_out(&mut self, mut plan: Plan, stop: &CancellationToken) -> Result<(), End> {
         loop {
-            let publisher = self.publisher.clone();
+            let publisher = self.publisher_in(&plan.place);
             let carried = self.patience.tried(stop, || carry_out(publisher.clone(), plan.clone())).await?;
             match carried {
                 Carried::Stands { bytes } => {
@@ -245,7 +285,7 @@ impl Archive {
         stop: &CancellationToken,
     ) -> Result<Option<Plan>, End> {
         tracing::error!(
-            drain = self.name,
+            drain = self.settings.name,
             object = plan.name,
             planned = plan.object.spans,
             readable = tally.spans,
@@ -282,31 +322,14 @@ impl Archive {
         self.meters.objects.increment(1);
         self.meters.bytes.increment(bytes);
         self.planner.learn(plan.object.bytes, bytes);
-        if let Some(keeper) = &mut self.keeper {
-            keeper.add(bytes);
+        if let Some(trimmer) = &self.trimmer {
+            trimmer.add(bytes);
         }
     }
 
-    /// Holds a directory of our own within its bound. A failure is said and tried again after the
-    /// next object: it costs room, no span.
-    async fn trim(&mut self) {
-        let Some(keeper) = &self.keeper else { return };
-        let (mut keeper, store) = (keeper.clone(), self.publisher.store.clone());
-        let (keeper, trimmed) = tasks::blocking(move || {
-            let trimmed = keeper.trim(&store);
-            (keeper, trimmed)
-        })
-        .await;
-        self.keeper = Some(keeper);
-        match trimmed {
-            Ok(trimmed) if trimmed.objects == 0 => {}
-            Ok(trimmed) => {
-                self.meters.trimmed_objects.increment(trimmed.objects);
-                self.meters.trimmed_bytes.increment(trimmed.bytes);
-                let (objects, bytes) = (trimmed.objects, trimmed.bytes);
-                tracing::info!(drain = self.name, objects, bytes, "oldest objects removed to stay within the bound");
-            }
-            Err(error) => tracing::warn!(drain = self.name, %error, "the archive cannot be trimmed"),
+    async fn trim(&self) {
+        if let Some(trimmer) = &self.trimmer {
+            trimmer.trim().await;
         }
     }
 }
@@ -335,6 +358,14 @@ async fn at(due: Option<Instant>) {
     }
 }
 
+/// Never ends.
+async fn trim_for_ever(trimmer: Option<Trimmer>) {
+    match trimmer {
+        Some(trimmer) => trimmer.run().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Ends when a stop has lasted `grace`.
 async fn after(stop: &CancellationToken, grace: Duration) {
     stop.cancelled().await;
@@ -344,18 +375,11 @@ async fn after(stop: &CancellationToken, grace: Duration) {
 struct Meters {
     objects: Counter,
     bytes: Counter,
-    trimmed_objects: Counter,
-    trimmed_bytes: Counter,
 }
 
 impl Meters {
     fn new(registry: &Registry, drain: &str) -> Self {
         let counter = |name| registry.counter(name, &[("drain", drain)]);
-        Meters {
-            objects: counter("spangate_archive_objects_total"),
-            bytes: counter("spangate_archive_bytes_total"),
-            trimmed_objects: counter("spangate_archive_trimmed_objects_total"),
-            trimmed_bytes: counter("spangate_archive_trimmed_bytes_total"),
-        }
+        Meters { objects: counter("spangate_archive_objects_total"), bytes: counter("spangate_archive_bytes_total") }
     }
 }

@@ -171,9 +171,11 @@ impl Cursor {
         open
     }
 
-    /// Whether the drain may be given another frame.
-    pub fn has_window(&self) -> bool {
-        self.ranges.len() <= RANGES_OPEN_MAX
+    /// Whether the drain may be given a frame that begins at `position`. One that lies below a
+    /// settled range always: after a restart only such frames can make the ranges fewer.
+    pub fn has_window(&self, position: u64) -> bool {
+        let highest = self.ranges.last_key_value().map_or(0, |(_, settled)| settled.end);
+        self.ranges.len() <= RANGES_OPEN_MAX || position < highest
     }
 
     /// Notes a frame given to the drain.

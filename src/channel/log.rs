@@ -86,7 +86,7 @@ impl Log {
 
     /// Bytes and items written and not yet synced.
     pub fn pending(&self) -> (u64, u64) {
-        (self.pending_bytes, self.pending.iter().map(|f| u64::from(f.head.at.items)).sum())
+        (self.pending_bytes, self.pending.first().map_or(0, |f| self.tail.position - f.head.at.first))
     }
 
     pub fn tail(&self) -> &Point {

@@ -48,6 +48,15 @@ pub enum Sync {
     Every(Duration),
 }
 
+/// The default of [`Settings::free_min_bytes`].
+const FREE_MIN_BYTES: u64 = 1 << 30;
+const FREE_MIN_PART: u64 = 20;
+
+/// Free bytes under which intake stops on a file system of `total` bytes; `set` is [`Settings::free_min_bytes`].
+pub fn free_min(set: Option<u64>, total: u64) -> u64 {
+    set.unwrap_or(FREE_MIN_BYTES.max(total / FREE_MIN_PART))
+}
+
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `<data>/channel`.
@@ -255,10 +264,6 @@ pub struct Snapshot {
     pub disk_free_bytes: u64,
 }
 
-/// Messages that wait for the owner: a bound beside the byte permits of the intake, which
-/// small messages would hardly feel. As many as connections, a few times over.
-const QUEUE_MESSAGES_MAX: usize = 65_536;
-
 /// The log. Cheap to clone; the owner thread ends with [`Channel::stop`].
 #[derive(Clone)]
 pub struct Channel(Arc<Handle>);
@@ -349,10 +354,9 @@ impl Channel {
         if let Some(refusal) = &queue.closed {
             return Receipt(Answer::Known(Err(refusal.clone())));
         }
-        if queue.messages.len() >= QUEUE_MESSAGES_MAX {
+        if !queue.push(state::Message { frames, bytes, items, reply }) {
             return Receipt(Answer::Known(Err(AppendError::Full)));
         }
-        queue.messages.push_back(state::Message { frames, bytes, items, reply });
         drop(queue);
         self.0.shared.wake.notify_one();
         Receipt(Answer::Awaited(answer))
@@ -382,12 +386,20 @@ impl Channel {
             drop(state);
             return Ok(Tap::new(shared.clone(), row, drain, low));
         }
+        // A drain may have passed it while its head was read: it would begin where nothing is.
+        let first = *state.segments.first_key_value().expect("there is always a segment").0;
+        if oldest.as_ref().is_some_and(|oldest| oldest.position < first) {
+            drop(state);
+            return self.tap(drain, start, takes);
+        }
         let row = state.rows.iter().position(|r| r.cursor.is_none());
         let row = row.ok_or_else(|| refuse("there are 64 drains already; forget one first"))?;
         let start = oldest.unwrap_or_else(|| state.durable.clone());
         let mut cursor = cursor::Cursor::begin(drain, takes, &start);
         cursor.attached = true;
         let low = cursor.low;
+        // What an earlier drain of this row had passed says nothing of this one.
+        state.rows[row].saved_lows = [low; 2];
         state.rows[row].cursor = Some(cursor);
         drop(state);
         self.job(|done| state::Job::Begin { row, done })?;

@@ -13,7 +13,7 @@ use super::log::Log;
 use super::segment::HEAD_BYTES;
 use super::slots::Slots;
 use super::state::{Job, Message, Shared, segment_path};
-use super::{AppendError, Intake, Sync, cursor};
+use super::{AppendError, Intake, Sync, cursor, free_min};
 use crate::disk::is_no_space;
 use crate::metrics::{Counter, Histogram, Registry};
 
@@ -31,9 +31,6 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Failures in a row, "no space" apart, after which intake stays closed.
 const STRIKES_MAX: u32 = 2;
-/// Free space left alone by default: 1 GiB, or a twentieth of the disk if that is more.
-const FREE_MIN_BYTES: u64 = 1 << 30;
-const FREE_MIN_PART: u64 = 20;
 
 pub struct Owner {
     shared: Arc<Shared>,
@@ -49,9 +46,15 @@ pub struct Owner {
     failure: Option<String>,
     slots_retry: Option<Instant>,
     space_due: Instant,
+    spare_due: Instant,
+    /// After a removal that failed: when to try again.
+    remove_due: Instant,
     free_min: u64,
     /// What the message at the head of the queue lacked room for.
     blocked: Option<u64>,
+    /// Bytes and items of the last message that there was no room for, until there is, or
+    /// another is taken: who asks after it was withdrawn still hears "full".
+    lacking: Option<(u64, u64)>,
 }
 
 struct Meters {
@@ -97,10 +100,18 @@ impl Owner {
             failure: None,
             slots_retry: None,
             space_due: Instant::now(),
+            spare_due: Instant::now(),
+            remove_due: Instant::now(),
             free_min: 0,
             blocked: None,
+            lacking: None,
         };
         owner.poll_space();
+        if !owner.log.is_open() {
+            owner.failure = Some("there was no room to append to the log".to_owned());
+            owner.retry = Some(Instant::now() + BACKOFF_MIN);
+        }
+        owner.show_intake();
         owner
     }
 
@@ -134,7 +145,7 @@ impl Owner {
         let deadline = self.deadline();
         let mut queue = self.shared.queue();
         loop {
-            let work = queue.stop || queue.poke || !queue.jobs.is_empty() || (can_take && !queue.messages.is_empty());
+            let work = queue.stop || queue.poke || !queue.jobs.is_empty() || (can_take && queue.first().is_some());
             let left = deadline.saturating_duration_since(Instant::now());
             if work || left.is_zero() {
                 queue.poke = false;
@@ -180,6 +191,8 @@ impl Owner {
                     self.meters.seconds.record(started.elapsed().as_secs_f64());
                     self.meters.spans.record(items as f64);
                     self.recovered();
+                } else if let Sync::Every(most) = self.shared.settings.sync {
+                    self.sync_due = self.sync_due.or(Some(Instant::now() + most));
                 }
                 // Who hears yes and then looks sees an open intake.
                 self.show_intake();
@@ -192,9 +205,6 @@ impl Owner {
                 waiting.into_iter().for_each(|(_, reply)| _ = reply.send(Err(refusal.clone())));
             }
         }
-        if let Sync::Every(most) = self.shared.settings.sync {
-            self.sync_due = self.sync_due.or(Some(Instant::now() + most));
-        }
     }
 
     /// Messages for one write: in order, none withdrawn, as many as there is room for.
@@ -204,16 +214,20 @@ impl Owner {
         let mut queue = shared.queue();
         let (mut group, mut bytes, mut items) = (Vec::new(), 0, 0);
         self.blocked = None;
-        while let Some(message) = queue.messages.front() {
+        self.lacking = self.lacking.filter(|&(bytes, items)| !self.fits(bytes, items, used, waiting, free));
+        while let Some(message) = queue.first() {
             if message.reply.is_closed() {
-                queue.messages.pop_front();
+                queue.pop();
                 continue;
             }
             if !group.is_empty() && (bytes + message.bytes > GROUP_BYTES_MAX.min(self.log.room())) {
                 break;
             }
-            if !self.fits(message, used + bytes, waiting + items, free) {
-                self.blocked = Some(message.bytes).filter(|_| group.is_empty());
+            if !self.fits(message.bytes, message.items, used + bytes, waiting + items, free) {
+                if group.is_empty() {
+                    self.blocked = Some(message.bytes);
+                    self.lacking = Some((message.bytes, message.items));
+                }
                 break;
             }
             if group.is_empty() && message.bytes > self.log.room() {
@@ -228,13 +242,14 @@ impl Owner {
                 queue.poke = true;
                 return group;
             }
-            let message = queue.messages.pop_front().expect("it was just looked at");
+            let message = queue.pop().expect("it was just looked at");
+            self.lacking = None;
             bytes += message.bytes;
             items += message.items;
             group.push(message);
         }
         if self.blocked.is_some() {
-            queue.messages.retain(|m| !m.reply.is_closed());
+            queue.purge();
         }
         group
     }
@@ -246,20 +261,20 @@ impl Owner {
         (state.used() + bytes, state.waiting() + items, state.disk_free)
     }
 
-    fn fits(&self, message: &Message, used: u64, waiting: u64, free: u64) -> bool {
+    fn fits(&self, bytes: u64, items: u64, used: u64, waiting: u64, free: u64) -> bool {
         let settings = &self.shared.settings;
-        let (extra, cost) = match message.bytes > self.log.room() {
-            true => (HEAD_BYTES, self.log.segment_cost(message.bytes)),
+        let (extra, cost) = match bytes > self.log.room() {
+            true => (HEAD_BYTES, self.log.segment_cost(bytes)),
             false => (0, 0),
         };
-        used + message.bytes + extra <= settings.capacity_bytes
-            && settings.capacity_spans.is_none_or(|most| waiting + message.items <= most)
+        used + bytes + extra <= settings.capacity_bytes
+            && settings.capacity_spans.is_none_or(|most| waiting + items <= most)
             && free >= self.free_min.saturating_add(cost)
     }
 
     /// Drops withdrawn messages while nothing can be taken.
     fn purge(&mut self) {
-        self.shared.queue().messages.retain(|m| !m.reply.is_closed());
+        self.shared.queue().purge();
     }
 
     fn sync_if_due(&mut self) {
@@ -301,6 +316,8 @@ impl Owner {
         let position = self.shared.state().durable.position;
         tracing::error!(?call, %error, position, for_good, "the log could not be written; its segment is sealed");
         self.log.seal();
+        // The fresh segment begins with what was not synced, and a sync of it.
+        self.sync_due = None;
         let refusal = if no_space { AppendError::DiskLow } else { AppendError::Failed(error.to_string()) };
         self.failure = Some(error.to_string());
         self.retry = (!for_good).then(|| Instant::now() + self.backoff);
@@ -309,7 +326,7 @@ impl Owner {
         if for_good {
             queue.closed = Some(refusal.clone());
         }
-        let refused = std::mem::take(&mut queue.messages);
+        let refused = queue.take_all();
         drop(queue);
         // Who hears no and then looks sees why.
         self.show_intake();
@@ -338,8 +355,7 @@ impl Owner {
         self.space_due = Instant::now() + SPACE_POLL;
         match self.shared.disk.space(&self.shared.settings.dir) {
             Ok(space) => {
-                let default = FREE_MIN_BYTES.max(space.total / FREE_MIN_PART);
-                self.free_min = self.shared.settings.free_min_bytes.unwrap_or(default);
+                self.free_min = free_min(self.shared.settings.free_min_bytes, space.total);
                 self.shared.state().disk_free = space.free;
                 if self.blocked.is_some() {
                     self.shared.queue().poke = true;
@@ -357,7 +373,7 @@ impl Owner {
             Intake::Failed { reason: reason.clone(), for_good: self.retry.is_none() }
         } else if state.disk_free < self.free_min {
             Intake::DiskLow
-        } else if let Some(wanted) = self.blocked {
+        } else if let Some((wanted, _)) = self.lacking {
             let cost = if wanted > room { self.log.segment_cost(wanted) } else { 0 };
             let full = state.used() + bytes + wanted > self.shared.settings.capacity_bytes;
             if !full && state.disk_free < self.free_min + cost { Intake::DiskLow } else { Intake::Full }
@@ -371,7 +387,7 @@ impl Owner {
     }
 
     fn make_spare(&mut self) {
-        if !self.log.wants_spare() {
+        if !self.log.wants_spare() || self.spare_due > Instant::now() {
             return;
         }
         let free = self.shared.state().disk_free;
@@ -380,6 +396,7 @@ impl Owner {
         }
         if let Err(error) = self.log.make_spare() {
             // It is made when it is needed; if that fails too, that is an error.
+            self.spare_due = Instant::now() + SPACE_POLL;
             tracing::warn!(%error, "could not make the next segment ahead");
         }
     }
@@ -446,6 +463,9 @@ impl Owner {
 
     /// Removes segments below every drain's saved cursor.
     fn remove_passed(&mut self) {
+        if self.remove_due > Instant::now() {
+            return;
+        }
         let mut state = self.shared.state();
         let settled = state.settled_for_good();
         let last = state.segments.last_key_value().map(|(&first, _)| first);
@@ -461,18 +481,22 @@ impl Owner {
                 row.dirty = row.dirty.or(Some(now));
             }
         }
+        // First out of the table, so that no new drain begins in one.
+        let gone: Vec<_> = gone.into_iter().filter_map(|(first, _)| state.segments.remove_entry(&first)).collect();
         drop(state);
         let mut removed = false;
-        for (first, _) in gone {
+        let mut gone = gone.into_iter();
+        while let Some((first, entry)) = gone.next() {
             let path = segment_path(&self.shared.settings.dir, first);
             match self.shared.disk.remove(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(path = %path.display(), %error, "could not remove a segment that is done with");
+                    self.remove_due = Instant::now() + SPACE_POLL;
+                    self.shared.state().segments.extend(std::iter::once((first, entry)).chain(gone));
                     break;
                 }
-                _ => _ = self.shared.state().segments.remove(&first),
+                _ => removed = true,
             }
-            removed = true;
         }
         if removed {
             if let Err(error) = self.shared.disk.sync_dir(&self.shared.settings.dir) {
@@ -491,7 +515,12 @@ impl Owner {
         // Both slots, one after the other, so that one that rots never hides or revives a drain.
         let result = self.write_row(row, forget).and_then(|()| self.write_row(row, forget));
         if forget == result.is_ok() {
-            self.shared.state().rows[row].cursor = None;
+            let mut state = self.shared.state();
+            let row = &mut state.rows[row];
+            row.cursor = None;
+            // Nothing of it is left to save: a row that stays due would keep the owner awake.
+            row.dirty = None;
+            row.waiters.clear();
         }
         // The caller waits for it; one that is gone has panicked.
         _ = done.send(result);
@@ -548,7 +577,7 @@ impl Drop for Guard {
         };
         let mut queue = self.0.queue_at_the_end();
         queue.closed = Some(refusal.clone());
-        queue.messages.drain(..).for_each(|m| _ = m.reply.send(Err(refusal.clone())));
+        queue.take_all().into_iter().for_each(|m| _ = m.reply.send(Err(refusal.clone())));
         queue.jobs.clear();
         queue.ended = true;
         drop(queue);

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::frame::{self, FIXED, TOTAL_MAX};
+use super::frame::{self, FIXED, LABELS_BYTES_MAX, ORIGIN_BYTES_MAX, TOTAL_MAX};
 use super::segment::{Bound, Place, Segment, Step, Walker, Window, is_zero};
 use super::state::Shared;
 use super::{Head, ReadError};
@@ -74,7 +74,11 @@ impl Reader {
             if position >= bound.position {
                 break;
             }
-            self.enter(first, position, at)?;
+            match self.enter(first, position, at) {
+                // Met again next time, when what was found before it is taken.
+                Err(_) if !events.is_empty() => break,
+                other => other?,
+            }
             let walker = self.walker.as_mut().expect("it was just entered");
             if position < first {
                 events.push(Event::Begins { segment: walker.segment.clone() });
@@ -177,7 +181,8 @@ impl Bodies {
         let start = u64::from(head.at.offset);
         let most = usize::try_from(bound.saturating_sub(start)).unwrap_or(usize::MAX);
         let least = FIXED + head.items.len() * 16 + head.body_len as usize;
-        let len = if least + PIECE / 4 <= PIECE { PIECE } else { TOTAL_MAX.min(least + PIECE / 2) };
+        let most_of_it = least + ORIGIN_BYTES_MAX + LABELS_BYTES_MAX;
+        let len = most_of_it.clamp(PIECE, TOTAL_MAX);
         let mut buf = vec![0; len.min(most)];
         let got = read_full(&*segment.file, &mut buf, start)?;
         buf.truncate(got);

@@ -5,6 +5,7 @@
 //! copy what may live in the page cache only into a new segment. No frame is trusted by
 //! syncing it again where it lies. Start is refused where guessing would repeat or lose.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -18,9 +19,10 @@ use super::slots::{Row, Slots};
 use super::state::{DrainRow, Entry, Shared, State, segment_path};
 use super::{Found, Intake, OpenError, Settings};
 use crate::clock::Clock;
-use crate::disk::{Disk, Open, read_full};
+use crate::disk::{Disk, Open, is_no_space, read_full};
 
 const ID_MAGIC: &[u8; 8] = b"SPGCHAN\0";
+const ID_NAME: &str = "id";
 const ID_BYTES: usize = 32;
 /// Frames copied into the new segment at a time.
 const COPY_BYTES: usize = 1024 * 1024;
@@ -38,6 +40,7 @@ pub fn open(settings: Settings, disk: Arc<dyn Disk>, clock: Clock) -> Result<Ope
     let dir = settings.dir.clone();
     let io = |source| OpenError::Io { path: dir.clone(), source };
     disk.create_dir_all(&dir).map_err(io)?;
+    refuse_half_a_log(&*disk, &dir)?;
     let id = open_id(&*disk, &dir)?;
     let slots = Slots::open(&*disk, &dir)?;
     let rows = slots.read(&dir, &id)?;
@@ -48,9 +51,24 @@ pub fn open(settings: Settings, disk: Arc<dyn Disk>, clock: Clock) -> Result<Ope
     recovery.finish(segments, rows, slots)
 }
 
+/// The id and the cursors are made before the first segment: where one is missing beside a
+/// segment, a new one would lose what every drain had settled, or give positions twice.
+fn refuse_half_a_log(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    let entries = disk.list(dir).map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
+    if !entries.iter().any(|e| e.name.ends_with(".seg")) {
+        return Ok(());
+    }
+    for path in [dir.join(ID_NAME), Slots::path(dir)] {
+        if !entries.iter().any(|e| path.ends_with(&e.name)) {
+            return Err(OpenError::Damaged { path, what: "is missing, though there are segments beside it".into() });
+        }
+    }
+    Ok(())
+}
+
 /// Reads the channel's id, or makes one: written aside, synced, renamed.
 fn open_id(disk: &dyn Disk, dir: &Path) -> Result<[u8; 16], OpenError> {
-    let path = dir.join("id");
+    let path = dir.join(ID_NAME);
     let io = |source| OpenError::Io { path: path.clone(), source };
     let file = match disk.open(&path, Open::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return make_id(disk, dir, &path).map_err(io),
@@ -89,10 +107,10 @@ fn make_id(disk: &dyn Disk, dir: &Path, path: &Path) -> io::Result<[u8; 16]> {
 
 /// What the cursors' slots say was durable: a lower bound of the log's end.
 #[derive(Default)]
-struct Floor {
-    position: u64,
-    common: u64,
-    addressed: Vec<(u64, u64)>,
+pub struct Floor {
+    pub position: u64,
+    pub common: u64,
+    pub addressed: Vec<(u64, u64)>,
 }
 
 impl Floor {
@@ -108,17 +126,23 @@ impl Floor {
     }
 
     /// Moves a point up to the floor: what lies between was durable and is gone.
-    fn raise(&self, point: &mut Point) {
+    pub fn raise(&self, point: &mut Point) {
         if point.position >= self.position {
             return;
         }
-        let common = self.common.saturating_sub(point.common);
-        point.pass_damage(self.position, common);
-        point.common = point.common.max(self.common);
+        let mut lost = self.position - point.position;
+        let common = self.common.saturating_sub(point.common).min(lost);
+        lost -= common;
+        point.common += common;
         for &(id, total) in &self.addressed {
             let known = point.addressed.entry(id).or_default();
-            *known = total.max(*known);
+            let more = total.saturating_sub(*known).min(lost);
+            *known += more;
+            lost -= more;
         }
+        // What no slot told of goes where addressed items go.
+        point.position = self.position - lost;
+        point.pass_damage(self.position, 0);
     }
 }
 
@@ -228,11 +252,11 @@ impl Recovery {
 
     fn finish(mut self, mut segments: Vec<Headed>, rows: Vec<Row>, slots: Slots) -> Result<Opened, OpenError> {
         let last = segments.pop();
-        let mut table: Vec<(u64, Entry)> = Vec::new();
+        let mut table: BTreeMap<u64, Entry> = BTreeMap::new();
         let ends = segments.iter().skip(1).chain(&last).map(|s| s.segment.first());
         for (headed, end) in segments.iter().zip(ends) {
             let bound = Bound { position: end, offset: headed.len };
-            table.push((headed.segment.first(), Entry { bound, used: headed.len, open: Weak::new() }));
+            table.insert(headed.segment.first(), Entry { bound, used: headed.len, open: Weak::new() });
         }
         let oldest = segments.first().or(last.as_ref()).map(|h| h.segment.start.clone());
         let mut durable = Point::default();
@@ -247,10 +271,17 @@ impl Recovery {
         self.floor.raise(&mut durable);
         durable.pass_damage(self.taken, u64::MAX);
         self.found.damaged_items += durable.position - end;
+        if durable.position > end {
+            // What is missing belongs to the segment before it; appending goes on behind it.
+            adopted = None;
+            if let Some(mut last) = table.last_entry() {
+                last.get_mut().bound.position = durable.position;
+            }
+        }
         self.found.items = durable.position - oldest.map_or(durable.position, |o| o.position);
         let rows = rows.into_iter().map(row_state).collect();
         let state = State {
-            segments: table.into_iter().collect(),
+            segments: table,
             durable,
             cache: Cache::new(self.settings.cache_bytes),
             rows,
@@ -259,11 +290,18 @@ impl Recovery {
             stopped: false,
         };
         self.found.bytes = state.used();
+        let has_segments = !state.segments.is_empty();
         let shared = Arc::new(Shared::new(self.settings, self.disk, self.clock, self.id, state));
         let mut log = Log::new(shared.clone());
         match adopted {
             Some((segment, offset, len)) => log.adopt(segment, offset, len),
-            None => log.open_fresh(0).map_err(|source| OpenError::Io { path: self.dir, source })?,
+            None => match log.open_fresh(0) {
+                // The owner tries again; meanwhile the drains make room.
+                Err(error) if is_no_space(&error) && has_segments => {
+                    tracing::warn!(%error, "there is no room to append to the log");
+                }
+                other => other.map_err(|source| OpenError::Io { path: self.dir, source })?,
+            },
         }
         Ok(Opened { shared, log, slots, found: self.found })
     }
@@ -303,7 +341,7 @@ impl Recovery {
                         break;
                     }
                     let end = if next { to.position.min(synced) } else { synced };
-                    self.damage(segment, &mut point, (from, to), end, next && to.position <= synced)?;
+                    self.damage(segment, &mut point, (from, to), end, next && to.position <= synced);
                     tail.damaged = true;
                     if !next || to.position > synced {
                         break;
@@ -321,14 +359,7 @@ impl Recovery {
     }
 
     /// Counts a damaged stretch that ends at `end`, and keeps its bytes.
-    fn damage(
-        &mut self,
-        segment: &Segment,
-        point: &mut Point,
-        (from, to): (Place, Place),
-        end: u64,
-        marked: bool,
-    ) -> io::Result<()> {
+    fn damage(&mut self, segment: &Segment, point: &mut Point, (from, to): (Place, Place), end: u64, marked: bool) {
         let first = point.position;
         self.found.damaged_items += end - first;
         if marked {
@@ -339,11 +370,15 @@ impl Recovery {
             point.pass_damage(end, end - first);
         }
         let bytes = from.offset..to.offset;
-        if let Some(path) = keep_damaged(&*self.disk, &self.dir, &*segment.file, bytes, &(first..end))? {
-            tracing::error!(first, end, kept = %path.display(), "positions at the log's end are damaged");
-            self.found.damaged_path = Some(path);
+        match keep_damaged(&*self.disk, &self.dir, &*segment.file, bytes, &(first..end)) {
+            Ok(None) => {}
+            Ok(Some(path)) => {
+                tracing::error!(first, end, kept = %path.display(), "positions at the log's end are damaged");
+                self.found.damaged_path = Some(path);
+            }
+            // The segment's file stays as it is: a full disk is no reason not to start.
+            Err(error) => tracing::error!(first, end, %error, "positions at the log's end are damaged, and not copied"),
         }
-        Ok(())
     }
 
     /// Puts what was rescued in the place of the last segment's end, and seals what is below.
@@ -352,7 +387,7 @@ impl Recovery {
         tail: &Tail,
         segment: &Arc<Segment>,
         len: u64,
-        table: &mut Vec<(u64, Entry)>,
+        table: &mut BTreeMap<u64, Entry>,
     ) -> io::Result<Option<(Arc<Segment>, u64, u64)>> {
         let (first, end) = (segment.first(), tail.durable.position);
         let mut adopted = None;
@@ -364,7 +399,7 @@ impl Recovery {
             let file = self.disk.open(&path, Open::Write)?;
             let fresh = Arc::new(Segment { file, ..fresh });
             let bound = Bound { position: point.position, offset: *written };
-            table.push((end, Entry { bound, used: *written, open: Arc::downgrade(&fresh) }));
+            table.insert(end, Entry { bound, used: *written, open: Arc::downgrade(&fresh) });
             let len = fresh.file.len()?;
             adopted = Some((fresh, *written, len));
         }
@@ -376,7 +411,7 @@ impl Recovery {
                 used = tail.offset;
             }
             let bound = Bound { position: end, offset: used };
-            table.push((first, Entry { bound, used, open: Weak::new() }));
+            table.insert(first, Entry { bound, used, open: Weak::new() });
         }
         Ok(adopted)
     }
@@ -432,7 +467,11 @@ struct Copier {
 impl Copier {
     fn begin(recovery: &Recovery, start: Point, len: u64) -> io::Result<Copier> {
         let file = recovery.disk.open(&recovery.dir.join(COPY_NAME), Open::Truncate)?;
-        file.allocate(len.max(segment_bytes(recovery.settings.capacity_bytes)))?;
+        match file.allocate(len.max(segment_bytes(recovery.settings.capacity_bytes))) {
+            // The frames alone may still fit.
+            Err(error) if is_no_space(&error) => {}
+            other => other?,
+        }
         let salt = random_u64()?;
         let segment = Segment::begin(file, start.clone(), &recovery.id, recovery.clock.now_us(), salt)?;
         Ok(Copier { segment, point: start, offset: HEAD_BYTES, buf: Vec::new() })

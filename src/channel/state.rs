@@ -70,7 +70,11 @@ pub struct DrainRow {
 /// What the owner is asked to do.
 #[derive(Default)]
 pub struct Queue {
-    pub messages: VecDeque<Message>,
+    messages: VecDeque<Message>,
+    /// Of the messages.
+    bytes: u64,
+    /// Bytes at which it is looked through for withdrawn messages.
+    purge_at: u64,
     pub jobs: Vec<Job>,
     /// Something changed that the owner should look at.
     pub poke: bool,
@@ -79,6 +83,56 @@ pub struct Queue {
     pub ended: bool,
     /// Why nothing is taken any more.
     pub closed: Option<AppendError>,
+}
+
+/// Messages that wait for the owner: a bound beside the byte permits of the intake, which
+/// small messages would hardly feel. As many as connections, a few times over.
+const QUEUE_MESSAGES_MAX: usize = 65_536;
+/// Withdrawn messages hold bytes that nobody pays for any more, and the owner may hang in a
+/// sync: the queue is looked through whenever it is twice as long as what is still wanted.
+const PURGE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
+impl Queue {
+    /// Adds a message; false if there are too many.
+    pub fn push(&mut self, message: Message) -> bool {
+        self.bytes += message.bytes;
+        self.messages.push_back(message);
+        if self.bytes > self.purge_at.max(PURGE_BYTES_MIN) || self.messages.len() > QUEUE_MESSAGES_MAX {
+            self.purge();
+            self.purge_at = self.bytes * 2;
+        }
+        if self.messages.len() <= QUEUE_MESSAGES_MAX {
+            return true;
+        }
+        self.bytes -= self.messages.pop_back().map_or(0, |m| m.bytes);
+        false
+    }
+
+    /// Drops what was withdrawn.
+    pub fn purge(&mut self) {
+        self.messages.retain(|m| !m.reply.is_closed());
+        self.bytes = self.messages.iter().map(|m| m.bytes).sum();
+    }
+
+    pub fn first(&self) -> Option<&Message> {
+        self.messages.front()
+    }
+
+    pub fn pop(&mut self) -> Option<Message> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.bytes;
+        Some(message)
+    }
+
+    pub fn take_all(&mut self) -> VecDeque<Message> {
+        self.bytes = 0;
+        std::mem::take(&mut self.messages)
+    }
+
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> u64 {
+        self.bytes
+    }
 }
 
 /// A message's frames, and who waits for them.

@@ -34,6 +34,8 @@ pub struct Tap {
     at: Option<At>,
     reader: Option<Reader>,
     job: Option<Job>,
+    /// Frames were passed over since the owner was told that the cursor changed.
+    passed: bool,
 }
 
 /// What a tap can do now.
@@ -49,7 +51,7 @@ impl Tap {
         let attachment = Arc::new(Attachment { shared, row, drain: drain.to_owned(), bodies: Arc::default() });
         let reader = Reader::new(attachment.shared.clone(), attachment.bodies.clone());
         let ledger = Ledger(attachment);
-        Tap { ledger, ready: VecDeque::new(), position, at: None, reader: Some(reader), job: None }
+        Tap { ledger, ready: VecDeque::new(), position, at: None, reader: Some(reader), job: None, passed: false }
     }
 
     pub fn drain(&self) -> &str {
@@ -71,7 +73,12 @@ impl Tap {
                 let (events, at) = found?;
                 self.take_in(events, at);
             }
-            match self.turn() {
+            let turn = self.turn();
+            if std::mem::take(&mut self.passed) {
+                let ours = &self.ledger.0;
+                ours.changed(ours.shared.state());
+            }
+            match turn {
                 Turn::Given(taken) => return Ok(Some(taken)),
                 Turn::Stopped => return Ok(None),
                 Turn::Wait => notify.notified().await,
@@ -97,7 +104,7 @@ impl Tap {
                 return Turn::Stopped;
             }
             let cursor = state.cursor(ours.row);
-            if !cursor.has_window() {
+            if !cursor.has_window(self.ready.front().map_or(self.position, |head| head.at.first)) {
                 return Turn::Wait;
             }
             while let Some(head) = self.ready.pop_front() {
@@ -121,9 +128,13 @@ impl Tap {
         self.position = last.next.position;
         self.at = Some(At { segment: last.head.at.segment, place: last.next });
         let cursor = state.cursor(self.ledger.0.row);
+        let before = self.ready.len();
+        let taken = frames.len();
         for frame in frames {
             self.ready.extend(admit(cursor, frame.head, frame.addressee));
         }
+        // What was passed over moved the cursor: its slot must follow, or segments stay for ever.
+        self.passed |= self.ready.len() - before < taken;
         true
     }
 
@@ -210,12 +221,17 @@ pub(super) struct Attachment {
 }
 
 impl Attachment {
+    /// Says that the cursor changed, also to the tap: there may be a window again.
+    pub fn touched(&self, state: std::sync::MutexGuard<'_, State>) {
+        state.rows[self.row].notify.notify_one();
+        self.changed(state);
+    }
+
     /// Says that the cursor changed; its slot follows within 100 ms.
-    pub fn touched(&self, mut state: std::sync::MutexGuard<'_, State>) {
+    fn changed(&self, mut state: std::sync::MutexGuard<'_, State>) {
         let row = &mut state.rows[self.row];
         let first = row.dirty.is_none();
         row.dirty = row.dirty.or(Some(Instant::now()));
-        row.notify.notify_one();
         drop(state);
         if first {
             self.shared.poke();

@@ -152,7 +152,7 @@ fn a_slot_with_too_many_ranges_forgets_the_highest_with_their_counts() {
     for n in 0..RANGES_MAX as u64 + 10 {
         cursor.settle(n * 2 + 1..n * 2 + 2, Outcome::Delivered);
     }
-    assert!(!cursor.has_window());
+    assert!(!cursor.has_window(600) && cursor.has_window(400));
     let now = common(1000);
     let again = saved(&cursor, &now);
     assert_eq!(cursor.waiting(&now) + 10, again.waiting(&now));
@@ -182,4 +182,30 @@ fn a_slot_of_another_version_or_channel_is_told() {
     let sum = frame::crc(&[&newer]);
     frame::put32(&mut newer, 8, sum);
     assert!(matches!(cursor::decode(&newer, &[1; 16]), Slot::Version { major: 9, minor: 0 }));
+}
+
+#[test]
+fn withdrawn_messages_do_not_pile_up_while_the_owner_hangs() {
+    let mut queue = state::Queue::default();
+    let mut wanted = Vec::new();
+    for n in 0..1000 {
+        let (reply, answer) = oneshot::channel();
+        assert!(queue.push(state::Message { frames: Vec::new(), bytes: 1 << 20, items: 1, reply }));
+        if n % 100 == 0 {
+            wanted.push(answer);
+        }
+    }
+    assert!(queue.held_bytes() <= 32 << 20, "{} bytes held for {} messages", queue.held_bytes(), wanted.len());
+    queue.purge();
+    assert_eq!(queue.held_bytes(), 10 << 20);
+    while queue.pop().is_some() {}
+    assert_eq!(queue.held_bytes(), 0);
+}
+
+#[test]
+fn what_the_slots_say_of_a_lost_stretch_is_charged_to_whom_they_name() {
+    let floor = recovery::Floor { position: 9, common: 4, addressed: vec![(7, 3)] };
+    let mut point = Point::default();
+    floor.raise(&mut point);
+    assert_eq!((point.position, point.common, point.addressed_to(7)), (9, 4, 5), "two that no slot told of");
 }

@@ -4,11 +4,21 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches};
 
+use super::send;
 use crate::config::table::{Scope, Setting, rows};
 use crate::config::{CONFIG_VARIABLE, is_switch, value::Kind};
 
 /// Settings given as flags, with the texts of each.
 pub type Flags = Vec<(&'static Setting, Vec<String>)>;
+
+/// A command line, read.
+#[derive(Debug)]
+pub enum Line {
+    /// With the gateway's settings.
+    Asked(Asked),
+    /// `spangate send` has flags of its own: whoever sends may be on another machine than the gateway.
+    Send(send::options::Options),
+}
 
 /// What is asked for.
 #[derive(Debug)]
@@ -36,9 +46,12 @@ Exit codes: 0 stopped, 1 our own fault, 2 configuration, 3 port or data director
 4 damage that needs a person.";
 
 /// Reads a command line; the error is a message for a person, of help and version, too.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, clap::Error> {
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
     let matches = program().try_get_matches_from(args)?;
-    Ok(match matches.subcommand() {
+    if let Some(("send", inner)) = matches.subcommand() {
+        return send::options::read(inner).map(Line::Send);
+    }
+    Ok(Line::Asked(match matches.subcommand() {
         None => asked(Command::Run, &matches),
         Some(("run", inner)) => asked(Command::Run, inner),
         Some(("check", inner)) => asked(Command::Check { resolved: inner.get_flag("resolved") }, inner),
@@ -47,7 +60,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Asked, clap::Er
             let drain = inner.get_one::<String>("drain").expect("clap demands NAME").clone();
             asked(Command::Forget { drain, yes: inner.get_flag("yes") }, inner)
         }
-    })
+    }))
 }
 
 fn asked(command: Command, matches: &ArgMatches) -> Asked {
@@ -81,6 +94,7 @@ fn program() -> clap::Command {
         .args(settings())
         .subcommand(clap::Command::new("run").about("Runs the gateway (also without this word)").args(settings()))
         .subcommand(check)
+        .subcommand(send::options::command())
         .subcommand(
             clap::Command::new("channel").about("The channel on disk").subcommand_required(true).subcommand(forget()),
         )

@@ -8,6 +8,7 @@ mod args;
 mod banner;
 mod forget;
 mod logs;
+mod send;
 mod source;
 
 use std::ffi::OsString;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use crate::config::{self, Report, Settings, Typed, Understood};
 use crate::gateway;
 
-use args::{Asked, Command};
+use args::{Asked, Command, Line};
 
 /// What the process's end says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +40,11 @@ pub fn main(
 ) -> ExitCode {
     let exit = match args::parse(args) {
         // A panic is our own fault, too; its hook has said where.
-        Ok(asked) => catch_unwind(AssertUnwindSafe(|| carry_out(asked, environment.into_iter().collect())))
-            .unwrap_or(Exit::Fault),
+        Ok(line) => catch_unwind(AssertUnwindSafe(|| match line {
+            Line::Send(options) => send::send(options),
+            Line::Asked(asked) => carry_out(asked, environment.into_iter().collect()),
+        }))
+        .unwrap_or(Exit::Fault),
         Err(error) => {
             // Help and version are "errors" to clap that exit with 0. A closed terminal is nobody's to tell.
             let _ = error.print();
@@ -80,7 +84,10 @@ fn run(settings: Settings) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("no threads to run on: {error}"), Exit::Fault),
     };
-    match runtime.block_on(gateway::run(settings, banner::announce)) {
+    let ended = runtime.block_on(gateway::run(settings, banner::announce));
+    // What still blocks a thread (a look-up of a name, a disk that hangs) was given its time.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => Exit::Done,
         Err(error) => {
             tracing::error!("{error}");

@@ -41,7 +41,7 @@ pub fn settings(values: &Values, drains: &[Drain]) -> Settings {
         match &drain.kind {
             Kind::Group { values, sinks, .. } => settings.drains.push(group(&drain.name, values, sinks)),
             Kind::Archive { values } => {
-                let built = archive(&drain.name, values, &settings.data, half(free_min));
+                let built = archive(&drain.name, values, &settings.data, free_min);
                 settings.archives.push(built);
             }
             Kind::Retired => settings.retired.push(drain.name.clone()),
@@ -50,7 +50,7 @@ pub fn settings(values: &Values, drains: &[Drain]) -> Settings {
     settings
 }
 
-/// Archive and dead letters may use half of the channel's reserve.
+/// Dead letters may use half of the channel's reserve.
 fn half(free_min: Option<u64>) -> Option<u64> {
     free_min.map(|bytes| bytes / 2)
 }
@@ -77,6 +77,7 @@ fn http(values: &Values) -> http::Settings {
         body_timeout: values.time("http.body_timeout"),
         idle_timeout: values.time("http.idle_timeout"),
         connections_max: values.size("http.connections_max"),
+        keep_binary_annotations: values.text("http.binary_annotations") == "keep",
         allowed_origins: values.words("http.allowed_origins"),
     }
 }
@@ -137,6 +138,7 @@ fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>
             Some(dir) => archive::Store::Local { dir: dir.into() },
             None => archive::Store::BuiltIn { dir: data.join("archive"), keep_bytes: values.number("keep") },
         },
+        built_in: data.join("archive"),
         roll_bytes: values.number("roll_size"),
         roll_age: values.time("roll_age"),
         roll_idle: values.time("roll_idle"),

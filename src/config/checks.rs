@@ -11,6 +11,8 @@ use super::drains::{Drain, Kind};
 use super::layers::Values;
 use super::problem::{Origin, Problem};
 use super::value::Value;
+use crate::archive::Store;
+use crate::archive::plan::Place;
 
 const LISTENERS: [&str; 3] = ["scribe.address", "http.address", "admin.address"];
 
@@ -157,6 +159,9 @@ fn keeps_to_its_own(archive: &Values, gateway: &Values) -> Vec<Problem> {
     if Path::new(dir).starts_with(gateway.text("data")) {
         let what = format!("{dir} is in the data directory; use \"builtin\", or a directory of its own");
         problems.push(Problem::new(archive.at("archive"), archive.full_key("archive"), what));
+    }
+    if let Err(error) = Place::of(&Store::Local { dir: dir.into() }) {
+        problems.push(Problem::new(archive.at("archive"), archive.full_key("archive"), error.to_string()));
     }
     if *archive.at("keep") != Origin::Default {
         let what = "is for \"builtin\" alone: what you name yourself is never trimmed";

@@ -150,7 +150,7 @@ impl Row {
     fn gather(setting: &'static Setting, drain: &str, given: &[Given], problems: &mut Vec<Problem>) -> Row {
         let mut row =
             Row { setting, value: setting.default.map(default_of(setting)), at: Origin::Default, broken: false };
-        for given in given.iter().filter(|g| std::ptr::eq(g.setting, setting)) {
+        for given in given.iter().filter(|g| g.setting == setting) {
             match given.read(&setting.full_key(drain)) {
                 Ok(value) if given.node.at > row.at => (row.value, row.at) = (Some(value), given.node.at.clone()),
                 Ok(_) => {}

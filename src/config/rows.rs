@@ -59,7 +59,7 @@ const fn open(scope: Scope, key: &'static str, kind: Kind, doc: &'static str, re
 }
 
 /// Every setting.
-pub const SETTINGS: &[Setting] = &[
+pub static SETTINGS: &[Setting] = &[
     open(
         Shorthand,
         "collector",
@@ -197,6 +197,14 @@ pub const SETTINGS: &[Setting] = &[
     ),
     row(
         Gateway,
+        "http.binary_annotations",
+        Kind::Choice(&["keep", "drop"]),
+        "keep",
+        "Values at /api/v1/spans that are not strings: kept as strings, or dropped as Zipkin does",
+        "nothing disappears",
+    ),
+    row(
+        Gateway,
         "http.allowed_origins",
         Kind::Words,
         "*",
@@ -216,7 +224,7 @@ pub const SETTINGS: &[Setting] = &[
         "intake.bytes_in_flight",
         bytes(MIB, 64 * GIB),
         "32MiB",
-        "Bytes of messages being read, decoded or waiting for their sync",
+        "Bytes of messages, inflated, being read, decoded or waiting for their sync; decoding takes a few times that",
         "two of the largest calls, and many of the usual 100 KB",
     ),
     row(
@@ -425,7 +433,7 @@ pub const SETTINGS: &[Setting] = &[
         "keep",
         bytes(MIB, DISK_MAX),
         "10GiB",
-        "Bytes that builtin keeps, oldest objects go first",
+        "Bytes that builtin keeps, oldest objects go first; they go sooner where free disk nears channel.free_min",
         "a default must not fill the disk",
     ),
     row(

@@ -20,6 +20,13 @@ pub struct Setting {
     pub reason: &'static str,
 }
 
+/// A row is its scope and key. Not its address: a constant may have several, as the optimiser pleases.
+impl PartialEq for Setting {
+    fn eq(&self, other: &Self) -> bool {
+        (self.scope, self.key) == (other.scope, other.key)
+    }
+}
+
 /// Where a key stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {

@@ -16,6 +16,9 @@ use crate::sink::Load;
 
 /// Closed batches that wait for a sink with room. Two hide the time it takes to cut the next.
 const READY_MAX: usize = 2;
+/// Stretches of a batch. Each keeps a frame's head, a kilobyte or so: tracers that send span by span would make every
+/// batch that waits hold megabytes, and a group of many collectors has many that wait.
+const STRETCHES_MAX: usize = 1024;
 /// Gateways named by a load. A longer way is a loop that its members will find.
 const VIA_MAX: usize = 8;
 
@@ -194,6 +197,12 @@ impl Builder {
         self.since.map(|since| since + self.settings.linger)
     }
 
+    /// Stretches in all that was pushed and not popped.
+    #[cfg(test)]
+    pub fn stretches(&self) -> usize {
+        self.ready.iter().chain([&self.open]).map(|batch| batch.stretches.len()).sum()
+    }
+
     fn push_stretch(&mut self, head: &Arc<Head>, range: Range<u32>, now: Instant) {
         let mut start = range.start;
         let mut bytes = 0;
@@ -209,7 +218,8 @@ impl Builder {
             bytes += len;
         }
         self.take(head, start..range.end, bytes, now);
-        if self.open.spans >= self.settings.spans || self.open.bytes >= self.settings.bytes {
+        let Batch { stretches, spans, bytes, .. } = &self.open;
+        if *spans >= self.settings.spans || *bytes >= self.settings.bytes || stretches.len() >= STRETCHES_MAX {
             self.close();
         }
     }

@@ -1,9 +1,9 @@
 //! The run of a drain: take, cut, send, settle, in one task.
 //!
-//! What it holds is bounded: the batches under way (`in_flight_max` a sink), as many that failed
-//! or were halved, and two that are cut and wait. While no sink takes anything, no frame is
-//! taken and no bytes are held. On stop nothing new is sent, what is under way gets its time,
-//! and all that is unsettled stays in the channel.
+//! What it holds is bounded: batches under way or tried in vain (`in_flight_max` a sink, whole or in
+//! parts) and two that are cut and wait, of a thousand frame heads each. While no sink takes
+//! anything, no frame is taken and no bytes are held. On stop nothing new is sent, what is under way
+//! gets its time, and all that is unsettled stays in the channel.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -106,25 +106,29 @@ impl Drain {
     }
 
     /// Runs until `stop`, or until the channel stops; what is under way then gets `grace` to end.
-    pub async fn run(self, stop: CancellationToken, grace: Duration) {
-        let Drain { mut tap, mut flow } = self;
+    pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
+        self.work(&stop).await;
+        // What does not end in time stays in the channel, and may be sent twice.
+        let _ = timeout(grace, self.flow.end()).await;
+    }
+
+    async fn work(&mut self, stop: &CancellationToken) {
+        let Drain { tap, flow } = self;
         loop {
             let now = Instant::now();
             flow.dispatch(now);
             let wake = flow.wakes(now);
             tokio::select! {
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => return,
                 Some(done) = flow.work.next(), if !flow.work.is_empty() => flow.finish(done, Instant::now()),
                 taken = tap.next(), if flow.wants_more() => match taken {
                     Ok(Some(taken)) => flow.take(&taken, Instant::now()),
-                    Ok(None) => break,
+                    Ok(None) => return,
                     Err(error) => flow.not_read(&error, Instant::now()),
                 },
                 () = at(wake) => flow.wake(Instant::now()),
             }
         }
-        // What does not end in time stays in the channel, and may be sent twice.
-        let _ = timeout(grace, flow.end()).await;
     }
 }
 
@@ -333,3 +337,6 @@ impl Flow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The formats, pure: slices in, a [`Batch`](crate::span::Batch) or an error out.
+//! The formats, pure: slices in, a [`Batch`] or an error out.
 //!
 //! No socket, no async, no allocation that the input has not paid for. Every list, length and
 //! depth is bounded by [`Limits`]. A decoder that fails leaves the batch as it found it.
@@ -9,11 +9,15 @@ mod fault;
 pub mod fb303;
 pub mod r#gen;
 pub mod gzip;
+pub mod inflate;
+pub mod json_v1;
 pub mod json_v2;
 pub mod proto3;
 pub mod scribe;
+mod text;
 pub mod thrift;
 pub mod v1;
+pub mod zstd;
 
 use crate::span::Batch;
 

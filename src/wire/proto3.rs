@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 use super::fault::Fault;
+use super::text::utf8;
 use super::{DecodeError, Limits, over_limit};
 use crate::span::proto::{Cursor, FIXED64, LENGTH_DELIMITED, VARINT, tag};
 use crate::span::{Annotation, Batch, Endpoint, Kind, Span, TraceId};
@@ -236,9 +237,5 @@ fn boolean(cursor: &mut Cursor<'_>, field: &'static str) -> Result<bool, Fault> 
 
 /// A text; bytes that are not UTF-8 become U+FFFD, as in Java's `String`.
 fn text<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, str>, Fault> {
-    let bytes = cursor.bytes()?;
-    Ok(match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(bytes),
-    })
+    Ok(utf8(cursor.bytes()?))
 }

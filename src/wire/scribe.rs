@@ -20,8 +20,8 @@ pub const METHOD_NAME_MAX: usize = 256;
 /// So many bytes of a payload always decide its header: either form has three words and a name.
 pub const HEADER_BYTES_MAX: usize = 12 + METHOD_NAME_MAX;
 
-/// Most entries read in one call. A frame of Flume's greatest size (16,384,000 bytes) holds as
-/// many that say anything; what is reserved for them, 32 MB, lives only while a call is decoded.
+/// Most entries read in one call: a frame of Flume's greatest size (16,384,000 bytes) holds as
+/// many that say anything.
 pub const ENTRIES_MAX: usize = 1_000_000;
 
 /// The method of scribe.thrift; all others are fb303's.
@@ -130,19 +130,37 @@ pub struct Entry<'a> {
 /// The entries of a `Log` call from its `arguments`, the payload behind the header. `None` if
 /// the list is not there at all, which is how a null list is written. Unknown fields are passed
 /// over; at most [`ENTRIES_MAX`] entries are read. Bytes after the struct are ignored.
-pub fn log_arguments<'a>(arguments: &'a [u8], limits: &Limits) -> Result<Option<Vec<Entry<'a>>>> {
+pub fn log_arguments<'a>(arguments: &'a [u8], limits: &Limits) -> Result<Option<Entries<'a>>> {
     let mut cursor = Cursor::new(arguments);
     let mut entries = None;
     loop {
         match cursor.field()? {
             Field { kind: kind::STOP, .. } => return Ok(entries),
-            Field { kind: kind::LIST, id: 1 } => entries = Some(log_entries(&mut cursor, limits)?),
+            Field { kind: kind::LIST, id: 1 } => entries = Some(log_entries(&mut cursor, limits.depth)?),
             other => cursor.skip(other.kind, limits.depth)?,
         }
     }
 }
 
-fn log_entries<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Vec<Entry<'a>>> {
+/// Entries that were found whole once, and are read again one by one: a list of them would take
+/// up to 32 times what it was made of.
+#[derive(Debug, Clone)]
+pub struct Entries<'a> {
+    cursor: Cursor<'a>,
+    left: usize,
+    depth: usize,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        Some(log_entry(&mut self.cursor, self.depth).expect("`log_entries` has read it before"))
+    }
+}
+
+fn log_entries<'a>(cursor: &mut Cursor<'a>, depth: usize) -> Result<Entries<'a>> {
     let (element, count) = cursor.list()?;
     if count > ENTRIES_MAX {
         return Err(cursor.error(Fault::TooMany { count, limit: ENTRIES_MAX }));
@@ -150,22 +168,21 @@ fn log_entries<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Vec<Entry
     if count > 0 && element != kind::STRUCT {
         return Err(cursor.error(Fault::ElementType { found: element, expected: kind::STRUCT }));
     }
-    // An entry that says anything has 7 bytes: what is reserved is paid for.
-    let mut entries = Vec::with_capacity(count.min(cursor.remaining() / 7));
+    let entries = Entries { cursor: cursor.clone(), left: count, depth };
     for _ in 0..count {
-        entries.push(log_entry(cursor, limits)?);
+        log_entry(cursor, depth)?;
     }
     Ok(entries)
 }
 
-fn log_entry<'a>(cursor: &mut Cursor<'a>, limits: &Limits) -> Result<Entry<'a>> {
+fn log_entry<'a>(cursor: &mut Cursor<'a>, depth: usize) -> Result<Entry<'a>> {
     let mut entry = Entry::default();
     loop {
         match cursor.field()? {
             Field { kind: kind::STOP, .. } => return Ok(entry),
             Field { kind: kind::STRING, id: 1 } => entry.category = cursor.string()?,
             Field { kind: kind::STRING, id: 2 } => entry.message = cursor.string()?,
-            other => cursor.skip(other.kind, limits.depth)?,
+            other => cursor.skip(other.kind, depth)?,
         }
     }
 }

@@ -49,6 +49,7 @@ impl Setup {
         let archive = Settings {
             name: "archive".into(),
             store: Store::Local { dir: data.join("objects") },
+            built_in: data.join("archive"),
             roll_bytes: 64 << 20,
             roll_age: Duration::from_secs(3600),
             roll_idle: Duration::from_secs(3600),
@@ -464,7 +465,7 @@ async fn a_store_that_fails_is_tried_again_and_its_spans_wait() {
     let dir = tempfile::tempdir().unwrap();
     let store = SimDisk::new();
     let mut setup = Setup::new(dir.path()).idle(Duration::from_millis(20));
-    setup.archive.free_min_bytes = Some(1000);
+    setup.archive.free_min_bytes = Some(2000);
     let rig = start_apart(&setup, &store);
     store.fail_syncs(true);
     rig.append(0..10).await;
@@ -660,4 +661,87 @@ async fn the_built_in_archive_keeps_its_bound_oldest_first_and_counts() {
         assert_eq!(left.last().unwrap().object.last, run * 10 + 9, "the newest stays");
     }
     assert!(trimmed > 0);
+}
+
+/// Five objects of one to five spans on a disk of the archive's own, where hardly any room is left then.
+async fn with_room_short(store: Store) -> (Rig, Setup) {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = SimDisk::new();
+    let mut setup = Setup::new(dir.path()).idle(Duration::from_millis(10));
+    (setup.archive.store, setup.archive.free_min_bytes) = (store, Some(1 << 30));
+    let rig = start_apart(&setup, &sim);
+    for n in 1..=5 {
+        rig.append(n * 10..n * 10 + n).await;
+        until("an object", || rig.metric("spangate_archive_objects_total") == n).await;
+    }
+    // Intake stands still from here on: no object comes after which the archive would be trimmed.
+    sim.set_free((1 << 30) - 1);
+    setup.disk = sim.disk();
+    (rig, setup)
+}
+
+fn sizes(setup: &Setup) -> Vec<u64> {
+    setup.objects().iter().map(|found| found.object.spans).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_built_in_archive_gives_way_before_a_full_disk_stops_intake() {
+    let (rig, setup) = with_room_short(Store::BuiltIn { dir: "/data/archive".into(), keep_bytes: 10 << 30 }).await;
+    until("all but one removed", || rig.metric("spangate_archive_trimmed_objects_total") == 4).await;
+    assert_eq!(sizes(&setup), [5], "the newest stays");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_of_the_users_never_gives_way() {
+    let (rig, setup) = with_room_short(Store::Local { dir: "/srv/spans".into() }).await;
+    // Two looks of an archive that would.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(sizes(&setup), [1, 2, 3, 4, 5]);
+    rig.stop().await;
+}
+
+/// Plans an object in the first place, takes the machine down before it is published or settled, and starts again
+/// with the archive in the second: what was planned must come to be in the first place, and nowhere else.
+async fn moved_between_plan_and_restart(nth: u64, from: &Store, to: &Store) -> bool {
+    let sim = SimDisk::new();
+    let mut setup = Setup::new(Path::new("/data")).idle(Duration::from_millis(20));
+    (setup.disk, setup.capacity_bytes, setup.archive.store) = (sim.disk(), 1 << 20, from.clone());
+    let rig = setup.start();
+    rig.append(0..50).await;
+    let off = sim.calls() + nth;
+    sim.fault_at(off, Fault::Off);
+    until("an object or the crash", || rig.account().waiting == 0 || sim.calls() >= off).await;
+    let crashed = sim.calls() >= off;
+    sim.fault_next(Fault::Off);
+    rig.stop().await;
+
+    setup.disk = sim.killed().disk();
+    let planned = Plan::from_note(&note(&setup)).unwrap();
+    let before = setup.objects().len();
+    setup.archive.store = to.clone();
+    let rig = setup.start();
+    rig.append(50..60).await;
+    rig.stop().await;
+    let (old, new) = (objects(&*setup.disk, from.dir()), setup.objects());
+    if let Some(plan) = planned {
+        assert!(old.iter().any(|found| found.path.ends_with(&plan.name)), "call {nth}: it is not where it was planned");
+    } else {
+        assert_eq!(old.len(), before, "call {nth}: nothing was planned there");
+    }
+    assert_each_once(&old.into_iter().chain(new).collect::<Vec<_>>(), 0..60);
+    crashed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_is_moved_makes_what_was_planned_where_it_was_planned() {
+    let built_in = Store::BuiltIn { dir: "/data/archive".into(), keep_bytes: 10 << 30 };
+    let (a, b) = (Store::Local { dir: "/srv/a".into() }, Store::Local { dir: "/srv/b".into() });
+    for (from, to) in [(&a, &b), (&built_in, &a), (&a, &built_in)] {
+        let mut nth = 1;
+        while moved_between_plan_and_restart(nth, from, to).await {
+            nth += 1;
+        }
+        assert!(nth > 8, "only {nth} calls from a span to its object");
+    }
 }

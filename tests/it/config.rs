@@ -336,7 +336,10 @@ fn without_a_terminal_each_fact_is_a_line_of_the_log() {
 #[test]
 fn a_json_log_is_one_object_a_line_and_its_level_holds() {
     let dir = tempfile::tempdir().unwrap();
-    let mut gateway = Gateway::start(dir.path(), &["--log-format", "json", "--log-level", "warn,spangate::cli=info"]);
+    // So few that no machine has too few descriptors for them, which would be another line.
+    let few = ["--scribe-connections-max", "10", "--http-connections-max", "10"];
+    let log = ["--log-format", "json", "--log-level", "warn,spangate::cli=info"];
+    let mut gateway = Gateway::start(dir.path(), &[&few[..], &log[..]].concat());
     let log = log_with(&gateway, "\"admin: ");
     gateway.stop();
     assert_eq!(log_with(&gateway, "\"admin: ").len(), log.len(), "the stop is told at info, by another module");

@@ -2,6 +2,7 @@
 //!
 //! Each test has its own directory and ports. What must be found is what was answered yes, and
 //! nothing that was never sent.
+#![expect(clippy::disallowed_methods, reason = "looks at the files as a person would")]
 
 mod account;
 mod crash;
@@ -9,3 +10,4 @@ mod memory;
 mod path;
 mod rig;
 mod start;
+mod stop;

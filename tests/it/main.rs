@@ -6,8 +6,10 @@ mod support;
 
 mod archive;
 mod channel;
+mod compose;
 mod config;
 mod drain;
 mod gateway;
 mod listener;
+mod send;
 mod wire;

@@ -2,4 +2,5 @@
 
 mod random;
 mod v1;
+mod v1_lists;
 mod v2;

@@ -1,4 +1,4 @@
-//! Clients that we did not write: thriftpy2 over Scribe, py_zipkin over HTTP (JSON v2, proto3). What they sent is in
+//! Clients that we did not write: thriftpy2 over Scribe, py_zipkin over HTTP (JSON v2, proto3), grpcio. What they sent is in
 //! Zipkin, and no answer surprised them.
 
 use std::process::Command;
@@ -52,8 +52,18 @@ fn clients_that_we_did_not_write_are_understood() {
     assert!(found.iter().all(|span| span["localEndpoint"]["serviceName"] == "py_zipkin"), "{found:?}");
     println!("thriftpy2: {} spans, py_zipkin: {spans} spans", ids(&scribe).len());
 
+    let grpc = run("grpc_client.py", gateway.http);
+    let (sent, spans) = (ids(&grpc), grpc["spans"].as_u64().unwrap());
+    let found = wait_for("grpcio's spans", Duration::from_secs(20), || {
+        Some(zipkin.traces(&sent, Value::clone)).filter(|found| found.len() as u64 == spans)
+    });
+    assert!(found.iter().all(|span| span["localEndpoint"]["serviceName"] == "grpcio"), "{found:?}");
+    assert_eq!(grpc["refused"], serde_json::json!(["INVALID_ARGUMENT", "INVALID_ARGUMENT"]));
+    println!("grpcio: {spans} spans");
+
     let metrics = Client::new(gateway.admin).get("/metrics").unwrap().text();
     let refused =
         sum(&metrics, "spangate_spans_refused_total", &[]) + sum(&metrics, "spangate_spans_set_aside_total", &[]);
-    assert_eq!(refused, 0.0, "{metrics}");
+    // The span of zeros that grpcio sent twice.
+    assert_eq!(refused, 2.0, "{metrics}");
 }

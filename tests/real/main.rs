@@ -1,4 +1,5 @@
-//! Against programs that we did not write (`make real`): Zipkin servers, Python's Scribe and Zipkin clients, a shell.
+//! Against programs that we did not write (`make real`): Zipkin servers, Python's clients, a shell; and with
+//! `make dashboard` Prometheus.
 //!
 //! Each test starts what it needs in a directory of its own and on ports of its own; nothing outlives it. Figures that
 //! a person wants to see are printed. REAL_ZIPKIN_JAR and REAL_PYTHON come from the Makefile; without them
@@ -9,7 +10,9 @@
 mod support;
 
 mod clients;
+mod dashboard;
 mod equality;
+mod graph;
 mod kills;
 mod proto;
 mod readme;

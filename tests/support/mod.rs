@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod collector;
+pub mod dashboard;
 pub mod disk;
 pub mod http;
 pub mod process;

@@ -2,12 +2,37 @@ use super::super::object::tests::object;
 use super::*;
 
 fn plan() -> Plan {
-    Plan::new(Format::JSON_LINES, object())
+    planned_in(&Store::Local { dir: "/srv/spans of all".into() })
+}
+
+fn planned_in(store: &Store) -> Plan {
+    Plan::new(Format::JSON_LINES, Place::of(store).unwrap(), object())
 }
 
 #[test]
 fn a_note_comes_back_as_the_plan() {
-    assert_eq!(Plan::from_note(&plan().to_note()), Ok(Some(plan())));
+    let built_in = planned_in(&Store::BuiltIn { dir: "/data/archive".into(), keep_bytes: 1 });
+    let longest = planned_in(&Store::Local { dir: format!("/{}", "d".repeat(DIR_BYTES_MAX - 1)).into() });
+    for plan in [plan(), built_in, longest] {
+        assert_eq!(Plan::from_note(&plan.to_note()), Ok(Some(plan)));
+    }
+}
+
+#[test]
+fn a_directory_that_a_note_cannot_hold_is_refused_by_name() {
+    for dir in ["/a\nname x".to_owned(), format!("/{}", "d".repeat(DIR_BYTES_MAX))] {
+        let error = Place::of(&Store::Local { dir: dir.clone().into() }).unwrap_err();
+        assert!(error.to_string().starts_with(&dir), "{error}");
+    }
+}
+
+#[test]
+fn a_place_that_is_no_store_is_refused() {
+    let note = String::from_utf8(plan().to_note()).unwrap();
+    for place in ["place file://srv\n", "place elsewhere\n", "place \n"] {
+        let changed = note.replace("place file:///srv/spans of all\n", place);
+        assert!(matches!(Plan::from_note(changed.as_bytes()), Err(PlanError::Line { line: 4, .. })), "{place}");
+    }
 }
 
 #[test]
@@ -36,7 +61,7 @@ fn a_plan_of_an_unknown_encoder_or_filter_is_refused() {
 fn a_name_that_leaves_the_directory_is_refused() {
     let mut outside = plan();
     outside.name = "../x.jsonl.gz".into();
-    assert!(matches!(Plan::from_note(&outside.to_note()), Err(PlanError::Line { line: 4, .. })));
+    assert!(matches!(Plan::from_note(&outside.to_note()), Err(PlanError::Line { line: 5, .. })));
 }
 
 #[test]

@@ -11,13 +11,21 @@ use std::sync::Arc;
 use super::{Listed, Look, Publish, StoreError};
 use crate::archive::format::jsonl;
 use crate::archive::object::ObjectName;
+use crate::channel;
 use crate::disk::{Disk, File, Open};
 
 const STAGING: &str = "_spangate";
 
-/// Half of the channel's reserve (1 GiB or 5 %, whichever is more): intake stops well before.
-const RESERVE_BYTES: u64 = 512 << 20;
-const RESERVE_SHARE: u64 = 40;
+/// Of the free space under which intake stops: what is left to objects under way then.
+const RESERVE_SHARE: u64 = 2;
+
+/// Bytes on the file system that holds a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    pub free: u64,
+    /// Under this intake stops.
+    pub floor: u64,
+}
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -51,12 +59,17 @@ impl Local {
 
     /// Whether there is more room than the reserve.
     pub fn check_room(&self) -> Result<(), StoreError> {
-        let space = self.disk.space(&self.dir).map_err(failed("look at", &self.dir))?;
-        let reserve = self.free_min_bytes.unwrap_or_else(|| RESERVE_BYTES.max(space.total / RESERVE_SHARE));
-        if space.free < reserve {
-            return Err(StoreError::Reserve { path: self.dir.clone(), free: space.free, reserve });
+        let Room { free, floor } = self.room()?;
+        let reserve = floor / RESERVE_SHARE;
+        if free < reserve {
+            return Err(StoreError::Reserve { path: self.dir.clone(), free, reserve });
         }
         Ok(())
+    }
+
+    pub fn room(&self) -> Result<Room, StoreError> {
+        let space = self.disk.space(&self.dir).map_err(failed("look at", &self.dir))?;
+        Ok(Room { free: space.free, floor: channel::free_min(self.free_min_bytes, space.total) })
     }
 
     /// Makes a finished object durable and gives it its name, if nothing has that.

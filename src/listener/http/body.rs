@@ -44,11 +44,18 @@ pub(super) async fn read(
         let whole = gather(&mut body, expected, limits, permit, &read);
         timeout(limits.timeout, whole).await.unwrap_or_else(|_late| Err(Problem::Slow(limits.timeout.as_secs())))
     };
-    if matches!(result, Err(Problem::TooLarge { .. } | Problem::Refused(_))) && !headers.contains_key(EXPECT) {
+    if matches!(result, Err(Problem::TooLarge { .. } | Problem::Refused(_))) {
         permit.release();
-        discard(&mut body, limits.bytes_max, &read).await;
+        pass_over(headers, body, limits.bytes_max, read).await;
     }
     result
+}
+
+/// Reads a body that nobody wants, so that its answer is heard. Who asked first (`expect`) hears it without.
+pub(super) async fn pass_over(headers: &HeaderMap, mut body: Body, bytes_max: usize, read: impl Fn(usize)) {
+    if !headers.contains_key(EXPECT) {
+        discard(&mut body, bytes_max, &read).await;
+    }
 }
 
 async fn gather(

@@ -29,13 +29,18 @@ use crate::listener::intake::{Door, Intake, Share};
 use crate::listener::sockets::Seat;
 use crate::metrics::{Counter, Registry};
 use crate::tasks::Tasks;
+use crate::wire::v1;
 
 /// Bytes of a request's head (Zipkin's server takes 8 KiB of headers), and what is read from a
 /// socket before permits are asked for: 10,000 connections that all send hold 320 MiB at worst.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// Requests of one HTTP/2 connection at a time: a reporter has one or two.
-const STREAMS_MAX: u32 = 100;
+/// Requests of one HTTP/2 connection at a time: a reporter has one or two, and a client with more
+/// waits its turn. Each may hold a head of [`HTTP2_HEAD_BYTES_MAX`] for which no permit was asked.
+const STREAMS_MAX: u32 = 20;
+
+/// Twice what Zipkin's server takes.
+const HTTP2_HEAD_BYTES_MAX: u32 = 16 * 1024;
 
 /// Bytes that an HTTP/2 peer may send ahead of what we read, a stream and a connection: they lie
 /// in memory before permits are asked for.
@@ -48,6 +53,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 pub(super) struct Server {
     pub settings: Settings,
     pub door: Door,
+    grpc: Door,
     pub probe: Probe,
     pub logs: Logs,
     slow_heads: Counter,
@@ -61,7 +67,22 @@ pub(super) struct Connection {
     pub server: Arc<Server>,
     pub peer: SocketAddr,
     pub share: Share,
+    pub http: Entrance,
+    pub grpc: Entrance,
+}
+
+/// One of the two listeners on the port: what it counts, and what it says of a span's origin.
+pub(super) struct Entrance {
+    pub door: Door,
     pub origin: Arc<Origin>,
+}
+
+impl Entrance {
+    fn new(door: &Door, listener: &str, peer: SocketAddr) -> Self {
+        let peer = peer.ip().to_canonical().to_string();
+        let origin = vec![("listener".to_owned(), listener.to_owned()), ("peer".to_owned(), peer)];
+        Entrance { door: door.clone(), origin: Arc::new(Origin(origin)) }
+    }
 }
 
 impl Server {
@@ -74,11 +95,16 @@ impl Server {
         closed: CancellationToken,
         registry: &Registry,
     ) -> Self {
-        let door = intake.door("http");
+        let (door, grpc) = (intake.door("http"), intake.door("grpc"));
         let refused = [("listener", "http"), ("reason", "slow_head")];
         let slow_heads = registry.counter("spangate_connections_refused_total", &refused);
         let (router, builder) = (routes::router(), builder(tasks));
-        Server { settings, door, probe, logs: Logs::default(), slow_heads, router, builder, closed }
+        Server { settings, door, grpc, probe, logs: Logs::default(), slow_heads, router, builder, closed }
+    }
+
+    /// How v1 is read here.
+    pub fn v1_options(&self) -> v1::Options {
+        v1::Options { keep_binary_annotations: self.settings.keep_binary_annotations }
     }
 }
 
@@ -93,7 +119,7 @@ fn builder(tasks: Tasks) -> auto::Builder<Spawner> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_header_list_size(HTTP2_HEAD_BYTES_MAX)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
     builder
@@ -114,10 +140,8 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Spawne
 /// Serves a connection until it closes, breaks a limit, or the stop.
 pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, _seat: Seat) {
     let clocks = Clocks::new(server.settings.header_timeout, server.settings.idle_timeout);
-    let origin =
-        vec![("listener".to_owned(), "http".to_owned()), ("peer".to_owned(), peer.ip().to_canonical().to_string())];
-    let share = server.door.share();
-    let connection = Arc::new(Connection { server: server.clone(), peer, share, origin: Arc::new(Origin(origin)) });
+    let (http, grpc) = (Entrance::new(&server.door, "http", peer), Entrance::new(&server.grpc, "grpc", peer));
+    let connection = Arc::new(Connection { server: server.clone(), peer, share: server.door.share(), http, grpc });
     let requests = clocks.clone();
     let service = service_fn(move |request| answer(connection.clone(), requests.clone(), request));
     let io = TokioIo::new(Watched { stream, clocks: clocks.clone() });

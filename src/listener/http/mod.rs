@@ -1,15 +1,16 @@
-//! The Zipkin HTTP listener on port 9411: `POST /api/v2/spans`, and what Zipkin's monitors ask.
+//! The Zipkin HTTP listener on port 9411: `POST /api/v2/spans` and `/api/v1/spans`, and what Zipkin's monitors ask.
 //!
 //! Promises: 202 only after durable; a request is all or nothing; every wait and every size is
 //! bounded, with its own answer (400, 408, 413, 415, 503, 508). Our own accept loop over hyper,
 //! as axum's has no limits. `clocks` holds the header and idle limits, `body` reads within
-//! permits, `spans` is the POST, `routes` everything else, `cors` what browsers need.
+//! permits, `spans` is the POST, `grpc` the same by gRPC, `routes` everything else, `cors` what browsers need.
 //! At the stop listening sockets close first, then connections finish what they began.
 
 mod body;
 mod clocks;
 mod connection;
 mod cors;
+mod grpc;
 mod problem;
 mod routes;
 mod spans;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// Default 10,000.
     pub connections_max: usize,
+    /// Whether v1 binary annotations that are no strings are kept as strings. Default yes.
+    pub keep_binary_annotations: bool,
     /// Default `*`, as Zipkin's; empty: no CORS headers.
     pub allowed_origins: Vec<String>,
 }

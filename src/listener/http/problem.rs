@@ -13,35 +13,45 @@ use axum::http::{Response, StatusCode};
 use crate::listener::intake::Refusal;
 use crate::listener::rarely::Rarely;
 use crate::wire::DecodeError;
+use crate::wire::inflate::Coding;
 
 /// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
     #[error("{}", describe(.0))]
     Invalid(DecodeError),
-    #[error("Cannot gunzip spans")]
-    Gzip,
+    #[error("{}", corrupt(*.0))]
+    Corrupt(Coding),
     #[error("Request Entity Too Large: {what} is limited to {bytes_max} bytes")]
     TooLarge { what: &'static str, bytes_max: usize },
     #[error("Request Entity Too Large: the body decompresses to more than {0} times its size")]
     Ratio(usize),
-    #[error("content-encoding {0:?} is not supported: send gzip or none")]
+    #[error("content-encoding {0:?} is not supported: send gzip, zstd or none")]
     Encoding(String),
     #[error("the body was not complete within {0} s")]
     Slow(u64),
     #[error("the body ended early: {0}")]
     Broken(String),
+    /// Of gRPC's own framing.
+    #[error("the body is not one gRPC message: {0}")]
+    Framing(&'static str),
     #[error("not accepted: {0}; send again later")]
     Refused(Refusal),
     #[error("this request has passed this gateway already: its collectors lead back to it")]
     Loop,
-    #[error("Zipkin's v1 formats are not taken here yet: POST v2 JSON or protobuf to /api/v2/spans, or v1 by Scribe")]
-    Version1,
 }
 
 /// The answer's `retry-after`, in seconds: what passes by itself soon, and what needs room or a person.
-const RETRY_SOON: &str = "1";
-const RETRY_LATER: &str = "10";
+const RETRY_SOON: u64 = 1;
+const RETRY_LATER: u64 = 10;
+
+/// When what was refused may be sent again.
+pub(super) fn retry_seconds(refusal: Refusal) -> u64 {
+    match refusal {
+        Refusal::Busy | Refusal::TimedOut | Refusal::Gone => RETRY_SOON,
+        Refusal::Full | Refusal::DiskLow | Refusal::Failed | Refusal::Stopping => RETRY_LATER,
+    }
+}
 
 /// Bytes of a decoder's reason in an answer and a log line.
 const REASON_BYTES_MAX: usize = 500;
@@ -50,15 +60,21 @@ impl Problem {
     /// Kinds that are logged apart.
     const KINDS: usize = 9;
 
+    /// A coding that is not supported; its name cut short, as it is a peer's.
+    pub fn encoding(name: &[u8]) -> Problem {
+        Problem::Encoding(String::from_utf8_lossy(name).chars().take(40).collect())
+    }
+
     pub fn status(&self) -> StatusCode {
         match self {
-            Problem::Invalid(_) | Problem::Gzip | Problem::Broken(_) => StatusCode::BAD_REQUEST,
+            Problem::Invalid(_) | Problem::Corrupt(_) | Problem::Broken(_) | Problem::Framing(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Problem::TooLarge { .. } | Problem::Ratio(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Problem::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Problem::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Problem::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
             Problem::Loop => StatusCode::LOOP_DETECTED,
-            Problem::Version1 => StatusCode::NOT_IMPLEMENTED,
         }
     }
 
@@ -67,14 +83,10 @@ impl Problem {
         let headers = response.headers_mut();
         match self {
             Problem::Refused(refusal) => {
-                let after = match refusal {
-                    Refusal::Busy | Refusal::TimedOut | Refusal::Gone => RETRY_SOON,
-                    Refusal::Full | Refusal::DiskLow | Refusal::Failed | Refusal::Stopping => RETRY_LATER,
-                };
-                headers.insert(RETRY_AFTER, HeaderValue::from_static(after));
+                headers.insert(RETRY_AFTER, HeaderValue::from(retry_seconds(*refusal)));
             }
             // RFC 9110, 15.5.16: what would have been taken.
-            Problem::Encoding(_) => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),
+            Problem::Encoding(_) => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"))),
             // The rest of the body may still be on its way.
             Problem::Slow(_) => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
             _ => {}
@@ -85,14 +97,14 @@ impl Problem {
     fn kind(&self) -> usize {
         match self {
             Problem::Invalid(_) => 0,
-            Problem::Gzip => 1,
+            Problem::Corrupt(_) => 1,
             Problem::TooLarge { .. } | Problem::Ratio(_) => 2,
             Problem::Encoding(_) => 3,
             Problem::Slow(_) => 4,
             Problem::Broken(_) => 5,
             Problem::Refused(_) => 6,
             Problem::Loop => 7,
-            Problem::Version1 => 8,
+            Problem::Framing(_) => 8,
         }
     }
 }
@@ -105,6 +117,13 @@ fn describe(error: &DecodeError) -> String {
     // A reason may quote the span.
     let reason = &error.reason[..error.reason.floor_char_boundary(REASON_BYTES_MAX)].trim_end();
     if place.is_empty() { (*reason).to_owned() } else { format!("{reason} ({})", place.join(", ")) }
+}
+
+fn corrupt(coding: Coding) -> &'static str {
+    match coding {
+        Coding::Gzip => "Cannot gunzip spans",
+        Coding::Zstd => "Cannot unzstd spans",
+    }
 }
 
 /// A plain text response.

@@ -11,8 +11,8 @@ use axum::routing::{get, post};
 use serde_json::json;
 
 use super::connection::Connection;
-use super::problem::{Problem, text};
-use super::spans;
+use super::problem::text;
+use super::{grpc, spans};
 use crate::listener::{Condition, State};
 
 const ELSEWHERE: &str =
@@ -20,8 +20,9 @@ const ELSEWHERE: &str =
 
 pub(super) fn router() -> Router {
     Router::new()
-        .route("/api/v2/spans", post(spans::post).get(elsewhere))
-        .route("/api/v1/spans", post(version1).get(elsewhere))
+        .route("/api/v2/spans", post(spans::post_v2).get(elsewhere))
+        .route("/api/v1/spans", post(spans::post_v1).get(elsewhere))
+        .route(grpc::PATH, post(grpc::report))
         .route("/health", get(health))
         .route("/actuator/health", get(health))
         .route("/info", get(info))
@@ -37,19 +38,21 @@ pub(super) fn connection(request: &Request) -> Arc<Connection> {
     request.extensions().get::<Arc<Connection>>().expect("`connection::answer` puts it there").clone()
 }
 
-async fn elsewhere() -> Response<Body> {
+/// Reads what comes with a request that has its answer already.
+async fn pass_over(request: Request) {
+    let connection = connection(&request);
+    let (head, body) = request.into_parts();
+    spans::pass_over(&connection, &connection.http.door, &head.headers, body).await;
+}
+
+async fn elsewhere(request: Request) -> Response<Body> {
+    pass_over(request).await;
     text(StatusCode::NOT_FOUND, ELSEWHERE)
 }
 
-async fn not_allowed() -> Response<Body> {
+async fn not_allowed(request: Request) -> Response<Body> {
+    pass_over(request).await;
     text(StatusCode::METHOD_NOT_ALLOWED, "405 Method Not Allowed\n")
-}
-
-async fn version1(request: Request) -> Response<Body> {
-    let connection = connection(&request);
-    connection.server.door.unread();
-    connection.server.logs.problem(&Problem::Version1, connection.peer);
-    Problem::Version1.response()
 }
 
 /// Zipkin's shape (`ZipkinHealthController.java`): UP while the process can serve.

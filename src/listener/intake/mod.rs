@@ -8,6 +8,7 @@
 //! peer that sends again after a refusal can be counted twice, never lost.
 //! Counted here, and here alone: received = accepted + set aside + refused, in spans.
 
+mod asides;
 mod drafts;
 mod permits;
 mod tally;
@@ -15,10 +16,9 @@ mod tally;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
-pub use self::drafts::ENTRY_BYTES_MAX;
+pub use self::asides::Asides;
 pub use self::permits::{Permit, Share};
 use self::tally::{Sums, Tally};
 use crate::channel::{AppendError, Channel, Origin, Receipt};
@@ -105,16 +105,7 @@ pub struct Message {
 pub struct Group {
     pub origin: Arc<Origin>,
     pub batch: Batch,
-    pub aside: Vec<Aside>,
-}
-
-/// An entry that could not be decoded: it goes to the dead letters, its neighbours go on.
-#[derive(Debug)]
-pub struct Aside {
-    /// Cut at 255 bytes.
-    pub reason: String,
-    /// As it came. Cut at [`ENTRY_BYTES_MAX`].
-    pub bytes: Bytes,
+    pub aside: Asides,
 }
 
 /// Takes messages for the channel. Cheap to clone.

@@ -6,6 +6,10 @@
 //! and so stands alone on its connection. Waiters are served in order of arrival (the semaphore
 //! is fair), and a message waits for `commit_wait` in all: two that wait for each other's bytes
 //! are both refused rather than stuck.
+//!
+//! Permits count a message's bytes as they came, and what they inflate to. While it is decoded it
+//! takes as much again, a hostile one up to six times (broken UTF-8 is three bytes for one, a v1
+//! entry grows to four times its own); the decoders bound that, and let go of it when they return.
 
 use std::sync::Arc;
 use std::time::Duration;

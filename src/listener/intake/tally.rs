@@ -23,6 +23,7 @@ impl Sums {
 
 /// A listener's handles, registered once.
 pub(super) struct Tally {
+    registry: Registry,
     received: Counter,
     accepted: Counter,
     set_aside: Counter,
@@ -43,6 +44,7 @@ impl Tally {
         let messages =
             |outcome| registry.counter("spangate_messages_total", &[("listener", listener), ("outcome", outcome)]);
         Tally {
+            registry: registry.clone(),
             received: by_listener("spangate_spans_received_total"),
             accepted: by_listener("spangate_spans_accepted_total"),
             set_aside: spans("spangate_spans_set_aside_total", "undecodable"),
@@ -66,8 +68,10 @@ impl Tally {
     }
 
     pub fn invalid(&self, spans: usize, decoded_bytes: usize) {
-        self.received.increment(spans as u64);
-        self.invalid.increment(spans as u64);
+        self.registry.together(|| {
+            self.received.increment(spans as u64);
+            self.invalid.increment(spans as u64);
+        });
         self.messages_refused.increment(1);
         self.zipkin.messages.increment(1);
         self.zipkin.messages_dropped.increment(1);
@@ -82,16 +86,20 @@ impl Tally {
 
     /// Counts a message once, with its answer.
     pub fn answered(&self, sums: &Sums, answer: Result<(), Refusal>) {
-        self.received.increment(sums.spans + sums.aside);
+        self.registry.together(|| {
+            self.received.increment(sums.spans + sums.aside);
+            match answer {
+                Ok(()) => {
+                    self.accepted.increment(sums.spans);
+                    self.set_aside.increment(sums.aside);
+                }
+                Err(refusal) => self.refused[refusal as usize].increment(sums.spans + sums.aside),
+            }
+        });
         self.zipkin.message(sums.spans, sums.decoded_bytes);
         match answer {
-            Ok(()) => {
-                self.accepted.increment(sums.spans);
-                self.set_aside.increment(sums.aside);
-                self.messages_accepted.increment(1);
-            }
-            Err(refusal) => {
-                self.refused[refusal as usize].increment(sums.spans + sums.aside);
+            Ok(()) => self.messages_accepted.increment(1),
+            Err(_) => {
                 self.messages_refused.increment(1);
                 self.zipkin.spans_dropped.increment(sums.spans);
             }

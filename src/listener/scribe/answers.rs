@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
@@ -18,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::categories::Category;
 use super::connection::Server;
 use super::log::Call;
-use crate::listener::intake::Pending;
+use super::service::Service;
+use crate::listener::intake::{Pending, Permit};
+use crate::wire::fb303;
 use crate::wire::scribe::{Form, Header, LOG, MessageKind, ResultCode, reply_log};
 
 /// Replies gathered before they are written.
@@ -27,6 +30,12 @@ const REPLIES_BYTES: usize = 16 * 1024;
 /// A reply, or what it waits for.
 pub(super) enum Answer {
     Ready(Vec<u8>),
+    /// A call of fb303. It is answered when its turn comes: a reply may be a hundred times its call,
+    /// and a peer that does not read could have one made for every place in the queue.
+    Asked {
+        payload: Bytes,
+        _permit: Permit,
+    },
     Log(Box<LogAnswer>),
 }
 
@@ -91,6 +100,7 @@ impl<'a> Writer<'a> {
             };
             match answer {
                 Answer::Ready(reply) => self.out.extend_from_slice(&reply),
+                Answer::Asked { payload, .. } => self.asked(&payload),
                 Answer::Log(answer) => self.log(*answer).await,
             }
             if self.out.len() >= REPLIES_BYTES {
@@ -99,6 +109,12 @@ impl<'a> Writer<'a> {
         }
         // A peer that has gone does not mind.
         let _ = self.stream.shutdown().await;
+    }
+
+    fn asked(&mut self, payload: &[u8]) {
+        let header = Header::parse(payload).expect("the reader has parsed it before");
+        let service = Service { server: self.server, peer: self.peer };
+        fb303::answer(&header, &payload[header.len..], &service, &mut self.out);
     }
 
     async fn log(&mut self, LogAnswer { pending, reply, good }: LogAnswer) {

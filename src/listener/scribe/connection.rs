@@ -23,13 +23,11 @@ use super::categories::Categories;
 use super::closings::{Closing, Closings};
 use super::frames::{Arrival, Inbox};
 use super::log::{Call, Decoder, Taken};
-use super::service::Service;
 use crate::listener::intake::{Door, Intake, Permit, Refusal, Share};
 use crate::listener::rarely::Rarely;
 use crate::listener::sockets::Seat;
 use crate::listener::{Probe, heavy};
 use crate::metrics::Registry;
-use crate::wire::fb303;
 use crate::wire::scribe::{
     ExceptionKind, Foreign, Header, LOG, MessageKind, ResultCode, log_arguments, reply_exception,
 };
@@ -190,9 +188,7 @@ impl Reader<'_> {
         if header.name == LOG && matches!(header.kind, MessageKind::Call | MessageKind::Oneway) {
             return Some(self.log(&header, arguments, permit));
         }
-        let mut out = Vec::new();
-        fb303::answer(&header, arguments, &Service { server: self.server, peer: self.peer }, &mut out);
-        Some(Answer::Ready(out))
+        Some(Answer::Asked { payload: payload.clone(), _permit: permit })
     }
 
     fn log(&mut self, header: &Header<'_>, arguments: &[u8], permit: Permit) -> Answer {
@@ -200,7 +196,7 @@ impl Reader<'_> {
         let decoder = &mut self.decoder;
         let decoded = heavy(arguments.len(), || {
             let entries = log_arguments(arguments, decoder.limits())?;
-            Ok(decoder.decode(&entries.unwrap_or_default(), taken, categories))
+            Ok(decoder.decode(entries.into_iter().flatten(), taken, categories))
         });
         let call: Result<Call, crate::wire::thrift::Error> = decoded;
         let reply = ReplyTo::of(header);

@@ -8,11 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
-
 use super::categories::{CATEGORIES_MAX, CATEGORY_BYTES_MAX, Categories, Category, clean};
 use crate::channel::Origin;
-use crate::listener::intake::{Aside, ENTRY_BYTES_MAX, Group, Message};
+use crate::listener::intake::{Group, Message};
 use crate::wire::scribe::Entry;
 use crate::wire::{Limits, v1};
 
@@ -92,7 +90,12 @@ impl Decoder {
         &self.limits
     }
 
-    pub fn decode(&mut self, entries: &[Entry<'_>], taken: &Taken, categories: &Categories) -> Call {
+    pub fn decode<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = Entry<'a>>,
+        taken: &Taken,
+        categories: &Categories,
+    ) -> Call {
         let mut call = Call::default();
         // The group of each category; a call has one as a rule, so the last is tried first.
         let mut groups: HashMap<&[u8], usize> = HashMap::new();
@@ -103,7 +106,9 @@ impl Decoder {
                 continue;
             }
             let group = match last {
-                Some((same, group)) if same == *category => group,
+                Some((same, group)) if same == category => group,
+                // Beyond the bound a category stands with the last one that has a group.
+                _ if groups.len() >= CATEGORIES_MAX => *groups.get(category).unwrap_or(&(CATEGORIES_MAX - 1)),
                 _ => *groups.entry(category).or_insert_with(|| self.group(category, &mut call, categories)),
             };
             last = Some((category, group));
@@ -120,8 +125,7 @@ impl Decoder {
         match v1::decode_entry(message, &self.limits, &self.options, &mut self.scratch, batch) {
             Ok(_spans) => good[group].1 += 1,
             Err(error) => {
-                let kept = &message[..message.len().min(ENTRY_BYTES_MAX)];
-                aside.push(Aside { reason: error.reason.clone(), bytes: Bytes::copy_from_slice(kept) });
+                aside.push(&error.reason, message);
                 (*bad, *bad_reason) = (*bad + 1, Some(error.reason));
                 for counts in [&good[group].0.counts, &categories.overall] {
                     counts.bad.fetch_add(1, Relaxed);
@@ -130,12 +134,9 @@ impl Decoder {
         }
     }
 
-    /// A new group for a category, or beyond [`CATEGORIES_MAX`] the one before.
+    /// A new group for a category.
     fn group(&mut self, category: &[u8], call: &mut Call, categories: &Categories) -> usize {
         let next = call.good.len();
-        if next >= CATEGORIES_MAX {
-            return next - 1;
-        }
         let known = self.known(category, categories);
         call.good.push((known.category, 0));
         call.message.groups.push(Group { origin: known.origin, ..Group::default() });

@@ -74,6 +74,15 @@ proptest! {
     }
 
     #[test]
+    fn what_is_encoded_is_what_the_oracle_encodes_and_goes_behind_what_was_there(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200)
+    ) {
+        let mut out = b"before".to_vec();
+        encode(&bytes, &mut out);
+        prop_assert_eq!(String::from_utf8(out).unwrap(), format!("before{}", STANDARD.encode(&bytes)));
+    }
+
+    #[test]
     fn both_paths_agree_and_none_panics(text in "[A-Za-z0-9+/=_\\- \n!é]{0,40}") {
         let mut lenient = Vec::new();
         let expected = decode_lenient(text.as_bytes(), &mut lenient).map(|()| lenient);

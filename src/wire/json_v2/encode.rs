@@ -34,7 +34,8 @@ pub fn encode_span(span: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn write_span(span: &Span<'_>, out: &mut Vec<u8>) {
+/// Appends a span as it is: what is not in canonical order is not put into it.
+pub fn write_span(span: &Span<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"traceId\":\"");
     if span.trace_id.high != 0 {
         hex(span.trace_id.high, out);

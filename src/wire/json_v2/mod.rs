@@ -17,10 +17,13 @@ mod span;
 #[cfg(test)]
 mod tests;
 
-pub use encode::{encode_list, encode_span};
+pub use encode::{encode_list, encode_span, write_span};
+pub(super) use reader::{Reader, quoted};
+pub(super) use span::endpoint;
 
 use std::borrow::Cow;
 
+use super::text::utf8;
 use super::{DecodeError, Limits};
 use crate::span::Batch;
 
@@ -30,15 +33,20 @@ use crate::span::Batch;
 /// Names the first span that is refused, its field and Zipkin's reason; `batch` is then as it was. The offset counts
 /// in the body as it was read: each sequence that is not UTF-8 is three bytes there.
 pub fn decode(body: &[u8], limits: &Limits, batch: &mut Batch) -> Result<(), DecodeError> {
-    // One check of the whole body is cheaper than one per text. Java replaces what is not UTF-8; so do we.
-    let text = match simdutf8::basic::from_utf8(body) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(body),
-    };
+    let text = text(body);
     let mark = batch.mark();
     let decoded = span::decode_list(&text, limits, batch);
     if decoded.is_err() {
         batch.roll_back(mark);
     }
     decoded
+}
+
+/// A body as text. One check of the whole is cheaper than one per text within. Java replaces what is not UTF-8; so do
+/// we.
+pub(super) fn text(body: &[u8]) -> Cow<'_, str> {
+    match simdutf8::basic::from_utf8(body) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => utf8(body),
+    }
 }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use super::number;
 use crate::wire::fault::Fault;
 
-pub(super) struct Reader<'a> {
+pub(in crate::wire) struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
@@ -20,7 +20,7 @@ pub(super) struct Reader<'a> {
 const QUOTED_CHARS_MAX: usize = 64;
 
 /// The beginning of a client's text, for an error.
-pub(super) fn quoted(text: &str) -> Cow<'_, str> {
+pub(in crate::wire) fn quoted(text: &str) -> Cow<'_, str> {
     match text.char_indices().nth(QUOTED_CHARS_MAX) {
         None => Cow::Borrowed(text),
         Some((end, _)) => Cow::Owned(format!("{}...", &text[..end])),
@@ -41,6 +41,11 @@ impl<'a> Reader<'a> {
 
     pub fn malformed(&self, expected: &'static str) -> Fault {
         Fault::malformed("", self.at, expected)
+    }
+
+    /// The first byte of the next value: what it begins with tells its type.
+    pub fn first(&mut self) -> Result<u8, Fault> {
+        self.peek_some()
     }
 
     /// The next byte that is not white space; `None` at the end.

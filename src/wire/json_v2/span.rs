@@ -155,7 +155,8 @@ fn kind(reader: &mut Reader<'_>) -> Result<Kind, Fault> {
     })
 }
 
-fn endpoint<'a>(reader: &mut Reader<'a>, port_field: &'static str) -> Result<Endpoint<'a>, Fault> {
+/// An endpoint of v2 or v1; `port_field` is what its port is called in an error.
+pub(in crate::wire) fn endpoint<'a>(reader: &mut Reader<'a>, port_field: &'static str) -> Result<Endpoint<'a>, Fault> {
     let mut endpoint = Endpoint::default();
     reader.object(|reader, name| {
         if reader.null()? {

@@ -33,7 +33,7 @@ fn arguments(entries: &[(&[u8], &[u8])]) -> Vec<u8> {
 }
 
 fn read(arguments: &[u8]) -> Result<Option<Vec<Entry<'_>>>> {
-    log_arguments(arguments, &Limits::default())
+    Ok(log_arguments(arguments, &Limits::default())?.map(Iterator::collect))
 }
 
 #[test]

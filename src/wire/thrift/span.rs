@@ -10,16 +10,13 @@ use std::borrow::Cow;
 use super::{Cursor, Fault, Field, Result, kind};
 use crate::span::Endpoint;
 use crate::wire::Limits;
+use crate::wire::text::utf8;
 use crate::wire::v1::{Options, V1Annotation, V1BinaryAnnotation, V1Span, value};
 
 /// Reads a span into `span`, whose lists are cleared first. Ids may come out as 0. After an
 /// error `span` holds what was read before it.
 pub fn read<'a>(cursor: &mut Cursor<'a>, limits: &Limits, options: &Options, span: &mut V1Span<'a>) -> Result<()> {
-    let annotations = std::mem::take(&mut span.annotations);
-    let binary_annotations = std::mem::take(&mut span.binary_annotations);
-    *span = V1Span { annotations, binary_annotations, ..V1Span::default() };
-    span.annotations.clear();
-    span.binary_annotations.clear();
+    span.clear();
     Reader { cursor, limits, options, entries: 0, last_host: None }.span(span)
 }
 
@@ -146,7 +143,7 @@ impl<'a> Reader<'_, 'a> {
 
     #[inline]
     fn text(&mut self) -> Result<Cow<'a, str>> {
-        self.cursor.string().map(value::utf8)
+        self.cursor.string().map(utf8)
     }
 
     fn skip(&mut self, field: Field) -> Result<()> {

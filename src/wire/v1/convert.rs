@@ -16,9 +16,12 @@ use crate::span::{Annotation, Endpoint, Kind, Span, TraceId, utf16_order};
 /// is compared with each service, this also bounds the time that a hostile span can take.
 pub const SERVICES_MAX: usize = 256;
 
+/// Bytes of the names of all spans that one v1 span makes: as many as a span may have.
+const NAMES_BYTES_MAX: usize = 1 << 20;
+
 /// A v1 span of more services than that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("annotations of more than {SERVICES_MAX} services")]
+#[error("annotations of more than {SERVICES_MAX} services, or a name too long for as many as there are")]
 pub struct TooManyServices;
 
 /// Converts `source`, sorting its lists. The first elements of `spans`, as many as returned,
@@ -98,7 +101,9 @@ impl<'s, 'a> Conversion<'s, 'a> {
     }
 
     fn fork(&mut self, endpoint: &Endpoint<'a>) -> Result<usize, TooManyServices> {
-        if self.used == SERVICES_MAX {
+        // A name that had to be mended is copied for each span, before anyone looks at their size.
+        let name_bytes = self.source.name.as_ref().map_or(0, |name| name.len());
+        if self.used == SERVICES_MAX || (self.used + 1).saturating_mul(name_bytes) > NAMES_BYTES_MAX {
             return Err(TooManyServices);
         }
         Ok(self.start(Some(endpoint.clone())))

@@ -5,13 +5,18 @@
 //! [`convert`] holds these rules; [`crate::wire::thrift::span`] reads a v1 span from bytes.
 //!
 //! [`decode_entry`] is the whole way of a Scribe entry: base64, Thrift, v2, batch. On an error
-//! the batch is as before. One entry makes at most [`convert::SERVICES_MAX`] spans and
-//! `Limits::span_bytes` bytes, whatever it claims.
+//! the batch is as before. One entry makes at most [`convert::SERVICES_MAX`] spans, four times
+//! its own bytes and `Limits::span_bytes`, whatever it claims. [`decode_list`] reads a Thrift
+//! list of them, [`crate::wire::json_v1`] the same in JSON.
 
 pub mod convert;
+mod list;
 pub mod value;
 
 use std::borrow::Cow;
+
+pub(super) use self::list::List;
+pub use self::list::{count, decode_list};
 
 use crate::span::{Batch, Endpoint, Span};
 use crate::wire::{DecodeError, Limits, base64, thrift};
@@ -31,7 +36,7 @@ pub struct V1Span<'a> {
     pub debug: bool,
 }
 
-/// An event; `timestamp_us` is not 0. An endpoint without name, address and port is `None`,
+/// An event; from Thrift its `timestamp_us` is not 0. An endpoint without name, address and port is `None`,
 /// and its name is lower-case: endpoints are compared, and Zipkin lowers them first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct V1Annotation<'a> {
@@ -82,6 +87,11 @@ const SPARE_ENTRIES: usize = 16;
 /// Bytes of room kept: more than most spans have.
 const SPARE_BYTES: usize = 4 << 10;
 
+/// Canonical bytes that an entry may become, for each of its own. Real spans shrink, and one of both
+/// sides of a call has its name twice; a long name and many services would make a call of 16 MB
+/// a gigabyte that nobody paid for.
+const GROWTH_MAX: usize = 4;
+
 /// Decodes one Scribe entry, the base64 text of one Thrift struct, and appends its v2 spans.
 /// Bytes after the struct are ignored, as Zipkin does. Returns the number of spans.
 pub fn decode_entry(
@@ -117,7 +127,10 @@ pub fn decode_struct(
     let mut spans = recycle_spans(std::mem::take(&mut scratch.spans));
     let result = thrift::span::read(&mut thrift::Cursor::new(bytes), limits, options, &mut source)
         .map_err(|error| refusal("span", Some(error.offset), format!("{} reading Span from TBinary", error.fault)))
-        .and_then(|()| append(&mut source, limits, &mut spans, batch));
+        .and_then(|()| {
+            let refused = |Refused { field, cause }| refusal(field, None, format!("{cause} reading Span from TBinary"));
+            append(&mut source, bytes.len(), limits, &mut spans, batch).map_err(refused)
+        });
     spans.truncate(SPARE_SPANS);
     spans.shrink_to(SPARE_SPANS);
     scratch.spans = recycle_spans(spans);
@@ -125,28 +138,36 @@ pub fn decode_struct(
     result
 }
 
-/// Converts `source` and pushes what came of it.
+/// Why a v1 span makes no v2 spans.
+struct Refused {
+    field: &'static str,
+    cause: String,
+}
+
+/// Converts `source` and pushes what came of it; on an error the batch is as before.
 fn append<'a>(
     source: &mut V1Span<'a>,
+    entry_bytes: usize,
     limits: &Limits,
     spans: &mut Vec<Span<'a>>,
     batch: &mut Batch,
-) -> Result<usize, DecodeError> {
-    for (id, field, reason) in [(source.trace_id, "trace_id", "traceId == 0"), (source.id, "id", "id == 0")] {
+) -> Result<usize, Refused> {
+    for (id, field, cause) in [(source.trace_id, "trace_id", "traceId == 0"), (source.id, "id", "id == 0")] {
         if id == 0 {
-            return Err(refusal(field, None, format!("{reason} reading Span from TBinary")));
+            return Err(Refused { field, cause: cause.to_owned() });
         }
     }
-    let count = convert::convert(source, spans)
-        .map_err(|error| refusal("annotations", None, format!("{error} reading Span from TBinary")))?;
+    let count =
+        convert::convert(source, spans).map_err(|error| Refused { field: "annotations", cause: error.to_string() })?;
     let (mark, start) = (batch.mark(), batch.body.len());
+    let most = limits.span_bytes.min(entry_bytes.saturating_mul(GROWTH_MAX));
     for span in &mut spans[..count] {
         batch.push(span);
         let grown = batch.body.len() - start;
-        if grown > limits.span_bytes {
+        if grown > most {
             batch.roll_back(mark);
-            let reason = format!("span of {grown} bytes or more, at most {} are taken", limits.span_bytes);
-            return Err(refusal("span", None, reason));
+            let cause = format!("span of {grown} bytes or more, at most {most} are taken");
+            return Err(Refused { field: "span", cause });
         }
     }
     Ok(count)
@@ -157,6 +178,15 @@ fn refusal(field: &'static str, offset: Option<usize>, reason: String) -> Decode
 }
 
 impl V1Span<'_> {
+    /// Empties the span and keeps the room of its lists.
+    pub fn clear(&mut self) {
+        let (mut annotations, mut binary) =
+            (std::mem::take(&mut self.annotations), std::mem::take(&mut self.binary_annotations));
+        annotations.clear();
+        binary.clear();
+        *self = V1Span { annotations, binary_annotations: binary, ..V1Span::default() };
+    }
+
     /// An empty span with the lists' room, for bytes that live elsewhere.
     fn recycle<'b>(self) -> V1Span<'b> {
         V1Span {

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use crate::wire::text::utf8;
+
 /// `AnnotationType` of zipkinCore.thrift.
 pub mod kind {
     pub const BOOL: i32 = 0;
@@ -30,36 +32,6 @@ pub fn text(kind: i32, value: &[u8]) -> Cow<'_, str> {
         _ => None,
     };
     Cow::Owned(text.unwrap_or_else(|| base64_url(value)))
-}
-
-/// `bytes` as text, with U+FFFD for what is none, as Java decodes UTF-8.
-#[inline]
-pub fn utf8(bytes: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(mended(bytes)),
-    }
-}
-
-/// As `String::from_utf8_lossy`, but that an encoded surrogate is one U+FFFD and not three.
-fn mended(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some(chunk) = rest.utf8_chunks().next() {
-        text.push_str(chunk.valid());
-        rest = &rest[chunk.valid().len() + chunk.invalid().len()..];
-        if chunk.invalid().is_empty() {
-            break;
-        }
-        text.push('\u{fffd}');
-        if chunk.invalid() == [0xed] {
-            rest = match rest {
-                [0xa0..=0xbf, 0x80..=0xbf, rest @ ..] | [0xa0..=0xbf, rest @ ..] => rest,
-                rest => rest,
-            };
-        }
-    }
-    text
 }
 
 fn boolean(value: &[u8]) -> Option<String> {

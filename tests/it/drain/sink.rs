@@ -180,7 +180,7 @@ async fn a_hung_collector_is_found_by_the_timeout() {
     let start = Instant::now();
     let verdict = verdict_of(Play::Hang).await;
     assert!(matches!(verdict, Verdict::Elsewhere { maybe_taken: true, .. }), "{verdict:?}");
-    assert!(start.elapsed() >= TIMEOUT && start.elapsed() < TIMEOUT * 4, "{:?}", start.elapsed());
+    assert!(start.elapsed() >= TIMEOUT && start.elapsed() < TIMEOUT * 30, "{:?}", start.elapsed());
 }
 
 #[tokio::test]

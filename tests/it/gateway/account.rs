@@ -68,15 +68,23 @@ async fn the_ledger_adds_up_at_every_scrape_and_across_a_kill() {
 async fn a_full_channel_says_no_names_the_drain_and_takes_again_when_it_has_room() {
     let dir = TempDir::new().unwrap();
     let mut collector = Collector::absent();
-    let arguments = ["--collector", &collector.url(), "--channel-capacity", "16MiB", "--intake-commit-wait", "50ms"];
+    // A short rest, so that the collector is found soon after it rises.
+    let file = dir.path().join("spangate.toml");
+    let drain = format!("[drain.zipkin]\nbackoff_max = \"500ms\"\nsinks = [{{ url = \"{}\" }}]\n", collector.url());
+    std::fs::write(&file, drain).unwrap();
+    let arguments = ["-c", file.to_str().unwrap(), "--channel-capacity", "16MiB"];
     let mut gateway = Gateway::start(dir.path(), &arguments);
     let mut sender = Sender::from(1);
+    sender.padding = 4_000;
     let mut client = http(&gateway);
-    let full = (0..1000).any(|_| !sender.post(&mut client, 500));
-    assert!(full, "16 MiB took 500,000 spans");
+    // A message may be refused because a sync took its time: full is what /ready calls so.
+    let full = || Client::new(gateway.admin).get("/ready").unwrap().status == 503;
+    assert!((0..1000).any(|_| !sender.post(&mut client, 100) && full()), "16 MiB took 400 MB");
     // What is left has room for small messages still.
-    let full = (0..10_000).any(|_| !sender.post(&mut client, 1));
-    assert!(full, "the rest took 10,000 messages");
+    for padding in [4_000, 0] {
+        sender.padding = padding;
+        assert!((0..10_000).any(|_| !sender.post(&mut client, 1) && full()), "the rest took 10,000 messages");
+    }
     let answer = client.post("/api/v2/spans", "application/json", b"[{\"traceId\":\"1\",\"id\":\"2\"}]").unwrap();
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());

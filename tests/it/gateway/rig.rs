@@ -20,6 +20,8 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 /// Numbers a test's spans; an id is told by its number.
 pub struct Sender {
     next: u64,
+    /// Bytes that each posted span has on top of its few hundred.
+    pub padding: usize,
     /// Ids that were answered yes.
     pub acknowledged: HashSet<String>,
     /// Ids that were sent at all.
@@ -29,7 +31,7 @@ pub struct Sender {
 impl Sender {
     /// Ids from `first` on, so that senders of one test do not meet.
     pub fn from(first: u64) -> Sender {
-        Sender { next: first, acknowledged: HashSet::new(), sent: HashSet::new() }
+        Sender { next: first, padding: 0, acknowledged: HashSet::new(), sent: HashSet::new() }
     }
 
     fn ids(&mut self, count: usize) -> Vec<u64> {
@@ -50,7 +52,7 @@ impl Sender {
     /// Posts `count` spans as JSON; whether they were accepted.
     pub fn post(&mut self, client: &mut Client, count: usize) -> bool {
         let ids = self.ids(count);
-        let spans: Vec<Value> = ids.iter().map(|id| span(*id)).collect();
+        let spans: Vec<Value> = ids.iter().map(|id| span(*id, self.padding)).collect();
         let body = serde_json::to_vec(&spans).unwrap();
         let answer = client.post("/api/v2/spans", "application/json", &body);
         self.keep(&ids, answer.is_ok_and(|answer| answer.status == 202))
@@ -71,9 +73,9 @@ fn hex(id: u64) -> String {
     format!("{id:016x}")
 }
 
-fn span(id: u64) -> Value {
+fn span(id: u64, padding: usize) -> Value {
     json!({ "traceId": hex(id), "id": hex(id), "name": "get", "timestamp": 1_472_470_996_199_000_u64, "duration": 1000,
-            "localEndpoint": { "serviceName": "shop" }, "tags": { "number": id.to_string() } })
+            "localEndpoint": { "serviceName": "shop" }, "tags": { "number": id.to_string(), "padding": "x".repeat(padding) } })
 }
 
 pub fn http(gateway: &Gateway) -> Client {

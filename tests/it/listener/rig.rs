@@ -238,6 +238,7 @@ fn defaults(dir: &tempfile::TempDir) -> Settings {
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             connections_max: 100,
+            keep_binary_annotations: true,
             allowed_origins: vec!["*".into()],
         },
     }

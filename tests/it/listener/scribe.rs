@@ -176,6 +176,21 @@ fn a_large_call_with_bad_entries_in_it_loses_none_of_its_spans() {
 }
 
 #[test]
+fn a_call_of_nothing_but_tiny_bad_entries_is_set_aside_whole_with_few_reasons() {
+    const ENTRIES: usize = 60_000;
+    let mut rig = Rig::new();
+    assert_eq!(connected(&rig).log(&vec![("zipkin", "A"); ENTRIES]), OK);
+    let mut seen = 0;
+    while seen < ENTRIES {
+        let aside = rig.entries();
+        assert!(aside.labels.iter().all(|reason| reason == &aside.labels[0]));
+        seen += aside.parts.len();
+    }
+    assert_eq!(seen, ENTRIES);
+    rig.assert_spans("scribe", 0, ENTRIES as u64, &[]);
+}
+
+#[test]
 fn other_categories_are_answered_ok_counted_and_gone() {
     let mut rig = Rig::new();
     let mut client = connected(&rig);

@@ -135,7 +135,7 @@ fn log_calls_written_by_the_generated_code_are_read_and_answered() {
         assert_eq!((header.name, header.seqid, header.form), (scribe::LOG, 9, ours));
         let entries = scribe::log_arguments(&payload[header.len..], &Limits::default()).unwrap().unwrap();
         let expected: [(&[u8], &[u8]); 2] = [(b"zipkin", b"CgAB"), (b"other", "é".as_bytes())];
-        assert_eq!(entries.iter().map(|entry| (entry.category, entry.message)).collect::<Vec<_>>(), expected);
+        assert_eq!(entries.map(|entry| (entry.category, entry.message)).collect::<Vec<_>>(), expected);
 
         let mut reply = Vec::new();
         scribe::reply_log(&header, scribe::ResultCode::TRY_LATER, &mut reply);

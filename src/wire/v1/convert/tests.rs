@@ -255,5 +255,5 @@ fn more_services_than_any_call_has_are_refused() {
     };
     assert_eq!(services(SERVICES_MAX), Ok(SERVICES_MAX));
     assert_eq!(services(SERVICES_MAX + 1), Err(TooManyServices));
-    assert_eq!(TooManyServices.to_string(), "annotations of more than 256 services");
+    assert!(TooManyServices.to_string().starts_with("annotations of more than 256 services"));
 }

@@ -1,0 +1,261 @@
+//! gRPC as an HTTP/2 client that knows nothing of it sends it: statuses, limits, every counter checked.
+
+use std::io::Write;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{SendRequest, handshake};
+use spangate::listener::intake;
+
+use super::rig::{LONG, Rig};
+
+const REPORT: &str = "/zipkin.proto3.SpanService/Report";
+
+/// What a call came to.
+#[derive(Debug)]
+struct Outcome {
+    http: u16,
+    /// Of the trailers, or of the headers where these are the trailers.
+    status: Option<u16>,
+    message: String,
+    pushback_ms: Option<u64>,
+    reply: Vec<u8>,
+}
+
+struct Caller<'r> {
+    rig: &'r Rig,
+    sender: SendRequest<Bytes>,
+}
+
+impl<'r> Caller<'r> {
+    fn new(rig: &'r Rig) -> Self {
+        let sender = rig.runtime.block_on(async {
+            let stream = tokio::net::TcpStream::connect(rig.http).await.unwrap();
+            let (sender, connection) = handshake(stream).await.unwrap();
+            rig.runtime.handle().spawn(connection);
+            sender
+        });
+        Caller { rig, sender }
+    }
+
+    /// Calls with the body in these pieces.
+    fn call(&self, headers: &[(&str, &str)], pieces: &[&[u8]]) -> Outcome {
+        let mut request = http::Request::post(format!("http://gateway{REPORT}")).header("te", "trailers");
+        if !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/grpc");
+        }
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let call = async {
+            let mut sender = self.sender.clone().ready().await.unwrap();
+            let (response, mut stream) = sender.send_request(request.body(()).unwrap(), false).unwrap();
+            for piece in pieces {
+                // Refused before its end, a body need not be sent whole.
+                if stream.send_data(Bytes::copy_from_slice(piece), false).is_err() {
+                    break;
+                }
+            }
+            let _ = stream.send_data(Bytes::new(), true);
+            outcome(response.await.unwrap()).await
+        };
+        self.rig.runtime.block_on(async { tokio::time::timeout(LONG, call).await.expect("an answer") })
+    }
+
+    fn report(&self, list: &[u8]) -> Outcome {
+        self.call(&[], &[&framed(0, list)])
+    }
+}
+
+async fn outcome(response: http::Response<h2::RecvStream>) -> Outcome {
+    let (head, mut body) = response.into_parts();
+    let mut reply = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data.unwrap();
+        body.flow_control().release_capacity(data.len()).unwrap();
+        reply.extend_from_slice(&data);
+    }
+    let trailers = body.trailers().await.unwrap().unwrap_or(head.headers);
+    let text = |name: &str| trailers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    Outcome {
+        http: head.status.as_u16(),
+        status: text("grpc-status").map(|status| status.parse().unwrap()),
+        message: text("grpc-message").unwrap_or_default(),
+        pushback_ms: text("grpc-retry-pushback-ms").map(|ms| ms.parse().unwrap()),
+        reply,
+    }
+}
+
+fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
+    [&[flag][..], &(message.len() as u32).to_be_bytes(), message].concat()
+}
+
+/// A list of spans of these names in trace 0x0101010101010101.
+fn list(names: &[&str]) -> Vec<u8> {
+    let span = |name: &&str| {
+        let span = [&[0x0a, 8][..], &[1; 8], &[0x1a, 1, 7, 0x2a, name.len() as u8], name.as_bytes()].concat();
+        [&[0x0a, span.len() as u8][..], &span].concat()
+    };
+    names.iter().flat_map(span).collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn spans_reported_over_grpc_are_accepted_once_they_are_in_the_channel() {
+    let mut rig = Rig::new();
+    let body = framed(0, &list(&["one", "TWO"]));
+    let pieces: Vec<&[u8]> = body.chunks(1).collect();
+    for pieces in [&[&body[..]][..], &pieces] {
+        let done = Caller::new(&rig).call(&[], pieces);
+        assert_eq!((done.http, done.status, done.reply.as_slice()), (200, Some(0), &[0; 5][..]), "{done:?}");
+        let frame = rig.frame();
+        assert_eq!(frame.names(), ["one", "two"]);
+        assert_eq!((frame.origin_of("listener"), frame.origin_of("peer")), (vec!["grpc"], vec!["127.0.0.1"]));
+    }
+    rig.assert_spans("grpc", 4, 0, &[]);
+    rig.assert_messages("grpc", 2, 0, 0);
+    rig.assert_messages("http", 0, 0, 0);
+    assert_eq!(rig.metric("spangate_received_bytes_total{listener=\"grpc\"}"), 2 * body.len() as u64);
+    assert_eq!(rig.zipkin_metric("zipkin_collector_spans_total{transport=\"grpc\"}"), 4);
+    rig.wait_for("spangate_intake_bytes", 0);
+}
+
+#[test]
+fn an_empty_message_is_ok_and_nothing_is_stored() {
+    let rig = Rig::new();
+    assert_eq!(Caller::new(&rig).report(&[]).status, Some(0));
+    rig.assert_spans("grpc", 0, 0, &[]);
+    rig.assert_messages("grpc", 0, 0, 1);
+}
+
+#[test]
+fn a_bad_span_is_an_invalid_argument_named_by_index_and_field() {
+    let rig = Rig::new();
+    let caller = Caller::new(&rig);
+    let without_id = [&list(&["good"])[..], &[0x0a, 10, 0x0a, 8], &[1; 8]].concat();
+    let told = caller.report(&without_id);
+    assert_eq!((told.http, told.status, told.reply.len()), (200, Some(3), 0));
+    assert!(told.message.starts_with("Missing : id reading List<Span> from proto3 (span 1, id"), "{told:?}");
+    // What a peer's text holds cannot break the header.
+    let told = caller.report("[é\n]".as_bytes());
+    assert_eq!(told.status, Some(3));
+    assert!(told.message.starts_with("Expected a PROTO3 encoded list"), "{told:?}");
+    rig.assert_spans("grpc", 0, 0, &[("invalid", 2)]);
+    rig.assert_messages("grpc", 0, 2, 0);
+    assert_eq!(caller.report(&list(&["x"])).status, Some(0), "the connection goes on");
+}
+
+#[test]
+fn compressed_messages_are_inflated_within_bounds() {
+    let mut rig = Rig::with(|settings| settings.http.decoded_bytes_max = 1 << 20);
+    let caller = Caller::new(&rig);
+    let zipped = framed(1, &gzip(&list(&["zipped"])));
+    let call = |encoding: &str, body: &[u8]| caller.call(&[("grpc-encoding", encoding)], &[body]);
+    assert_eq!(call("gzip", &zipped).status, Some(0));
+    assert_eq!(call("zstd", &framed(1, &zstd::bulk::compress(&list(&["zstd"]), 3).unwrap())).status, Some(0));
+    assert_eq!(call("gzip", &framed(0, &list(&["plain"]))).status, Some(0), "the flag decides");
+    for (encoding, body, status, told) in [
+        ("identity", &zipped, 13, "without a grpc-encoding"),
+        ("snappy", &zipped, 12, "\"snappy\" is not supported"),
+        ("gzip", &framed(1, b"not gzip"), 3, "Cannot gunzip spans"),
+        ("gzip", &framed(1, &gzip(&vec![0; (1 << 20) + 1])), 8, "a decompressed body is limited to 1048576 bytes"),
+    ] {
+        let outcome = call(encoding, body);
+        assert_eq!(outcome.status, Some(status), "{outcome:?}");
+        assert!(outcome.message.contains(told), "{outcome:?}");
+    }
+    drop(caller);
+    let names: Vec<_> = (0..3).flat_map(|_| rig.frame().names()).collect();
+    assert_eq!(names, ["zipped", "zstd", "plain"]);
+    rig.assert_spans("grpc", 3, 0, &[]);
+    rig.assert_messages("grpc", 3, 4, 0);
+}
+
+#[test]
+fn a_message_beyond_the_body_limit_is_resource_exhausted() {
+    let rig = Rig::with(|settings| settings.http.body_bytes_max = 100);
+    let caller = Caller::new(&rig);
+    let largest = list(&[&"n".repeat(83)]);
+    assert_eq!(largest.len(), 100);
+    assert_eq!(caller.report(&largest).status, Some(0));
+    let told = caller.report(&list(&[&"n".repeat(84)]));
+    assert_eq!(told.status, Some(8), "{told:?}");
+    rig.assert_spans("grpc", 1, 0, &[]);
+    rig.assert_messages("grpc", 1, 1, 0);
+}
+
+#[test]
+fn a_body_that_is_not_one_message_is_an_internal_error() {
+    let rig = Rig::new();
+    let caller = Caller::new(&rig);
+    let one = framed(0, &list(&["x"]));
+    let two = [&one[..], &one].concat();
+    for body in [&b""[..], &one[..4], &one[..one.len() - 1], &two] {
+        assert_eq!(caller.call(&[], &[body]).status, Some(13), "{body:?}");
+    }
+    rig.assert_spans("grpc", 0, 0, &[]);
+    rig.assert_messages("grpc", 0, 4, 0);
+}
+
+#[test]
+fn a_full_channel_is_unavailable_and_says_when_to_send_again() {
+    let rig = Rig::with(|settings| {
+        settings.channel.capacity_spans = Some(4);
+        settings.intake = intake::Settings { bytes_in_flight: 1 << 20, commit_wait: Duration::from_millis(50) };
+    });
+    let caller = Caller::new(&rig);
+    let mut accepted = 0;
+    let refused = loop {
+        let outcome = caller.report(&list(&["a", "b"]));
+        if outcome.status != Some(0) {
+            break outcome;
+        }
+        accepted += 2;
+        assert!(accepted < 1000, "never full");
+    };
+    assert_eq!((refused.status, refused.pushback_ms), (Some(14), Some(10_000)), "{refused:?}");
+    assert!(refused.message.contains("the channel is full"), "{refused:?}");
+    rig.assert_spans("grpc", accepted, 0, &[("full", 2)]);
+    rig.assert_messages("grpc", accepted / 2, 1, 0);
+}
+
+#[test]
+fn a_request_that_came_by_here_before_is_refused_for_good() {
+    let rig = Rig::new();
+    let told = Caller::new(&rig).call(&[("spangate-via", rig.channel.id())], &[&framed(0, &list(&["x"]))]);
+    assert_eq!(told.status, Some(9), "{told:?}");
+    rig.assert_messages("grpc", 0, 1, 0);
+}
+
+#[test]
+fn what_is_no_grpc_is_answered_as_http() {
+    let rig = Rig::new();
+    let told = Caller::new(&rig).call(&[("content-type", "application/json")], &[b"[]"]);
+    assert_eq!((told.http, told.status), (415, None));
+    let mut http1 = crate::support::http::Client::new(rig.http.port());
+    assert_eq!(http1.post(REPORT, "application/grpc", &framed(0, &[])).unwrap().status, 505);
+    rig.assert_messages("grpc", 0, 2, 0);
+    rig.assert_spans("grpc", 0, 0, &[]);
+}
+
+#[test]
+fn calls_on_one_connection_do_not_wait_for_each_other() {
+    let rig = Rig::new();
+    let caller = Caller::new(&rig);
+    let slow = rig.runtime.block_on(async {
+        let mut sender = caller.sender.clone().ready().await.unwrap();
+        let request = http::Request::post(format!("http://gateway{REPORT}")).header("content-type", "application/grpc");
+        let (response, mut stream) = sender.send_request(request.body(()).unwrap(), false).unwrap();
+        stream.send_data(Bytes::from_static(&[0, 0]), false).unwrap();
+        (response, stream)
+    });
+    assert_eq!(caller.report(&list(&["quick"])).status, Some(0));
+    let (response, mut stream) = slow;
+    stream.send_data(Bytes::copy_from_slice(&framed(0, &list(&["slow"]))[2..]), true).unwrap();
+    let done = rig.runtime.block_on(async { outcome(response.await.unwrap()).await });
+    assert_eq!(done.status, Some(0));
+    rig.assert_spans("grpc", 2, 0, &[]);
+}
