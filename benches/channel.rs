@@ -29,6 +29,8 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
+        // First: what others leave with the allocator would hide what this takes.
+        fill_and_empty_memory().await;
         for sync in [Sync::Always, Sync::Every(Duration::from_millis(100))] {
             let name = format!("{sync:?}");
             append_and_drain(&name, settings(&dir.join(&name), 8 << 30, sync), disk::real()).await;
@@ -38,7 +40,6 @@ fn main() {
             let name = format!("memory, {} MiB of it cached", cache_bytes >> 20);
             append_and_drain(&name, settings, Arc::new(MemoryDisk::new())).await;
         }
-        fill_and_empty_memory().await;
         open_with_backlog(&dir.join("backlog"), gib << 30).await;
     });
 }

@@ -221,7 +221,9 @@ impl Gateway {
             tracing::warn!("connections were cut: they had not ended in time");
         }
         if !self.stop_drains(end - CHANNEL_TIME.min(self.stop_timeout)).await {
-            tracing::warn!("drains had not ended in time; what was in flight may be delivered twice, or be lost");
+            let fate =
+                if self.started.promise == Promise::Held { "is lost, unless it was taken" } else { "will be repeated" };
+            tracing::warn!("drains had not ended in time; what was in flight {fate}");
         }
         let saved = stop_channel(&self.channel, LOG_PATIENCE).await;
         if self.started.promise == Promise::Held && memory::waiting(&self.channel.snapshot()).is_some() {

@@ -166,9 +166,10 @@ async fn a_full_memory_channel_says_no_and_takes_no_more_memory_than_it_was_give
     let file = file.display().to_string();
     let mut gateway = start(dir.path(), &["-c", &file, "--channel-capacity", "16MiB", "--channel-cache", "1MiB"]);
     let (mut sender, mut client) = (Sender::from(1), http(&gateway));
-    assert!(sender.post(&mut client, 500));
+    sender.padding = 4_000;
+    assert!(sender.post(&mut client, 100));
     let before = gateway.metric("process_resident_memory_bytes", &[]);
-    assert!((0..2000).any(|_| !sender.post(&mut client, 500)), "16 MiB took a million spans");
+    assert!((0..200).any(|_| !sender.post(&mut client, 100)), "16 MiB took 80 MB of spans");
     let more = gateway.metric("process_resident_memory_bytes", &[]) - before;
     println!("{:.1} MB more for 16 MiB of channel", more / 1e6);
     // Beside the log: what is read ahead, decoded and kept by the allocator.
