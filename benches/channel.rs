@@ -1,4 +1,4 @@
-//! The channel measured: group commit, drain, and opening with 10 GiB waiting.
+//! The channel measured: group commit and drain, on disk and in memory, and opening with 10 GiB waiting.
 //!
 //! `cargo bench --bench channel [-- DIR [GIB]]`. Prints figures; asserts nothing about time.
 //! DIR (default: a temporary directory) should lie on the disk that is to be measured.
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use spangate::channel::{Channel, Draft, Item, Kind, NO_LABEL, Origin, Outcome, Settings, Start, Sync, Takes};
 use spangate::clock::Clock;
-use spangate::disk::{self, Disk, Entry, File, Open, Space};
+use spangate::disk::{self, Disk, Entry, File, MemoryDisk, Open, Space};
 use spangate::metrics::{Registry, TABLE};
 
 const SPANS: usize = 100;
@@ -29,8 +29,16 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
+        // First: what others leave with the allocator would hide what this takes.
+        fill_and_empty_memory().await;
         for sync in [Sync::Always, Sync::Every(Duration::from_millis(100))] {
-            append_and_drain(&dir.join(format!("{sync:?}")), sync).await;
+            let name = format!("{sync:?}");
+            append_and_drain(&name, settings(&dir.join(&name), 8 << 30, sync), disk::real()).await;
+        }
+        for cache_bytes in [0, 1 << 20, 4 << 20, 16 << 20] {
+            let settings = Settings { cache_bytes, ..settings(Path::new("/memory"), 256 << 20, Sync::Always) };
+            let name = format!("memory, {} MiB of it cached", cache_bytes >> 20);
+            append_and_drain(&name, settings, Arc::new(MemoryDisk::new())).await;
         }
         open_with_backlog(&dir.join("backlog"), gib << 30).await;
     });
@@ -65,8 +73,8 @@ fn draft(body: &Bytes) -> Draft {
 }
 
 /// Many producers, each with one message under way; one drain that reads every body.
-async fn append_and_drain(dir: &Path, sync: Sync) {
-    let channel = open(settings(dir, 8 << 30, sync), disk::real());
+async fn append_and_drain(name: &str, settings: Settings, disk: Arc<dyn Disk>) {
+    let channel = open(settings, disk);
     let mut tap = channel.tap("bench", Start::End, Takes::Common).expect("a drain");
     let (sent, drained) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let body = Bytes::from(vec![7; SPANS * SPAN_BYTES]);
@@ -99,7 +107,7 @@ async fn append_and_drain(dir: &Path, sync: Sync) {
         (sent.load(Ordering::Relaxed), drained.load(Ordering::Relaxed), started.elapsed().as_secs_f64());
     let cpu = cpu_seconds() - cpu;
     println!(
-        "{sync:?}: {:.0} spans/s durable, {:.0} MB/s, {:.0} spans/s drained, {:.2} us CPU a span",
+        "{name}: {:.0} spans/s taken, {:.0} MB/s, {:.0} spans/s drained, {:.2} us CPU a span",
         spans as f64 / seconds,
         spans as f64 * SPAN_BYTES as f64 / seconds / 1e6,
         taken as f64 / seconds,
@@ -107,6 +115,42 @@ async fn append_and_drain(dir: &Path, sync: Sync) {
     );
     channel.stop();
     while tasks.join_next().await.is_some() {}
+}
+
+/// A memory channel of the default capacity, full and then empty: what it keeps resident.
+async fn fill_and_empty_memory() {
+    let disk = MemoryDisk::new();
+    let before = resident_bytes();
+    let channel = open(settings(Path::new("/memory"), 256 << 20, Sync::Always), Arc::new(disk.clone()));
+    let mut tap = channel.tap("bench", Start::End, Takes::Common).expect("a drain");
+    let mut taken = 0;
+    let take = async || {
+        let receipt = channel.append(vec![draft(&Bytes::from(vec![7; SPANS * SPAN_BYTES]))]);
+        tokio::time::timeout(Duration::from_millis(200), receipt.wait()).await
+    };
+    while let Ok(positions) = take().await {
+        taken = positions.expect("appended").end;
+    }
+    let (full, held) = (resident_bytes(), disk.held_bytes());
+    let mut settled = 0;
+    while settled < taken {
+        let frame = tap.next().await.expect("a read").expect("a frame");
+        settled = frame.head.at.first + u64::from(frame.head.at.items);
+        tap.ledger().settle(frame.head.at.first..settled, Outcome::Delivered);
+    }
+    let started = Instant::now();
+    while disk.held_bytes() > 64 << 20 && started.elapsed() < RUN {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!(
+        "memory, 256 MiB filled with {taken} spans: {:.0} MB held, resident {:.0} MB more; emptied: {:.0} MB held, \
+         resident {:.0} MB more",
+        held as f64 / 1e6,
+        full.saturating_sub(before) as f64 / 1e6,
+        disk.held_bytes() as f64 / 1e6,
+        resident_bytes().saturating_sub(before) as f64 / 1e6
+    );
+    channel.stop();
 }
 
 /// Writes `bytes` of frames by the library's own hand onto a disk that leaves zeros out, then

@@ -4,6 +4,9 @@
 //! [`File`], so that a test can fail the next write, drop un-synced bytes or fill the disk.
 //! Errors are `std::io::Error`, unchanged; callers tell "no space" (ENOSPC, EDQUOT, EROFS)
 //! from failure with [`is_no_space`]. All calls block: async callers use `tasks::blocking`.
+//! [`MemoryDisk`] is a file system of the process's own, for the memory channel.
+
+mod memory;
 
 use std::fs;
 use std::io::{self, IoSlice};
@@ -13,6 +16,8 @@ use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, FlockOperation, RenameFlags};
 use rustix::io::Errno;
+
+pub use memory::MemoryDisk;
 
 /// A directory entry: name, and length in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,9 @@
 
 mod build;
 mod descriptors;
+mod memory;
 mod process;
+mod promise;
 mod report;
 mod scrape;
 mod signals;
@@ -22,6 +24,7 @@ use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::disk::{self, Disk};
+use crate::gateway::memory::DiskFree;
 use crate::gateway::process::Process;
 use crate::gateway::report::{Stage, Watch};
 use crate::gateway::scrape::Scrape;
@@ -31,12 +34,15 @@ use crate::listener::{self, Probe};
 use crate::metrics::{Registry, TABLE, ZIPKIN_TABLE};
 use crate::tasks::{self, Tasks};
 
+pub use promise::Promise;
 pub use started::{ArchiveAt, Started};
 
 /// How often states are looked at for the log, and growth is sampled.
 const TICK: Duration = Duration::from_secs(1);
 /// Of the time that a stop may take: listeners, whose answers take one sync, get this share at most.
 const LISTENERS_SHARE: u32 = 4;
+/// Of what is then left, what waits in memory gets all but this share, in which batches in flight end.
+const IN_FLIGHT_SHARE: u32 = 4;
 /// Kept back from the drains, so that cursors are saved in time.
 const CHANNEL_TIME: Duration = Duration::from_millis(500);
 /// A disk that takes longer for the last cursors hangs: they are as they were, and some spans are sent again.
@@ -64,6 +70,7 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Started)) -> Res
     let mut signals = Signals::take()?;
     descriptors::provide(&mut settings);
     let gateway = Gateway::start(settings, Clock::system(), disk::real()).await?;
+    let (promise, channel) = (gateway.started.promise, gateway.channel.clone());
     announce(&gateway.started);
     let why = tokio::select! {
         signal = signals.next() => signal,
@@ -72,7 +79,16 @@ pub async fn run(mut settings: Settings, announce: impl FnOnce(&Started)) -> Res
     tracing::info!(why, "stopping; a signal from now on stops at once");
     tokio::select! {
         ended = gateway.stop() => ended,
-        signal = signals.next() => Err(Error::Other(format!("{signal} again: stopped at once; what was not delivered is in the channel"))),
+        signal = signals.next() => Err(Error::Other(format!("{signal} again: stopped at once; {}", left(promise, &channel)))),
+    }
+}
+
+/// What becomes of what waits when the process ends now.
+fn left(promise: Promise, channel: &Channel) -> String {
+    match (promise, memory::waiting(&channel.snapshot())) {
+        (Promise::Held, Some(waiting)) => format!("spans that were in memory are lost: {waiting}"),
+        (Promise::Held, None) => "nothing waited".to_owned(),
+        _ => "what was not delivered is in the channel".to_owned(),
     }
 }
 
@@ -84,6 +100,7 @@ pub struct Gateway {
     watch: Arc<Watch>,
     listeners: Tasks,
     drains: Tasks,
+    archives: Tasks,
     /// Admin port and ticks: the last to go.
     base: Tasks,
     _lock: Box<dyn Send + std::marker::Sync>,
@@ -107,7 +124,9 @@ impl Gateway {
                 return Err(error);
             }
         };
-        let watch = Arc::new(Watch::new(channel.clone(), settings.channel.sync, clock.clone(), stages.statuses()));
+        let free = (started.promise == Promise::Held).then(|| DiskFree::new(disk.clone(), settings.data.clone()));
+        let watch = Watch::new(channel.clone(), started.promise, free, clock.clone(), stages.statuses());
+        let watch = Arc::new(watch);
         let gateway = Gateway {
             started,
             stop_timeout: settings.stop_timeout,
@@ -115,6 +134,7 @@ impl Gateway {
             watch,
             listeners: Tasks::new(),
             drains: Tasks::new(),
+            archives: Tasks::new(),
             base: Tasks::new(),
             _lock: lock,
         };
@@ -127,8 +147,7 @@ impl Gateway {
 
     fn serve_admin(&self, bound: admin::Bound, registry: &Registry, clock: &Clock, disk: Arc<dyn Disk>) {
         let process = Process::new(disk, clock);
-        let scrape =
-            Arc::new(Scrape::new(registry.clone(), self.channel.clone(), self.watch.clone(), clock.clone(), process));
+        let scrape = Arc::new(Scrape::new(registry.clone(), self.watch.clone(), clock.clone(), process));
         let (metrics, health, ready) = (scrape.clone(), self.watch.clone(), self.watch.clone());
         let handles = admin::Handles {
             metrics: Arc::new(move || metrics.render()),
@@ -151,7 +170,7 @@ impl Gateway {
             self.drains.vital("drain", drain.run(stop.clone(), grace));
         }
         for (_, archive) in stages.archives {
-            self.drains.vital("archive", archive.run(stop.clone(), grace));
+            self.archives.vital("archive", archive.run(self.archives.stopping().clone(), grace));
         }
         let (tap, letters) = stages.aside;
         self.drains.vital("dead letters", crate::drain::aside::run(tap, letters, stop.clone()));
@@ -182,34 +201,55 @@ impl Gateway {
             // A client's shutdown call, where that is allowed, stops the listeners.
             () = self.listeners.stopping().cancelled() => {}
             () = self.drains.stopping().cancelled() => {}
+            () = self.archives.stopping().cancelled() => {}
             () = self.base.stopping().cancelled() => {}
         }
         if self.task_failed() { "a vital task ended" } else { "a client's shutdown call" }
     }
 
     fn task_failed(&self) -> bool {
-        self.listeners.failed() || self.drains.failed() || self.base.failed()
+        self.listeners.failed() || self.drains.failed() || self.archives.failed() || self.base.failed()
     }
 
     /// Stops: sockets close and what was read is answered; batches in flight finish or stay in
-    /// the channel; cursors are saved.
+    /// the channel; cursors are saved. What waits in memory is delivered and archived as far as
+    /// there is time, and the rest is lost, and said to be.
     pub async fn stop(self) -> Result<(), Error> {
         let end = Instant::now() + self.stop_timeout;
         self.watch.enter(Stage::Stopping);
         if !self.listeners.stop(self.stop_timeout / LISTENERS_SHARE).await {
             tracing::warn!("connections were cut: they had not ended in time");
         }
-        let left = end.saturating_duration_since(Instant::now()).saturating_sub(CHANNEL_TIME);
-        if !self.drains.stop(left).await {
-            tracing::warn!("drains had not ended in time; what was in flight will be repeated");
+        if !self.stop_drains(end - CHANNEL_TIME.min(self.stop_timeout)).await {
+            let fate =
+                if self.started.promise == Promise::Held { "is lost, unless it was taken" } else { "will be repeated" };
+            tracing::warn!("drains had not ended in time; what was in flight {fate}");
         }
         let saved = stop_channel(&self.channel, LOG_PATIENCE).await;
+        if self.started.promise == Promise::Held && memory::waiting(&self.channel.snapshot()).is_some() {
+            tracing::warn!("{}", left(Promise::Held, &self.channel));
+        }
         self.base.stop(CHANNEL_TIME).await;
         if self.task_failed() {
             return Err(Error::Other("a task failed; see the log".to_owned()));
         }
         let what = "the log could not be closed: the disk does not answer; what was settled last will be repeated";
         if saved { Ok(()) } else { Err(Error::Other(what.to_owned())) }
+    }
+
+    /// Whether all of them ended before `end`.
+    async fn stop_drains(&self, end: Instant) -> bool {
+        let time = || end.saturating_duration_since(Instant::now());
+        let drains = async {
+            if self.started.promise == Promise::Held {
+                let archives: Vec<String> = self.started.archives.iter().map(|a| a.drain.clone()).collect();
+                memory::emptied(&self.channel, &archives, end - time() / IN_FLIGHT_SHARE).await;
+            }
+            self.drains.stop(time()).await
+        };
+        // An archive takes what is there when it is told to stop; it needs no time before.
+        let (drains, archives) = tokio::join!(drains, self.archives.stop(time()));
+        drains && archives
     }
 }
 

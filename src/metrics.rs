@@ -79,7 +79,7 @@ pub const TABLE: &[Family] = &[
     ),
     gauge("spangate_intake_bytes", &[], "Bytes of messages being read, decoded or waiting for their sync"),
     gauge("spangate_channel_spans", &[], "Spans in the channel that the slowest drain has not settled"),
-    gauge("spangate_channel_bytes", &[], "Bytes of the log on disk"),
+    gauge("spangate_channel_bytes", &[], "Bytes of the log"),
     gauge("spangate_channel_capacity_bytes", &[], "Bytes at which intake stops"),
     gauge("spangate_channel_oldest_seconds", &[], "Age of the oldest span that waits"),
     gauge(
@@ -87,7 +87,11 @@ pub const TABLE: &[Family] = &[
         &[],
         "Time until intake stops at the present rate; +Inf while the channel does not grow",
     ),
-    gauge("spangate_channel_sync_interval_seconds", &[], "0 where yes means synced; else what a lost machine may lose"),
+    gauge(
+        "spangate_channel_sync_interval_seconds",
+        &[],
+        "0 where yes means synced; else what a lost machine may lose; +Inf in memory",
+    ),
     histogram("spangate_channel_sync_seconds", &[], SECONDS, "Time of one write and fdatasync of the log"),
     histogram("spangate_channel_sync_spans", &[], SPANS, "Spans made durable by one sync"),
     counter("spangate_channel_failures_total", &["kind"], "Failed writes and syncs of the log: no_space, write, sync"),

@@ -3,7 +3,8 @@
 //! One object at a time; while one is made, spans wait in the channel. On a stop, one last object
 //! takes what is durable by then, if it stands within the grace given: so a span shows in `zcat`
 //! right after Ctrl-C. The rest is left in the channel, and a plan that was not carried out is
-//! carried out by the next start.
+//! carried out by the next start. Where there is no next start for a channel, on a stop objects
+//! are made until nothing is left.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Archive {
     settings: Settings,
     disk: Arc<dyn Disk>,
     planner: Planner,
+    /// On a stop, all that is durable by then is archived, and not one object of it.
+    to_the_end: bool,
     /// Present where the directory is ours to trim.
     trimmer: Option<Trimmer>,
     patience: Patience,
@@ -81,9 +84,17 @@ impl Archive {
             settings,
             disk,
             planner: Planner::new(rolls),
+            to_the_end: false,
             trimmer,
             status,
         }
+    }
+
+    /// For a channel that ends with the process: on a stop, all of it becomes objects as long as
+    /// the grace lasts.
+    pub fn to_the_end(mut self, yes: bool) -> Archive {
+        self.to_the_end = yes;
+        self
     }
 
     pub fn status(&self) -> Status {
@@ -124,9 +135,15 @@ impl Archive {
         while let Some(stretch) = self.gather(stop).await {
             self.archive(stretch, stop).await?;
         }
-        match self.gather_last().await {
-            Some(stretch) => self.archive(stretch, stop).await,
-            None => Ok(()),
+        loop {
+            if let Some(stretch) = self.gather_last().await {
+                self.archive(stretch, stop).await?;
+            }
+            if !self.to_the_end || self.publisher.ledger.waiting() == 0 {
+                return Ok(());
+            }
+            // Something waits that could not be read at once.
+            tokio::time::sleep(STOP_LINGER).await;
         }
     }
 

@@ -285,6 +285,13 @@ impl Ledger {
         saved.await.unwrap_or(Err(AppendError::Stopping))
     }
 
+    /// Items that this drain has not settled.
+    pub fn waiting(&self) -> u64 {
+        let mut state = self.0.shared.state();
+        let durable = state.durable.clone();
+        state.cursor(self.0.row).waiting(&durable)
+    }
+
     /// Looks at frames that the tap has not met yet (a plan carried out after a restart), so
     /// that those of other drains are not counted for this one.
     async fn classify(&self, positions: Range<u64>) -> Result<(), ReadError> {

@@ -8,9 +8,8 @@ use std::io::{self, IsTerminal, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use crate::channel::Sync;
 use crate::config::value::{show_bytes, show_time};
-use crate::gateway::{ArchiveAt, Started};
+use crate::gateway::{ArchiveAt, Promise, Started};
 
 #[cfg(test)]
 mod tests;
@@ -38,7 +37,7 @@ pub fn facts(started: &Started) -> Vec<(&'static str, String)> {
         ("Scribe", listener(&started.scribe, &categories)),
         ("HTTP", listener(&started.http, "POST /api/v2/spans, JSON or protobuf")),
         ("data", format!("{} ({})", started.data.display(), found(started))),
-        ("yes means", promise(started.sync)),
+        ("yes means", promise(started.promise)),
     ];
     facts.extend(started.archives.iter().map(|archive| ("archive", archive_fact(archive))));
     if started.archives.is_empty() {
@@ -76,6 +75,9 @@ fn listener(addresses: &[SocketAddr], takes: &str) -> String {
 }
 
 fn found(started: &Started) -> String {
+    if started.promise == Promise::Held {
+        return "for archive and dead letters".into();
+    }
     let waiting: Vec<String> = started.waiting.iter().map(|(drain, n)| format!("{n} for {drain}")).collect();
     let mut text = match waiting.is_empty() {
         true => "no spans wait".into(),
@@ -89,10 +91,15 @@ fn found(started: &Started) -> String {
     text
 }
 
-fn promise(sync: Sync) -> String {
-    match sync {
-        Sync::Always => "the spans are on disk".into(),
-        Sync::Every(time) => format!("the spans are written; a lost machine loses at most {}", show_time(time)),
+fn promise(promise: Promise) -> String {
+    match promise {
+        Promise::Synced => "the spans are on disk".into(),
+        Promise::Written(time) => {
+            format!("the spans are written; a lost machine loses at most {}", show_time(time))
+        }
+        Promise::Held => {
+            "the spans are in memory; what waits when the process ends is lost, to collectors and archive".into()
+        }
     }
 }
 

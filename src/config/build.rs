@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::drains::{Drain, Kind};
 use super::layers::Values;
-use super::{Log, LogFormat, Settings};
+use super::{ChannelKind, Log, LogFormat, Settings};
 use crate::channel::{Start, Sync};
 use crate::listener::{http, intake, scribe};
 use crate::sink::zipkin::{self, Encoding};
@@ -22,6 +22,7 @@ pub fn settings(values: &Values, drains: &[Drain]) -> Settings {
             commit_wait: values.time("intake.commit_wait"),
         },
         admin: admin::Settings { addresses: values.addresses("admin.address") },
+        channel_kind: channel_kind(values),
         channel: channel(values, &data, free_min),
         dead_letters: deadletter::Settings {
             dir: data.join("dead-letters"),
@@ -81,13 +82,18 @@ fn http(values: &Values) -> http::Settings {
     }
 }
 
+fn channel_kind(values: &Values) -> ChannelKind {
+    if values.text("channel.kind") == "memory" { ChannelKind::Memory } else { ChannelKind::File }
+}
+
 fn channel(values: &Values, data: &Path, free_min: Option<u64>) -> channel::Settings {
     channel::Settings {
         dir: data.join("channel"),
         capacity_bytes: values.number("channel.capacity"),
         capacity_spans: values.number_or("channel.capacity_spans"),
         sync: values.time_or("channel.sync").map_or(Sync::Always, Sync::Every),
-        free_min_bytes: free_min,
+        // A full disk is nothing to what is kept in memory.
+        free_min_bytes: if channel_kind(values) == ChannelKind::Memory { Some(0) } else { free_min },
         cache_bytes: values.size("channel.cache"),
     }
 }

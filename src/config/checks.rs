@@ -21,6 +21,7 @@ pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
     problems.extend(some_drain(drains, problems));
     problems.extend(one_listener_an_address(values));
     orders(values, &GATEWAY, problems);
+    problems.extend(no_sync_in_memory(values));
     let mut archives: Vec<(String, &Drain)> = Vec::new();
     for drain in drains {
         match &drain.kind {
@@ -137,6 +138,17 @@ fn greater(a: &Value, b: &Value) -> bool {
         (Value::Time(a), Value::Time(b)) => a > b,
         _ => unreachable!("the orders above compare sizes with sizes and times with times"),
     }
+}
+
+/// There is nothing to sync in memory: whoever sets it expects what is not promised.
+fn no_sync_in_memory(values: &Values) -> Option<Problem> {
+    let (key, at) = ("channel.sync", values.at("channel.sync"));
+    let in_memory = values.text("channel.kind") == "memory" && values.intact(&["channel.kind", key]);
+    (in_memory && *at != Origin::Default).then(|| {
+        let what = "is for a channel of files alone, and channel.kind is \"memory\", which syncs nothing: take it away, \
+            or set channel.kind to \"file\"";
+        Problem::new(at, key, what)
+    })
 }
 
 /// An archive of the user's own: outside our data directory, and never trimmed.

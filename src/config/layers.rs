@@ -130,6 +130,17 @@ impl Values {
     }
 }
 
+/// What a memory channel holds unless it is set: half a minute of 15,000 spans a second. With the
+/// bytes in flight and the cache it stays well below the 512 MiB of a small container.
+const MEMORY_CAPACITY: u64 = 256 << 20;
+
+/// The defaults that another kind of channel has.
+pub fn memory_defaults(values: &mut Values) {
+    if values.text("channel.kind") == "memory" && *values.at("channel.capacity") == Origin::Default {
+        values.settle("channel.capacity", Value::Bytes(MEMORY_CAPACITY));
+    }
+}
+
 /// The table and the code that reads it disagree: our own bug, found by every test that resolves the defaults.
 fn wrong_kind(key: &str, value: Option<&Value>) -> ! {
     unreachable!("the table gives {key} another kind than is read: {value:?}")

@@ -39,6 +39,7 @@ pub struct Settings {
     pub http: crate::listener::http::Settings,
     pub intake: crate::listener::intake::Settings,
     pub admin: crate::admin::Settings,
+    pub channel_kind: ChannelKind,
     pub channel: crate::channel::Settings,
     pub dead_letters: crate::deadletter::Settings,
     pub drains: Vec<Drain>,
@@ -48,6 +49,15 @@ pub struct Settings {
     /// Longest time from SIGTERM to exit. Default 20 s.
     pub stop_timeout: Duration,
     pub log: Log,
+}
+
+/// Where spans wait for the drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelKind {
+    /// In files of the data directory.
+    File,
+    /// In the process's memory: what waits is lost when the process ends.
+    Memory,
 }
 
 /// A drain that feeds a sink group.
@@ -100,6 +110,7 @@ pub fn resolve(typed: Typed) -> Result<Understood, Report> {
     // `..` stays as it is: through a symbolic link it is not what it looks like.
     let data: PathBuf = typed.working_dir.join(values.text("data")).components().collect();
     values.settle("data", value::Value::Text(data.to_string_lossy().into_owned()));
+    layers::memory_defaults(&mut values);
     let drains = drains::read(&mut raw, &mut problems);
     checks::all(&values, &drains, &mut problems);
     match Report::of(problems) {

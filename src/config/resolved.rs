@@ -50,8 +50,12 @@ impl Resolved {
 
     fn add(&mut self, prefix: &str, values: &Values) {
         for (setting, value, at) in values.shown() {
-            // An archive of the user's own has no such bound.
-            let unused = setting.key == "keep" && values.text("archive") != "builtin";
+            // An archive of the user's own has no such bound, a memory channel nothing to sync.
+            let unused = match setting.key {
+                "keep" => values.text("archive") != "builtin",
+                "channel.sync" => values.text("channel.kind") == "memory",
+                _ => false,
+            };
             if !unused {
                 let key = format!("{prefix}{}", setting.key);
                 self.0.push(Entry { key, value: value.to_string(), at: at.clone() });

@@ -237,11 +237,19 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         Gateway,
+        "channel.kind",
+        Kind::Choice(&["file", "memory"]),
+        "file",
+        "Where spans wait: file; or memory, where they are lost when the process ends before they are delivered",
+        "a yes means durable",
+    ),
+    row(
+        Gateway,
         "channel.capacity",
         bytes(16 * MIB, DISK_MAX),
         "10GiB",
-        "Bytes of spans kept for drains; intake stops there",
-        "half an hour of 15,000 spans a second",
+        "Bytes of spans kept for drains; intake stops there. In memory 256MiB unless set",
+        "half an hour of 15,000 spans a second; in memory half a minute, in what a small container has",
     ),
     row(
         Gateway,
@@ -256,7 +264,8 @@ pub static SETTINGS: &[Setting] = &[
         "channel.sync",
         Kind::Time { min: ms(1), max: MINUTE, or: Some("always") },
         "always",
-        "When a yes goes out: always after the sync; or after the write, with a sync at most this much later",
+        "When a yes goes out: always after the sync; or after the write, with a sync at most this much later. \
+         Not for memory",
         "a yes means durable",
     ),
     row(
@@ -264,7 +273,7 @@ pub static SETTINGS: &[Setting] = &[
         "channel.free_min",
         Kind::Bytes { min: 0, max: DISK_MAX, or: Some("auto") },
         "auto",
-        "Free disk under which intake stops; auto: 1 GiB or 5 %, whichever is more. Archive and dead letters may use half of it",
+        "Free disk under which intake stops, but for memory; auto: 1 GiB or 5 %, whichever is more. Archive and dead letters may use half of it",
         "draining needs room to go on; a full disk hurts others, too",
     ),
     row(

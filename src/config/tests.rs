@@ -2,6 +2,7 @@
 
 mod drains;
 mod layers;
+mod memory;
 mod reference;
 mod values;
 

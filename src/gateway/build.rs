@@ -9,11 +9,13 @@ use crate::admin;
 use crate::archive::{self, Archive};
 use crate::channel::{Channel, Found, OpenError, Start, Takes, Tap};
 use crate::clock::Clock;
-use crate::config::{self, Settings};
+use crate::config::{self, ChannelKind, Settings};
 use crate::deadletter;
-use crate::disk::Disk;
+use crate::disk::{Disk, MemoryDisk};
 use crate::drain::{self, Drain};
 use crate::gateway::Error;
+use crate::gateway::memory;
+use crate::gateway::promise::Promise;
 use crate::gateway::report::Statuses;
 use crate::gateway::started::{ArchiveAt, Started};
 use crate::listener;
@@ -64,14 +66,21 @@ impl From<OpenError> for Error {
     }
 }
 
-/// Recovers the log.
+/// Recovers the log, or begins one in memory.
 pub async fn channel(
     settings: &Settings,
     disk: &Arc<dyn Disk>,
     clock: &Clock,
     registry: &Registry,
 ) -> Result<(Channel, Found), Error> {
-    let (settings, disk, clock, registry) = (settings.channel.clone(), disk.clone(), clock.clone(), registry.clone());
+    let disk = match settings.channel_kind {
+        ChannelKind::File => disk.clone(),
+        ChannelKind::Memory => {
+            memory::leaves_nothing_in_files(settings, disk, clock).await?;
+            Arc::new(MemoryDisk::new())
+        }
+    };
+    let (settings, clock, registry) = (settings.channel.clone(), clock.clone(), registry.clone());
     Ok(tasks::blocking(move || Channel::open(settings, disk, clock, &registry)).await?)
 }
 
@@ -119,6 +128,7 @@ pub async fn stages(
     for archive in &settings.archives {
         let tap = tap(channel, &archive.name, Start::End, Takes::Common).await?;
         let made = Archive::new(archive.clone(), channel, tap, disk.clone(), registry);
+        let made = made.to_the_end(settings.channel_kind == ChannelKind::Memory);
         stages.archives.push((archive.name.clone(), made));
     }
     Ok(stages)
@@ -184,7 +194,7 @@ pub fn started(settings: &Settings, sockets: &Sockets, found: Found, channel: &C
         http: sockets.http.addresses().map_err(unbound)?,
         admin: sockets.admin.addresses().to_vec(),
         data: settings.data.clone(),
-        sync: settings.channel.sync,
+        promise: Promise::of(settings),
         found,
         waiting: waiting.map(|account| (account.drain, account.waiting)).collect(),
         archives: settings.archives.iter().map(archive_at).collect(),

@@ -6,15 +6,16 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::admin::Report;
 use crate::archive;
-use crate::channel::{Account, Channel, Intake, Snapshot, Sync};
+use crate::channel::{Account, Channel, Intake, Snapshot};
 use crate::clock::Clock;
 use crate::drain::{self, SinkView, Standing};
+use crate::gateway::memory::DiskFree;
+use crate::gateway::promise::Promise;
 use crate::gateway::scrape::OUTCOMES;
 use crate::listener::{Condition, State};
 
@@ -47,7 +48,9 @@ pub struct Statuses {
 pub struct Watch {
     stage: AtomicU8,
     channel: Channel,
-    sync: Sync,
+    promise: Promise,
+    /// Where the channel knows nothing of the disk.
+    disk_free: Option<DiskFree>,
     clock: Clock,
     drains: Vec<(String, drain::Status)>,
     archives: Vec<(String, archive::Status)>,
@@ -56,10 +59,16 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(channel: Channel, sync: Sync, clock: Clock, statuses: Statuses) -> Self {
+    pub fn new(
+        channel: Channel,
+        promise: Promise,
+        disk_free: Option<DiskFree>,
+        clock: Clock,
+        statuses: Statuses,
+    ) -> Self {
         let Statuses { drains, archives } = statuses;
         let (stage, said) = (AtomicU8::new(Stage::Starting as u8), Mutex::new(Intake::Open));
-        Watch { stage, channel, sync, clock, drains, archives, said }
+        Watch { stage, channel, promise, disk_free, clock, drains, archives, said }
     }
 
     pub fn enter(&self, stage: Stage) {
@@ -115,12 +124,12 @@ impl Watch {
 
     /// 200 while a span would be accepted.
     pub fn ready(&self) -> Report {
-        let snapshot = self.channel.snapshot();
+        let snapshot = self.snapshot();
         let ok = self.accepting(&snapshot);
         let body = json!({
             "ready": ok,
             "stage": self.stage().name(),
-            "yes_means": self.yes_means(),
+            "yes_means": self.promise.text(),
             "intake": intake_text(&snapshot),
             "channel": {
                 "bytes": snapshot.bytes,
@@ -134,19 +143,17 @@ impl Watch {
     }
 
     /// What an OK or a 202 promises with the settings in force.
-    pub fn yes_means(&self) -> String {
-        match self.sync {
-            Sync::Always => "synced".to_owned(),
-            Sync::Every(interval) => format!("written; synced within {interval:?}"),
-        }
+    pub fn promise(&self) -> Promise {
+        self.promise
     }
 
-    /// What a lost machine may lose; zero where a yes means synced.
-    pub fn sync_interval(&self) -> Duration {
-        match self.sync {
-            Sync::Always => Duration::ZERO,
-            Sync::Every(interval) => interval,
+    /// The channel at one moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut snapshot = self.channel.snapshot();
+        if let Some(free) = &self.disk_free {
+            snapshot.disk_free_bytes = free.bytes();
         }
+        snapshot
     }
 
     fn drain(&self, account: &Account) -> Value {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::channel::{Account, Channel, Intake, Outcome, Snapshot};
+use crate::channel::{Account, Intake, Outcome, Snapshot};
 use crate::clock::Clock;
 use crate::gateway::process::Process;
 use crate::gateway::report::{Watch, furthest_behind};
@@ -33,7 +33,6 @@ pub const OUTCOMES: [(Outcome, &str); 7] = [
 /// What a scrape shows.
 pub struct Scrape {
     registry: Registry,
-    channel: Channel,
     watch: Arc<Watch>,
     clock: Clock,
     process: Process,
@@ -67,7 +66,7 @@ struct Drain {
 }
 
 impl Scrape {
-    pub fn new(registry: Registry, channel: Channel, watch: Arc<Watch>, clock: Clock, process: Process) -> Self {
+    pub fn new(registry: Registry, watch: Arc<Watch>, clock: Clock, process: Process) -> Self {
         let gauge = |name| registry.gauge(name, &[]);
         let gauges = Gauges {
             spans: gauge("spangate_channel_spans"),
@@ -78,16 +77,16 @@ impl Scrape {
             disk_free: gauge("spangate_disk_free_bytes"),
             ready: gauge("spangate_ready"),
         };
-        registry.gauge("spangate_channel_sync_interval_seconds", &[]).set(watch.sync_interval().as_secs_f64());
+        registry.gauge("spangate_channel_sync_interval_seconds", &[]).set(watch.promise().seconds_at_risk());
         registry.gauge("spangate_build_info", &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
         let state = Mutex::new(State { drains: BTreeMap::new(), growth: Growth::default() });
-        Scrape { registry, channel, watch, clock, process, gauges, state }
+        Scrape { registry, watch, clock, process, gauges, state }
     }
 
     /// The whole text of `/metrics`.
     pub fn render(&self) -> String {
         let mut state = self.state.lock().expect("a scrape does not panic");
-        let snapshot = self.channel.snapshot();
+        let snapshot = self.watch.snapshot();
         self.show(&snapshot, &mut state);
         let mut text = self.registry.render();
         text.push_str(&self.process.render());
@@ -96,7 +95,7 @@ impl Scrape {
 
     /// Between scrapes, once a second: logs what changed, samples the channel's growth, folds the histograms.
     pub fn tick(&self) {
-        let snapshot = self.channel.snapshot();
+        let snapshot = self.watch.snapshot();
         self.watch.log_changes(&snapshot);
         self.state.lock().expect("a scrape does not panic").growth.sample(Instant::now(), snapshot.bytes);
         self.registry.upkeep();

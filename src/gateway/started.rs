@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::channel::{Found, Sync};
+use super::promise::Promise;
+use crate::channel::Found;
 
 /// A gateway that serves. Addresses are as bound: never port 0.
 #[derive(Debug, Clone)]
@@ -18,7 +19,7 @@ pub struct Started {
     pub admin: Vec<SocketAddr>,
     /// The data directory, absolute.
     pub data: PathBuf,
-    pub sync: Sync,
+    pub promise: Promise,
     /// What opening the channel found.
     pub found: Found,
     /// Drains for which spans wait, and how many.

@@ -1,6 +1,7 @@
 //! The durable channel through its public face: workloads, crashes, damage, full disks.
 
 mod limits;
+mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -140,9 +141,8 @@ async fn take(tap: &mut Tap, record: &mut Record, commit: bool) -> bool {
 }
 
 /// Appends, rolls, settles, commits, forgets and restarts; ends where the disk does.
-async fn workload(settings: &Settings, disk: &SimDisk, record: &mut Record) -> Option<()> {
-    let disk = disk.disk();
-    let (channel, _) = open(settings, &disk).ok()?;
+async fn workload(settings: &Settings, disk: &Arc<dyn Disk>, record: &mut Record) -> Option<()> {
+    let (channel, _) = open(settings, disk).ok()?;
     let mut tap = channel.tap("zipkin", Start::End, Takes::Common).ok()?;
     record.begun = true;
     record.notes = vec![Bytes::new()];
@@ -156,7 +156,7 @@ async fn workload(settings: &Settings, disk: &SimDisk, record: &mut Record) -> O
     take(&mut tap, record, true).await.then_some(())?;
     channel.stop();
     drop((tap, channel));
-    let (channel, _) = open(settings, &disk).ok()?;
+    let (channel, _) = open(settings, disk).ok()?;
     let mut tap = channel.tap("zipkin", Start::End, Takes::Common).ok()?;
     append(&channel, record, 2, 100).await.then_some(())?;
     take(&mut tap, record, true).await.then_some(())?;
@@ -166,8 +166,8 @@ async fn workload(settings: &Settings, disk: &SimDisk, record: &mut Record) -> O
 }
 
 /// Opens what a crash left and checks it against the record.
-async fn check(settings: &Settings, disk: &SimDisk, record: &Record, case: &str) {
-    let (channel, found) = open(settings, &disk.disk()).unwrap_or_else(|e| panic!("{case}: {e}"));
+async fn check(settings: &Settings, disk: &Arc<dyn Disk>, record: &Record, case: &str) {
+    let (channel, found) = open(settings, disk).unwrap_or_else(|e| panic!("{case}: {e}"));
     assert_eq!(found.damaged_items, 0, "{case}");
     let known = channel.snapshot().accounts.iter().any(|a| a.drain == "zipkin");
     assert!(known || !record.begun, "{case}: the drain is gone");
@@ -228,21 +228,22 @@ fn small() -> Settings {
 async fn crash_everywhere(settings: Settings, fault: Fault, outcomes: &[Option<Power>]) {
     let whole = SimDisk::new();
     let mut record = Record::default();
-    workload(&settings, &whole, &mut record).await.expect("no fault was set");
-    check(&settings, &whole.killed(), &record, "no fault").await;
+    workload(&settings, &whole.disk(), &mut record).await.expect("no fault was set");
+    check(&settings, &whole.killed().disk(), &record, "no fault").await;
     let calls = whole.calls();
     for call in 1..=calls + 2 {
         let disk = SimDisk::new();
         disk.fault_at(call, fault);
         let mut record = Record::default();
-        workload(&settings, &disk, &mut record).await;
+        workload(&settings, &disk.disk(), &mut record).await;
         for outcome in outcomes {
             let left = match outcome {
                 Some(Power::Some(seed)) => disk.lost_power(Power::Some(seed + call)),
                 Some(power) => disk.lost_power(*power),
                 None => disk.killed(),
             };
-            check(&settings, &left, &record, &format!("{fault:?} at call {call} of {calls}, then {outcome:?}")).await;
+            check(&settings, &left.disk(), &record, &format!("{fault:?} at call {call} of {calls}, then {outcome:?}"))
+                .await;
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod account;
 mod crash;
+mod memory;
 mod path;
 mod rig;
 mod start;

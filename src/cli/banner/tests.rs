@@ -14,7 +14,7 @@ fn started() -> Started {
         http: vec!["0.0.0.0:9411".parse().unwrap()],
         admin: vec!["127.0.0.1:9412".parse().unwrap()],
         data: PathBuf::from("/home/me/spangate-data"),
-        sync: Sync::Always,
+        promise: Promise::Synced,
         found: Found::default(),
         waiting: Vec::new(),
         archives: vec![ArchiveAt {
@@ -64,7 +64,7 @@ fn what_waits_what_was_damaged_and_what_is_missing_is_said() {
     started.waiting = vec![("archive".into(), 7), ("zipkin".into(), 1_234)];
     started.found.damaged_items = 2;
     started.found.damaged_path = Some("/d/damaged/1".into());
-    started.sync = Sync::Every(std::time::Duration::from_secs(5));
+    started.promise = Promise::Written(std::time::Duration::from_secs(5));
     started.categories = vec!["zipkin".into(), "*".into()];
     started.archives.clear();
     started.scribe.clear();
@@ -82,6 +82,11 @@ fn what_waits_what_was_damaged_and_what_is_missing_is_said() {
             "admin: 127.0.0.1:9412 (/metrics, /health, /ready)",
         ]
     );
+    started.promise = Promise::Held;
+    let said = facts(&started);
+    assert_eq!(said[2].1, "/home/me/spangate-data (for archive and dead letters)");
+    let lost = "the spans are in memory; what waits when the process ends is lost, to collectors and archive";
+    assert_eq!(said[3], ("yes means", lost.to_owned()));
     assert!(!block(&started).contains("zcat"));
     started.http.clear();
     assert!(!block(&started).contains("curl"));

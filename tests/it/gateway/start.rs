@@ -9,11 +9,11 @@ use crate::support::collector::Collector;
 use crate::support::process::{Gateway, free_port};
 
 /// Runs the program to its end.
-fn run(arguments: &[&str]) -> Output {
+pub fn run(arguments: &[&str]) -> Output {
     std::process::Command::new(env!("CARGO_BIN_EXE_spangate")).args(arguments).output().unwrap()
 }
 
-fn refused(output: &Output, code: i32, words: &[&str]) {
+pub fn refused(output: &Output, code: i32, words: &[&str]) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{text}");
     assert!(words.iter().all(|word| text.contains(word)), "{words:?} are not all in: {text}");
