@@ -56,7 +56,7 @@ body_max = 64MiB
 
 [channel]
 sync = "sometimes"
-kind = "memory"
+memory = true
 
 [drain.Zipkin]
 sinks = []
@@ -84,7 +84,7 @@ spangate.toml:12:28: http.address: found "localhost:80", expected IP:PORT such a
 spangate.toml:13:18: http.header_timeout: found 10, expected a time from 100ms to 1h, such as "20ms", "5s", "1m"
 spangate.toml:14:12: not TOML: string values must be quoted, expected literal string; sizes, times, addresses and words stand in quotes
 spangate.toml:17:8: channel.sync: found "sometimes", expected "always" or a time from 1ms to 1m, such as "20ms", "5s", "1m"
-spangate.toml:18:1: channel.kind: unknown key; expected one of capacity, capacity_spans, sync, free_min, cache
+spangate.toml:18:1: channel.memory: unknown key; expected one of kind, capacity, capacity_spans, sync, free_min, cache
 spangate.toml:20:8: drain.Zipkin: found "Zipkin", expected a name of 1 to 63 of a-z, 0-9, _ and -
 spangate.toml:21:9: drain.Zipkin.sinks: found 0 sinks, expected 1 to 256
 spangate.toml:24:10: drain.zipkin.policy: found "random", expected "round_robin"

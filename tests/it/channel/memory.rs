@@ -74,8 +74,11 @@ async fn a_bound_in_spans_holds_in_memory() {
     }
     let fourth = channel.append(vec![draft(None, &["four"])]);
     wait_until("it is full", || channel.snapshot().intake == Intake::Full).await;
-    assert_eq!(drained(&channel, &mut tap).await, ["one", "two", "three"]);
+    let first = within(tap.next()).await.unwrap().unwrap();
+    assert_eq!(tap.body(&first.head).await.unwrap(), "one");
+    tap.ledger().settle(0..1, Outcome::Delivered);
     assert_eq!(within(fourth.wait()).await, Ok(3..4));
+    assert_eq!(drained(&channel, &mut tap).await, ["two", "three", "four"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
