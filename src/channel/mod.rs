@@ -89,8 +89,11 @@ pub struct Item {
     pub flags: u8,
 }
 
+/// Keys of an [`Origin`] that listeners give a meaning; a label has another.
+pub const ORIGIN_KEYS: [&str; 4] = ["listener", "peer", "category", "via"];
+
 /// Where a frame came from: (key, value) pairs, at most 1 KiB in all; longer values are cut.
-/// Keys in use: `listener`, `peer`, `category`, `via` (repeated).
+/// Keys in use: [`ORIGIN_KEYS`], `via` repeatedly, and the labels of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin(pub Vec<(String, String)>);
 

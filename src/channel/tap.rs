@@ -261,8 +261,20 @@ impl Ledger {
         debug_assert!(taken, "settled before it was taken");
     }
 
+    /// Settles several ranges as [`settle`](Self::settle) does, with one look at the channel.
+    pub fn settle_all(&self, settled: impl IntoIterator<Item = (Range<u64>, Outcome)>) {
+        let mut state = self.0.shared.state();
+        let cursor = state.cursor(self.0.row);
+        for (positions, outcome) in settled {
+            debug_assert!(positions.is_empty() || positions.end <= cursor.seen, "settled before it was taken");
+            cursor.settle(positions, outcome);
+        }
+        self.0.touched(state);
+    }
+
     /// Settles (an empty range settles nothing) and replaces the note (at most 3072 bytes) in one
-    /// slot; durable when it returns. After an error it may or may not come to be.
+    /// slot; durable when it returns, but for what is filtered or sampled out above what is open: that is left out
+    /// again when it is read again. After an error it may or may not come to be.
     pub async fn commit(&self, positions: Range<u64>, outcome: Outcome, note: Bytes) -> Result<(), AppendError> {
         if note.len() > NOTE_BYTES_MAX {
             return Err(AppendError::Failed(format!("a note of {} bytes, at most {NOTE_BYTES_MAX}", note.len())));

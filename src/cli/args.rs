@@ -149,7 +149,9 @@ fn value_name(kind: Kind) -> String {
     match kind {
         Kind::Path => "DIR".into(),
         Kind::Addresses => "IP:PORT".into(),
-        Kind::Words => "WORDS".into(),
+        Kind::Words | Kind::Listeners | Kind::Services => "WORDS".into(),
+        Kind::Labels => "KEY=VALUE".into(),
+        Kind::Share => "0.0-1.0".into(),
         Kind::Filter => "LEVEL".into(),
         Kind::Name => "NAME".into(),
         Kind::Bytes { or: word, .. } => or(word, "SIZE"),

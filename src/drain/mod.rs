@@ -12,17 +12,21 @@ mod batch;
 mod bury;
 mod group;
 mod run;
+pub mod sieve;
 mod status;
 
 use std::time::Duration;
 
 pub use group::State;
 pub use run::{Drain, Parts};
+pub use sieve::Sieve;
 pub use status::{SinkView, Standing, Status};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub name: String,
+    /// Which spans are its own. Default: all.
+    pub sieve: Sieve,
     pub batch: BatchSettings,
     /// Per sink. Default 4.
     pub in_flight_max: usize,

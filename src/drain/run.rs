@@ -122,7 +122,7 @@ impl Drain {
                 () = stop.cancelled() => return,
                 Some(done) = flow.work.next(), if !flow.work.is_empty() => flow.finish(done, Instant::now()),
                 taken = tap.next(), if flow.wants_more() => match taken {
-                    Ok(Some(taken)) => flow.take(&taken, Instant::now()),
+                    Ok(Some(taken)) => flow.take(taken, Instant::now()),
                     Ok(None) => return,
                     Err(error) => flow.not_read(&error, Instant::now()),
                 },
@@ -146,9 +146,10 @@ impl Flow {
         self.read_pause.is_none() && self.builder.has_room()
     }
 
-    fn take(&mut self, taken: &Taken, now: Instant) {
+    fn take(&mut self, taken: Taken, now: Instant) {
         if taken.head.kind == Kind::Spans {
-            return self.builder.push(taken, now);
+            let kept = self.settings.sieve.take(taken, &self.ledger);
+            return self.builder.push(&kept, now);
         }
         // Listeners address what is no span to the drain that empties it; a sink has no use for it.
         for items in &taken.open {

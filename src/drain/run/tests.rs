@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::super::BatchSettings;
+use super::super::{BatchSettings, Sieve};
 use super::*;
 use crate::channel::{self, Channel, Draft, Item, Origin, Start, Takes};
 use crate::clock::Clock;
@@ -53,6 +53,7 @@ fn drain(dir: &std::path::Path, channel: &Channel, registry: &Registry, sinks: u
         Store::open(letters, disk::real(), Clock::system(), channel.id(), registry).expect("the dead letters open");
     let settings = Settings {
         name: "zipkin".into(),
+        sieve: Sieve::default(),
         batch: BatchSettings { spans: 5000, bytes: 4 << 20, linger: Duration::from_secs(60) },
         in_flight_max: 4,
         backoff_min: Duration::from_millis(20),

@@ -37,13 +37,13 @@ async fn a_drain_with_more_ranges_than_its_window_goes_on_after_a_restart() {
     within(channel.append(vec![draft(None, &texts)]).wait()).await.unwrap();
     within(tap.next()).await.unwrap().unwrap();
     for n in 0..350 {
-        tap.ledger().settle(2 * n + 1..2 * n + 2, Outcome::SampledOut);
+        tap.ledger().settle(2 * n + 1..2 * n + 2, Outcome::DeadLettered);
     }
     channel.stop();
     drop((tap, channel));
     let (channel, _) = open(&settings, &disk.disk()).unwrap();
     let mut tap = channel.tap("zipkin", Start::End, Takes::Common).unwrap();
-    assert_eq!(account(&channel, "zipkin").outcomes[&Outcome::SampledOut], 256);
+    assert_eq!(account(&channel, "zipkin").outcomes[&Outcome::DeadLettered], 256);
     assert_eq!(within(tap.next()).await.unwrap().unwrap().open.len(), 257);
     tap.ledger().settle(0..700, Outcome::Delivered);
     assert_eq!(account(&channel, "zipkin").waiting, 0);

@@ -44,6 +44,7 @@ pub fn new_dir() -> Arc<TempDir> {
 pub fn settings() -> Settings {
     Settings {
         name: "zipkin".to_owned(),
+        sieve: spangate::drain::Sieve::default(),
         batch: BatchSettings { spans: 50, bytes: 1 << 20, linger: Duration::from_millis(5) },
         in_flight_max: 4,
         backoff_min: Duration::from_millis(20),
