@@ -233,7 +233,7 @@ impl Cursor {
         self.accepted(now).saturating_sub(self.ledger.iter().sum())
     }
 
-    /// The account at a moment; `waiting_bytes` is the caller's.
+    /// The account at a moment; `waiting_bytes` and `skips` are the caller's.
     pub fn account(&self, now: &Point, waiting_bytes: u64) -> Account {
         let waiting = self.waiting(now);
         Account {
@@ -245,6 +245,7 @@ impl Cursor {
             oldest_us: self.oldest_us().filter(|_| waiting > 0),
             low: self.low,
             attached: self.attached,
+            skips: false,
         }
     }
 

@@ -12,6 +12,7 @@ mod log;
 mod owner;
 mod reader;
 mod recovery;
+mod relief;
 mod scan;
 mod segment;
 mod slots;
@@ -19,6 +20,7 @@ mod state;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -253,6 +255,8 @@ pub struct Account {
     pub low: u64,
     /// Whether anything reads it now; false for one that the configuration no longer names.
     pub attached: bool,
+    /// Whether it gives up its oldest spans when the channel is full.
+    pub skips: bool,
 }
 
 /// The channel at one moment.
@@ -435,14 +439,17 @@ impl Channel {
     pub fn snapshot(&self) -> Snapshot {
         let shared = &self.0.shared;
         let state = shared.state();
-        let account = |c: &cursor::Cursor| c.account(&state.durable, state.bytes_from(c.low));
+        let account = |row: &state::DrainRow| {
+            let account = |c: &cursor::Cursor| c.account(&state.durable, state.bytes_from(c.low));
+            row.cursor.as_ref().map(|c| Account { skips: row.skips, ..account(c) })
+        };
         Snapshot {
             intake: state.intake.clone(),
             tail: state.durable.position,
             bytes: state.used(),
             capacity_bytes: shared.settings.capacity_bytes,
             items: state.waiting(),
-            accounts: state.cursors().map(account).collect(),
+            accounts: state.rows.iter().filter_map(account).collect(),
             disk_free_bytes: state.disk_free,
         }
     }

@@ -128,6 +128,8 @@ fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
         drain: drain::Settings {
             name: name.into(),
             sieve: sieve(values),
+            max_age: values.time_or("max_age"),
+            overflow: if values.text("overflow") == "skip" { drain::Overflow::Skip } else { drain::Overflow::Block },
             batch: drain::BatchSettings {
                 spans: u32::try_from(values.number("batch.spans")).expect("the table bounds it far below"),
                 bytes: values.size("batch.bytes"),

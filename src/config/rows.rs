@@ -455,6 +455,23 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         Group,
+        "max_age",
+        Kind::Time { min: SECOND, max: Duration::from_secs(365 * 86_400), or: Some("none") },
+        "none",
+        "Longest wait in the channel; then a span is given up, counted as expired. Time before a start does not count",
+        "nothing disappears unless told so",
+    ),
+    row(
+        Group,
+        "overflow",
+        Kind::Choice(&["block", "skip"]),
+        "block",
+        "When the channel is full and this drain is furthest behind: intake stops; or its oldest spans are given up, \
+         counted as skipped",
+        "a yes cannot be taken back",
+    ),
+    row(
+        Group,
         "start",
         Kind::Choice(&["end", "oldest"]),
         "end",

@@ -7,6 +7,7 @@
 mod account;
 mod crash;
 mod memory;
+mod overflow;
 mod path;
 mod rig;
 mod several;

@@ -98,6 +98,9 @@ async fn a_full_channel_says_no_names_the_drain_and_takes_again_when_it_has_room
     let text = scrape(&gateway);
     adds_up(&text, &DRAINS);
     assert_eq!(sum(&text, "spangate_drain_blocking", &["drain=\"zipkin\""]), 1.0);
+    for part in ["% full; drain zipkin fills it", "intake stopped reason=\"full: drain zipkin is furthest behind"] {
+        wait_for(part, LIMIT, || std::fs::read_to_string(&gateway.process.log).unwrap().contains(part).then_some(()));
+    }
     collector.rise();
     wait_for("there is room again", LIMIT, || sender.post(&mut client, 1).then_some(()));
     wait_until_all("collected", &sender.acknowledged, || collected(&[&collector]));
