@@ -135,7 +135,8 @@ pub static SETTINGS: &[Setting] = &[
         "scribe.labels",
         Kind::Labels,
         "none",
-        "Labels that each span from here carries in the channel, such as { zone = \"a\" }; filters ask for them",
+        "Labels that each span from here carries in the channel, such as { zone = \"a\" }, 512 bytes in all; filters ask \
+         for them",
         "few gateways have more than one kind of tracer",
     ),
     row(
