@@ -132,6 +132,7 @@ impl Owner {
             self.append();
             self.sync_if_due();
             self.relieve();
+            self.leave_settled();
             self.save_if_due();
             self.remove_passed();
             self.make_spare();
@@ -381,6 +382,27 @@ impl Owner {
         };
         if relieve(&state, shortage) {
             tracing::debug!(?shortage, "a drain is asked to skip");
+        }
+    }
+
+    /// Where a message lacks room though all is settled, the segment that is written to has taken it: a fresh one lets
+    /// it go.
+    fn leave_settled(&mut self) {
+        if self.lacking.is_none() || !self.log.is_open() || self.log.pending() != (0, 0) {
+            return;
+        }
+        let state = self.shared.state();
+        let end = state.durable.position;
+        let settled = state.cursors().next().is_some() && state.cursors().all(|c| c.low >= end);
+        let taken = state.segments.last_key_value().is_some_and(|(_, last)| last.used > HEAD_BYTES);
+        let room = state.disk_free >= self.free_min.saturating_add(self.log.segment_cost(0));
+        drop(state);
+        if settled
+            && taken
+            && room
+            && let Err(error) = self.log.roll(0)
+        {
+            self.fail(Call::Write, &error);
         }
     }
 

@@ -152,6 +152,24 @@ async fn a_channel_bounded_in_spans_takes_more_when_some_are_settled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_nearly_fills_the_channel_is_taken_once_what_was_before_it_is_settled() {
+    let settings = Settings { capacity_bytes: 1 << 20, ..small() };
+    let (_disk, channel, mut tap) = begun(&settings);
+    let text = "x".repeat(30_000);
+    let message = |spans: usize| vec![draft(None, &vec![text.as_str(); spans])];
+    let mut sent = 0;
+    for spans in [20, 20, 1, 34, 34] {
+        let receipt = channel.append(message(spans));
+        drained(&channel, &mut tap).await;
+        let positions = within(receipt.wait()).await.unwrap_or_else(|error| panic!("{spans} after {sent}: {error}"));
+        assert_eq!(positions, sent..sent + spans as u64);
+        sent = positions.end;
+        drained(&channel, &mut tap).await;
+    }
+    assert_eq!(account(&channel, "zipkin").outcomes[&Outcome::Damaged], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_next_loses_no_frame_and_no_wake() {
     for cache_bytes in [0, 64 * 1024] {
         let settings = Settings { cache_bytes, ..small() };

@@ -16,20 +16,19 @@ async fn a_group_that_skips_keeps_intake_open_and_the_log_names_what_the_archive
     let mut collector = Collector::absent();
     let file = dir.path().join("spangate.toml");
     let sinks = format!("backoff_max = \"500ms\"\nsinks = [{{ url = \"{}\" }}]\n", collector.url());
-    let archive = "[drain.archive]\nroll_idle = \"100ms\"\n";
+    let archive = "[drain.archive]\nroll_idle = \"100ms\"\nroll_age = \"200ms\"\n";
     std::fs::write(&file, format!("[drain.zipkin]\noverflow = \"skip\"\n{sinks}{archive}")).unwrap();
-    let arguments = ["-c", file.to_str().unwrap(), "--channel-capacity", "16MiB"];
+    let arguments = ["-c", file.to_str().unwrap(), "--channel-capacity-spans", "2000"];
     let mut gateway = Gateway::start(dir.path(), &arguments);
     let mut sender = Sender::from(1);
-    sender.padding = 4_000;
     let mut client = http(&gateway);
+    let scrape = || Client::new(gateway.admin).get("/metrics").unwrap().text();
     let mut again = 0;
     while sender.acknowledged.len() < 6_000 {
-        // A disk that others use may be late for one; a channel that stays full would refuse them all.
+        // A busy machine may be late for one; a channel that stays full would refuse them all.
         again += u32::from(!sender.post(&mut client, 100));
-        assert!(again < 50, "24 MB did not pass 16 MiB");
+        assert!(again < 100, "6,000 spans did not pass 2,000: {}", scrape());
     }
-    let scrape = || Client::new(gateway.admin).get("/metrics").unwrap().text();
     adds_up(&scrape(), &DRAINS);
     collector.rise();
     wait_for("all is settled", LIMIT, || (sum(&scrape(), "spangate_drain_waiting_spans", &[]) == 0.0).then_some(()));
@@ -37,7 +36,7 @@ async fn a_group_that_skips_keeps_intake_open_and_the_log_names_what_the_archive
     adds_up(&text, &DRAINS);
     let skipped = sum(&text, "spangate_drain_spans_total", &[DRAINS[0], "skipped"]);
     let delivered = sum(&text, "spangate_drain_spans_total", &[DRAINS[0], "delivered"]);
-    assert!(skipped >= 1_000.0 && delivered >= 1_000.0, "{skipped} skipped, {delivered} delivered");
+    assert!(skipped >= 2_000.0 && delivered >= 500.0, "{skipped} skipped, {delivered} delivered");
     assert_eq!(collected(&[&collector]).len() as f64, delivered, "what was skipped was not sent");
     let archived = archived(&gateway);
     assert!(sender.acknowledged.iter().all(|id| archived.get(id) == Some(&1)), "the archive has all of it, once");
