@@ -23,6 +23,7 @@ mod trimmer;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use format::Format;
 pub use run::Archive;
 pub use status::{State, Status};
 
@@ -33,11 +34,13 @@ pub struct Settings {
     pub store: Store,
     /// `<data>/archive`, whatever the store: a plan of the built-in archive is carried out there after a change, too.
     pub built_in: PathBuf,
-    /// An object is closed at about this size. Default 64 MiB.
+    /// What objects are from the next plan on. Default gzip JSON lines; Parquet for a store that the user names.
+    pub format: Format,
+    /// An object is closed at about this size. Default 64 MiB; 128 MiB for a store that the user names.
     pub roll_bytes: u64,
-    /// Or when its first span is this old. Default 60 s.
+    /// Or when its first span is this old. Default 60 s; 10 min for a store that the user names.
     pub roll_age: Duration,
-    /// Or after this long without a span. Default 5 s.
+    /// Or after this long without a span. Default 5 s; 60 s for a store that the user names.
     pub roll_idle: Duration,
     /// Free bytes on the disk under which intake stops ([`free_min`](crate::channel::free_min)). Nothing is written
     /// under half of it; the built-in archive gives way before it is reached.

@@ -8,7 +8,7 @@
 use std::io;
 use std::ops::Range;
 
-use super::format::jsonl::{Encoder, Part, Tally};
+use super::format::{Encoder, Part, Tally};
 use super::plan::Plan;
 use super::store::local::{Local, Staged};
 use super::store::{Look, Publish, StoreError};
@@ -117,8 +117,12 @@ impl Publisher {
     /// Encodes the stretch into the staging directory. Gives the positions that could not be read, too.
     async fn encode(&self, plan: &Plan) -> Result<(Encoder<Staged>, Vec<Range<u64>>), Trouble> {
         let (store, name, object) = (self.store.clone(), plan.name.clone(), plan.object.clone());
-        let mut encoder =
-            tasks::blocking(move || store.stage(&name).map(|staged| Encoder::new(&object, staged))).await?;
+        let format = plan.recipe.format;
+        let mut encoder = tasks::blocking(move || {
+            let staged = store.stage(&name)?;
+            Encoder::new(format, &object, staged).map_err(|source| Trouble::Write { name, source })
+        })
+        .await?;
         let mut reading = Reading::new(&self.ledger, plan.object.first..plan.object.last + 1);
         loop {
             let parts = reading.piece().await?;

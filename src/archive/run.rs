@@ -14,8 +14,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::format::Format;
-use super::format::jsonl::Tally;
+use super::format::Tally;
 use super::object::Object;
 use super::patience::{End, Patience};
 use super::plan::{Place, Plan};
@@ -81,9 +80,9 @@ impl Archive {
             channel: channel.id().to_owned(),
             publisher: Publisher { store, ledger: tap.ledger() },
             tap,
+            planner: Planner::new(rolls, settings.format.ratio_at_start()),
             settings,
             disk,
-            planner: Planner::new(rolls),
             to_the_end: false,
             trimmer,
             status,
@@ -246,7 +245,7 @@ impl Archive {
             spans: stretch.spans,
             bytes: stretch.bytes,
         };
-        let plan = Plan::new(Format::JSON_LINES, self.place()?, object);
+        let plan = Plan::new(self.settings.format, self.place()?, object);
         self.save(Some(&plan), stop).await?;
         self.carry_out(plan, stop).await
     }

@@ -11,10 +11,6 @@ use tokio::time::Instant;
 
 use crate::channel::{Head, Kind, Taken};
 
-/// Before anything was measured: gzip JSON lines of plain client and server spans take about a
-/// third of their canonical bytes.
-const RATIO_AT_START: f64 = 0.35;
-
 /// A stretch of a million copies of one span must not teach us that objects cost nothing: the next
 /// one would have no bound.
 const RATIO_RANGE: RangeInclusive<f64> = 0.02..=4.0;
@@ -71,8 +67,9 @@ pub struct Planner {
 }
 
 impl Planner {
-    pub fn new(rolls: Rolls) -> Self {
-        Planner { rolls, ratio: RATIO_AT_START, open: None }
+    /// `ratio`: bytes of an object for each byte of its items, until one was measured.
+    pub fn new(rolls: Rolls, ratio: f64) -> Self {
+        Planner { rolls, ratio, open: None }
     }
 
     /// Adds a frame's open items. Frames come in order of position; one of another kind than

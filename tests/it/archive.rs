@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::RowAccessor;
 use spangate::archive::object::Object;
 use spangate::archive::plan::Plan;
-use spangate::archive::{Archive, Settings, State, Status, Store};
+use spangate::archive::{Archive, Format, Settings, State, Status, Store};
 use spangate::channel::{self, Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Takes};
 use spangate::clock::Clock;
 use spangate::disk::{self, Disk, Open};
@@ -52,6 +54,7 @@ impl Setup {
             built_in: data.join("archive"),
             roll_bytes: 64 << 20,
             roll_age: Duration::from_secs(3600),
+            format: Format::JsonLinesGzip1,
             roll_idle: Duration::from_secs(3600),
             free_min_bytes: Some(0),
         };
@@ -188,15 +191,33 @@ fn objects(disk: &dyn Disk, dir: &Path) -> Vec<Found> {
 
 fn read(disk: &dyn Disk, path: PathBuf) -> Found {
     let bytes = bytes_of(disk, &path);
-    let mut decoder = flate2::read::MultiGzDecoder::new(&bytes[..]);
+    let extension = path.file_name().unwrap().to_str().unwrap().split_once('.').unwrap().1.to_owned();
+    let (object, ids) = match extension.as_str() {
+        "jsonl.gz" => read_lines(&bytes),
+        "parquet" => read_parquet(bytes),
+        other => panic!("{other}"),
+    };
+    assert_eq!(ids.len() as u64, object.spans, "{path:?} holds what it says");
+    assert_eq!(path.file_name().unwrap().to_str(), Some(object.name(&extension).as_str()));
+    Found { path, object, ids }
+}
+
+fn read_lines(bytes: &[u8]) -> (Object, Vec<u64>) {
+    let mut decoder = flate2::read::MultiGzDecoder::new(bytes);
     let comment = decoder.header().and_then(|header| header.comment()).expect("the object says what it is").to_vec();
-    let object: Object = String::from_utf8(comment).unwrap().parse().unwrap();
     let mut text = String::new();
     decoder.read_to_string(&mut text).expect("the object is whole");
-    let ids: Vec<u64> = text.lines().map(|line| id_of(&serde_json::from_str(line).expect("a line is JSON"))).collect();
-    assert_eq!(ids.len() as u64, object.spans, "{path:?} holds what it says");
-    assert_eq!(path.file_name().unwrap().to_str(), Some(object.name("jsonl.gz").as_str()));
-    Found { path, object, ids }
+    let ids = text.lines().map(|line| id_of(&serde_json::from_str(line).expect("a line is JSON"))).collect();
+    (String::from_utf8(comment).unwrap().parse().unwrap(), ids)
+}
+
+fn read_parquet(bytes: Vec<u8>) -> (Object, Vec<u64>) {
+    let file = SerializedFileReader::new(Bytes::from(bytes)).expect("the object is whole");
+    let facts = file.metadata().file_metadata().key_value_metadata().expect("the object says what it is");
+    let object = facts[0].value.as_ref().unwrap().parse().unwrap();
+    let rows = file.get_row_iter(None).unwrap();
+    let ids = rows.map(|row| u64::from_str_radix(row.unwrap().get_string(2).unwrap(), 16).unwrap() - 1);
+    (object, ids.collect())
 }
 
 fn id_of(span: &serde_json::Value) -> u64 {
@@ -701,12 +722,13 @@ async fn an_archive_of_the_users_never_gives_way() {
     rig.stop().await;
 }
 
-/// Plans an object in the first place, takes the machine down before it is published or settled, and starts again
-/// with the archive in the second: what was planned must come to be in the first place, and nowhere else.
-async fn moved_between_plan_and_restart(nth: u64, from: &Store, to: &Store) -> bool {
+/// Plans an object by the first settings, takes the machine down before it is published or settled, and starts again
+/// with the second: what was planned must come to be in the first place and format, and nowhere else.
+async fn changed_between_plan_and_restart(nth: u64, from: &(Store, Format), to: &(Store, Format)) -> bool {
     let sim = SimDisk::new();
     let mut setup = Setup::new(Path::new("/data")).idle(Duration::from_millis(20));
-    (setup.disk, setup.capacity_bytes, setup.archive.store) = (sim.disk(), 1 << 20, from.clone());
+    (setup.disk, setup.capacity_bytes) = (sim.disk(), 1 << 20);
+    (setup.archive.store, setup.archive.format) = from.clone();
     let rig = setup.start();
     rig.append(0..50).await;
     let off = sim.calls() + nth;
@@ -719,29 +741,45 @@ async fn moved_between_plan_and_restart(nth: u64, from: &Store, to: &Store) -> b
     setup.disk = sim.killed().disk();
     let planned = Plan::from_note(&note(&setup)).unwrap();
     let before = setup.objects().len();
-    setup.archive.store = to.clone();
+    (setup.archive.store, setup.archive.format) = to.clone();
     let rig = setup.start();
     rig.append(50..60).await;
     rig.stop().await;
-    let (old, new) = (objects(&*setup.disk, from.dir()), setup.objects());
+    let old = objects(&*setup.disk, from.0.dir());
+    let new = if from.0 == to.0 { Vec::new() } else { setup.objects() };
     if let Some(plan) = planned {
         assert!(old.iter().any(|found| found.path.ends_with(&plan.name)), "call {nth}: it is not where it was planned");
-    } else {
+    } else if from.0 != to.0 {
         assert_eq!(old.len(), before, "call {nth}: nothing was planned there");
     }
+    let last = setup.objects().into_iter().max_by_key(|found| found.object.last).expect("the last span's");
+    assert!(last.path.ends_with(last.object.name(to.1.extension())), "a plan made anew is in the new format");
     assert_each_once(&old.into_iter().chain(new).collect::<Vec<_>>(), 0..60);
     crashed
+}
+
+async fn changed_at_every_call(from: &(Store, Format), to: &(Store, Format)) {
+    let mut nth = 1;
+    while changed_between_plan_and_restart(nth, from, to).await {
+        nth += 1;
+    }
+    assert!(nth > 8, "only {nth} calls from a span to its object");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_planned_in_one_format_comes_to_be_in_it_after_another_was_chosen() {
+    let store = Store::Local { dir: "/srv/a".into() };
+    let (lines, parquet) = ((store.clone(), Format::JsonLinesGzip1), (store, Format::Parquet1));
+    changed_at_every_call(&lines, &parquet).await;
+    changed_at_every_call(&parquet, &lines).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_is_moved_makes_what_was_planned_where_it_was_planned() {
     let built_in = Store::BuiltIn { dir: "/data/archive".into(), keep_bytes: 10 << 30 };
     let (a, b) = (Store::Local { dir: "/srv/a".into() }, Store::Local { dir: "/srv/b".into() });
+    let lines = |store: &Store| (store.clone(), Format::JsonLinesGzip1);
     for (from, to) in [(&a, &b), (&built_in, &a), (&a, &built_in)] {
-        let mut nth = 1;
-        while moved_between_plan_and_restart(nth, from, to).await {
-            nth += 1;
-        }
-        assert!(nth > 8, "only {nth} calls from a span to its object");
+        changed_at_every_call(&lines(from), &lines(to)).await;
     }
 }

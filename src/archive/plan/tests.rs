@@ -6,7 +6,7 @@ fn plan() -> Plan {
 }
 
 fn planned_in(store: &Store) -> Plan {
-    Plan::new(Format::JSON_LINES, Place::of(store).unwrap(), object())
+    Plan::new(Format::JsonLinesGzip1, Place::of(store).unwrap(), object())
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Listed, Look, Publish, StoreError};
-use crate::archive::format::jsonl;
+use crate::archive::format::{FactsError, Format};
 use crate::archive::object::ObjectName;
 use crate::channel;
 use crate::disk::{Disk, File, Open};
@@ -95,8 +95,9 @@ impl Local {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Look::Absent),
             Err(error) => return Err(failed("open", &path)(error)),
         };
-        let start = read_start(&*file).map_err(failed("read", &path))?;
-        match jsonl::read_header(&start) {
+        let Some(format) = Format::of_name(name) else { return Ok(Look::Stranger(FactsError::Name)) };
+        let facts = file.len().and_then(|len| format.facts(len, &mut |at, len| read_part(&*file, at, len)));
+        match facts.map_err(failed("read", &path))? {
             Ok(object) => self.sync().map(|()| Look::Object(object)),
             Err(error) => Ok(Look::Stranger(error)),
         }
@@ -116,7 +117,8 @@ impl Local {
             .into_iter()
             .filter(|entry| !entry.is_dir)
             .filter_map(|entry| {
-                let parsed = ObjectName::parse(&entry.name, jsonl::EXTENSION)?;
+                let format = Format::of_name(&entry.name)?;
+                let parsed = ObjectName::parse(&entry.name, format.extension())?;
                 Some(Listed { name: entry.name, parsed, bytes: entry.len })
             })
             .collect();
@@ -189,17 +191,18 @@ impl Write for Staged {
     }
 }
 
-fn read_start(file: &dyn File) -> io::Result<Vec<u8>> {
-    let mut start = vec![0; jsonl::HEADER_BYTES_MAX];
+/// At most `len` bytes from `at` on; fewer at the end of the file.
+fn read_part(file: &dyn File, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut part = vec![0; len];
     let mut have = 0;
-    while have < start.len() {
-        match file.read_at(&mut start[have..], have as u64)? {
+    while have < len {
+        match file.read_at(&mut part[have..], at + have as u64)? {
             0 => break,
             n => have += n,
         }
     }
-    start.truncate(have);
-    Ok(start)
+    part.truncate(have);
+    Ok(part)
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {

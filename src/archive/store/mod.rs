@@ -6,7 +6,7 @@ pub mod local;
 use std::io;
 use std::path::PathBuf;
 
-use super::format::jsonl::HeaderError;
+use super::format::FactsError;
 use super::object::{Object, ObjectName};
 
 /// What stands under a name.
@@ -15,7 +15,7 @@ pub enum Look {
     Absent,
     Object(Object),
     /// Something that no archive wrote.
-    Stranger(HeaderError),
+    Stranger(FactsError),
 }
 
 /// What publishing did.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::channel::{FrameAt, Head, Item, Origin};
 
+const RATIO: f64 = 0.35;
 const ROLLS: Rolls =
     Rolls { bytes: 1_000_000, pinned_bytes: 1 << 30, age: Duration::from_secs(60), idle: Duration::from_secs(5) };
 
@@ -27,7 +28,7 @@ fn taken_as(kind: Kind, first: u64, lens: &[u32]) -> Taken {
 
 #[test]
 fn a_stretch_is_closed_after_idle_time_and_not_before() {
-    let (mut planner, start) = (Planner::new(ROLLS), Instant::now());
+    let (mut planner, start) = (Planner::new(ROLLS, RATIO), Instant::now());
     assert_eq!(planner.due(), None);
     planner.add(&taken(10, &[100, 200]), start);
     assert_eq!(planner.due(), Some(start + ROLLS.idle));
@@ -39,7 +40,7 @@ fn a_stretch_is_closed_after_idle_time_and_not_before() {
 
 #[test]
 fn a_trickle_is_closed_by_age() {
-    let (mut planner, start) = (Planner::new(ROLLS), Instant::now());
+    let (mut planner, start) = (Planner::new(ROLLS, RATIO), Instant::now());
     let (mut position, mut now) = (0, start);
     let stretch = loop {
         planner.add(&taken(position, &[100]), now);
@@ -55,19 +56,19 @@ fn a_trickle_is_closed_by_age() {
 
 #[test]
 fn a_stretch_is_closed_by_the_estimated_size_of_its_object() {
-    let mut planner = Planner::new(ROLLS);
+    let mut planner = Planner::new(ROLLS, RATIO);
     let frame = 100_000;
     let frames = (1..).find(|n| {
         planner.add(&taken(*n, &[frame]), Instant::now());
         planner.close(Instant::now()).is_some()
     });
-    let expected = (ROLLS.bytes as f64 / RATIO_AT_START / f64::from(frame)).ceil() as u64;
+    let expected = (ROLLS.bytes as f64 / RATIO / f64::from(frame)).ceil() as u64;
     assert_eq!(frames, Some(expected));
 }
 
 #[test]
 fn the_ratio_follows_what_was_measured_within_bounds() {
-    let mut planner = Planner::new(ROLLS);
+    let mut planner = Planner::new(ROLLS, RATIO);
     for _ in 0..50 {
         planner.learn(1 << 20, 1 << 20);
     }
@@ -86,7 +87,7 @@ fn the_ratio_follows_what_was_measured_within_bounds() {
 
 #[test]
 fn only_open_items_of_spans_are_counted() {
-    let mut planner = Planner::new(ROLLS);
+    let mut planner = Planner::new(ROLLS, RATIO);
     planner.add(&taken_as(Kind::Entries, 0, &[5000]), Instant::now());
     assert_eq!(planner.due(), None, "a frame of entries opens no stretch");
     let mut frame = taken(100, &[1, 10, 100, 1000]);
@@ -99,7 +100,7 @@ fn only_open_items_of_spans_are_counted() {
 
 #[test]
 fn a_stretch_is_closed_before_its_gaps_fill_the_drains_window() {
-    let (mut planner, now) = (Planner::new(ROLLS), Instant::now());
+    let (mut planner, now) = (Planner::new(ROLLS, RATIO), Instant::now());
     let frames = (0..).find(|n| {
         planner.add(&taken(n * 2, &[10]), now);
         planner.close(now).is_some()
@@ -109,7 +110,7 @@ fn a_stretch_is_closed_before_its_gaps_fill_the_drains_window() {
 
 #[test]
 fn a_stretch_is_closed_before_it_fills_a_small_channel() {
-    let (mut planner, now) = (Planner::new(Rolls { pinned_bytes: 10_000, ..ROLLS }), Instant::now());
+    let (mut planner, now) = (Planner::new(Rolls { pinned_bytes: 10_000, ..ROLLS }, RATIO), Instant::now());
     planner.add(&taken(0, &[4000]), now);
     planner.add(&taken(1, &[4000]), now);
     assert_eq!(planner.close(now), None);

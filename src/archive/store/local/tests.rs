@@ -1,5 +1,5 @@
 use super::*;
-use crate::archive::format::jsonl::Encoder;
+use crate::archive::format::{Encoder, Format};
 use crate::archive::object::Object;
 use crate::archive::object::tests::object;
 
@@ -11,8 +11,8 @@ fn local(dir: &Path) -> Local {
 
 /// Stages an object without spans and publishes it.
 fn put(local: &Local, object: &Object) -> Publish {
-    let name = object.name(jsonl::EXTENSION);
-    let staged = Encoder::new(object, local.stage(&name).unwrap()).finish().unwrap();
+    let name = object.name("jsonl.gz");
+    let staged = Encoder::new(Format::JsonLinesGzip1, object, local.stage(&name).unwrap()).unwrap().finish().unwrap();
     local.publish(&name, staged).unwrap()
 }
 
@@ -24,7 +24,7 @@ fn staged_names(local: &Local) -> Vec<String> {
 fn a_published_object_is_looked_up_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let (local, object) = (local(dir.path()), object());
-    let name = object.name(jsonl::EXTENSION);
+    let name = object.name("jsonl.gz");
     assert_eq!(local.look(&name).unwrap(), Look::Absent);
     assert_eq!(put(&local, &object), Publish::Done);
     assert_eq!(local.look(&name).unwrap(), Look::Object(object));
@@ -39,7 +39,7 @@ fn a_name_that_is_taken_is_not_replaced() {
     let (first, second) = (object(), Object { spans: 1, ..object() });
     assert_eq!(put(&local, &first), Publish::Done);
     assert_eq!(put(&local, &second), Publish::Exists);
-    assert_eq!(local.look(&first.name(jsonl::EXTENSION)).unwrap(), Look::Object(first));
+    assert_eq!(local.look(&first.name("jsonl.gz")).unwrap(), Look::Object(first));
     assert_eq!(staged_names(&local), Vec::<String>::new());
 }
 
@@ -47,7 +47,7 @@ fn a_name_that_is_taken_is_not_replaced() {
 fn a_second_try_cuts_what_the_first_had_staged() {
     let dir = tempfile::tempdir().unwrap();
     let (local, object) = (local(dir.path()), object());
-    let name = object.name(jsonl::EXTENSION);
+    let name = object.name("jsonl.gz");
     let mut first = local.stage(&name).unwrap();
     first.write_all(&[7; 100_000]).unwrap();
     assert_eq!(first.bytes(), 100_000);
@@ -59,7 +59,7 @@ fn a_second_try_cuts_what_the_first_had_staged() {
 fn a_stranger_is_neither_an_object_nor_listed() {
     let dir = tempfile::tempdir().unwrap();
     let local = local(dir.path());
-    let name = object().name(jsonl::EXTENSION);
+    let name = object().name("jsonl.gz");
     let file = local.disk.open(&local.dir.join("notes.txt"), Open::CreateNew).unwrap();
     file.write_at(&[IoSlice::new(b"mine")], 0).unwrap();
     local.disk.open(&local.dir.join(&name), Open::CreateNew).unwrap();
@@ -73,10 +73,10 @@ fn cleaning_takes_all_or_one_channels_leftovers() {
     let local = local(dir.path());
     let other = Object { channel: "f".repeat(32), ..object() };
     for object in [object(), other.clone()] {
-        local.stage(&object.name(jsonl::EXTENSION)).unwrap();
+        local.stage(&object.name("jsonl.gz")).unwrap();
     }
     local.clean(Some(&object().channel)).unwrap();
-    assert_eq!(staged_names(&local), [format!("{}.tmp", other.name(jsonl::EXTENSION))]);
+    assert_eq!(staged_names(&local), [format!("{}.tmp", other.name("jsonl.gz"))]);
     local.clean(None).unwrap();
     assert_eq!(staged_names(&local), Vec::<String>::new());
 }
