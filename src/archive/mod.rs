@@ -31,7 +31,7 @@ pub use status::{State, Status};
 pub struct Settings {
     /// The drain's name: `archive`.
     pub name: String,
-    pub store: Store,
+    pub target: Target,
     /// `<data>/archive`, whatever the store: a plan of the built-in archive is carried out there after a change, too.
     pub built_in: PathBuf,
     /// What objects are from the next plan on. Default gzip JSON lines; Parquet for a store that the user names.
@@ -47,8 +47,9 @@ pub struct Settings {
     pub free_min_bytes: Option<u64>,
 }
 
+/// Where an archive's objects go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Store {
+pub enum Target {
     /// `<data>/archive`, bounded: oldest objects are removed beyond `keep_bytes` (default 10 GiB), and where intake
     /// would stop for want of room on the disk.
     BuiltIn { dir: PathBuf, keep_bytes: u64 },
@@ -56,10 +57,10 @@ pub enum Store {
     Local { dir: PathBuf },
 }
 
-impl Store {
+impl Target {
     pub fn dir(&self) -> &Path {
         match self {
-            Store::BuiltIn { dir, .. } | Store::Local { dir } => dir,
+            Target::BuiltIn { dir, .. } | Target::Local { dir } => dir,
         }
     }
 }

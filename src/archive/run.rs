@@ -20,16 +20,15 @@ use super::patience::{End, Patience};
 use super::plan::{Place, Plan};
 use super::publish::{Carried, Publisher, Trouble};
 use super::status::Status;
-use super::store::StoreError;
+use super::store::Store;
 use super::store::local::Local;
 use super::stretch::{Planner, Rolls, Stretch};
 use super::trim::Keeper;
 use super::trimmer::Trimmer;
-use super::{Settings, Store};
+use super::{Settings, Target};
 use crate::channel::{Channel, Ledger, Outcome, Tap};
 use crate::disk::Disk;
 use crate::metrics::{Counter, Registry};
-use crate::tasks;
 
 /// How long a stop waits for each frame that is durable and was not taken yet.
 const STOP_LINGER: Duration = Duration::from_millis(50);
@@ -58,13 +57,13 @@ impl Archive {
     /// An archive of what `tap` gives, which is a tap of `channel`. Touches no file: what is wrong
     /// with the store shows in [`Status`].
     pub fn new(settings: Settings, channel: &Channel, tap: Tap, disk: Arc<dyn Disk>, registry: &Registry) -> Archive {
-        let store = Local::new(disk.clone(), settings.store.dir().to_owned(), settings.free_min_bytes);
-        let trimmer = match &settings.store {
-            Store::BuiltIn { keep_bytes, .. } => {
+        let store = Local::new(disk.clone(), settings.target.dir().to_owned(), settings.free_min_bytes);
+        let trimmer = match &settings.target {
+            Target::BuiltIn { keep_bytes, .. } => {
                 let keeper = Keeper::new(*keep_bytes, channel.id());
                 Some(Trimmer::new(&settings.name, keeper, store.clone(), registry))
             }
-            Store::Local { .. } => None,
+            Target::Local { .. } => None,
         };
         let rolls = Rolls {
             bytes: settings.roll_bytes,
@@ -78,7 +77,7 @@ impl Archive {
             patience: Patience::new(&settings.name, status.clone(), failures),
             meters: Meters::new(registry, &settings.name),
             channel: channel.id().to_owned(),
-            publisher: Publisher { store, ledger: tap.ledger() },
+            publisher: Publisher { store: Arc::new(store), ledger: tap.ledger() },
             tap,
             planner: Planner::new(rolls, settings.format.ratio_at_start()),
             settings,
@@ -148,7 +147,7 @@ impl Archive {
 
     /// Where objects are planned to stand.
     fn place(&self) -> Result<Place, End> {
-        Place::of(&self.settings.store).map_err(|error| End::Halt(error.to_string()))
+        Place::of(&self.settings.target).map_err(|error| End::Halt(error.to_string()))
     }
 
     /// A publisher of what was planned for `place`.
@@ -159,19 +158,19 @@ impl Archive {
             Place::Dir(dir) => dir,
         };
         let store = Local::new(self.disk.clone(), dir.clone(), self.settings.free_min_bytes);
-        Publisher { store, ledger: self.publisher.ledger.clone() }
+        Publisher { store: Arc::new(store), ledger: self.publisher.ledger.clone() }
     }
 
     /// Opens the store, carries out what the last run had planned, removes what it left unfinished.
     async fn begin(&mut self, stop: &CancellationToken) -> Result<(), End> {
         let store = self.publisher.store.clone();
-        self.patience.tried(stop, || blocking(&store, Local::open)).await?;
+        self.patience.tried(stop, || open(store.clone())).await?;
         match Plan::from_note(&self.tap.note()) {
             Ok(None) => {}
             Ok(Some(plan)) => {
                 tracing::info!(drain = self.settings.name, object = plan.name, "carrying out the plan of the last run");
                 if plan.place != self.place()? {
-                    let (planned, now) = (plan.place.to_string(), self.settings.store.dir().display());
+                    let (planned, now) = (plan.place.to_string(), self.settings.target.dir().display());
                     tracing::warn!(
                         drain = self.settings.name,
                         planned,
@@ -186,12 +185,7 @@ impl Archive {
         // A directory of our own may hold leftovers of an earlier channel; one that is shared, the
         // work of other gateways.
         let channel = self.trimmer.is_none().then(|| self.channel.clone());
-        self.patience
-            .tried(stop, || {
-                let channel = channel.clone();
-                blocking(&store, move |store| store.clean(channel.as_deref()))
-            })
-            .await?;
+        self.patience.tried(stop, || clean(store.clone(), channel.clone())).await?;
         self.trim().await;
         Ok(())
     }
@@ -341,12 +335,12 @@ async fn settle(ledger: Ledger, positions: Range<u64>) -> Result<(), Trouble> {
     Ok(ledger.commit(positions, Outcome::Delivered, Bytes::new()).await?)
 }
 
-async fn blocking<T: Send + 'static>(
-    store: &Local,
-    work: impl FnOnce(&Local) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Trouble> {
-    let store = store.clone();
-    Ok(tasks::blocking(move || work(&store)).await?)
+async fn open(store: Arc<dyn Store>) -> Result<(), Trouble> {
+    Ok(store.open().await?)
+}
+
+async fn clean(store: Arc<dyn Store>, channel: Option<String>) -> Result<(), Trouble> {
+    Ok(store.clean(channel.as_deref()).await?)
 }
 
 /// Ends at `due`; never, without one.

@@ -147,9 +147,9 @@ fn format(text: &str) -> archive::Format {
 fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>) -> archive::Settings {
     archive::Settings {
         name: name.into(),
-        store: match values.text("archive").strip_prefix("file://") {
-            Some(dir) => archive::Store::Local { dir: dir.into() },
-            None => archive::Store::BuiltIn { dir: data.join("archive"), keep_bytes: values.number("keep") },
+        target: match values.text("archive").strip_prefix("file://") {
+            Some(dir) => archive::Target::Local { dir: dir.into() },
+            None => archive::Target::BuiltIn { dir: data.join("archive"), keep_bytes: values.number("keep") },
         },
         built_in: data.join("archive"),
         format: format(&values.text("format")),

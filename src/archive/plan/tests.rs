@@ -2,17 +2,17 @@ use super::super::object::tests::object;
 use super::*;
 
 fn plan() -> Plan {
-    planned_in(&Store::Local { dir: "/srv/spans of all".into() })
+    planned_in(&Target::Local { dir: "/srv/spans of all".into() })
 }
 
-fn planned_in(store: &Store) -> Plan {
-    Plan::new(Format::JsonLinesGzip1, Place::of(store).unwrap(), object())
+fn planned_in(target: &Target) -> Plan {
+    Plan::new(Format::JsonLinesGzip1, Place::of(target).unwrap(), object())
 }
 
 #[test]
 fn a_note_comes_back_as_the_plan() {
-    let built_in = planned_in(&Store::BuiltIn { dir: "/data/archive".into(), keep_bytes: 1 });
-    let longest = planned_in(&Store::Local { dir: format!("/{}", "d".repeat(DIR_BYTES_MAX - 1)).into() });
+    let built_in = planned_in(&Target::BuiltIn { dir: "/data/archive".into(), keep_bytes: 1 });
+    let longest = planned_in(&Target::Local { dir: format!("/{}", "d".repeat(DIR_BYTES_MAX - 1)).into() });
     for plan in [plan(), built_in, longest] {
         assert_eq!(Plan::from_note(&plan.to_note()), Ok(Some(plan)));
     }
@@ -21,7 +21,7 @@ fn a_note_comes_back_as_the_plan() {
 #[test]
 fn a_directory_that_a_note_cannot_hold_is_refused_by_name() {
     for dir in ["/a\nname x".to_owned(), format!("/{}", "d".repeat(DIR_BYTES_MAX))] {
-        let error = Place::of(&Store::Local { dir: dir.clone().into() }).unwrap_err();
+        let error = Place::of(&Target::Local { dir: dir.clone().into() }).unwrap_err();
         assert!(error.to_string().starts_with(&dir), "{error}");
     }
 }
