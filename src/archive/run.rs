@@ -30,8 +30,10 @@ use crate::channel::{Channel, Ledger, Outcome, Tap};
 use crate::disk::Disk;
 use crate::metrics::{Counter, Registry};
 
-/// How long a stop waits for each frame that is durable and was not taken yet.
-const STOP_LINGER: Duration = Duration::from_millis(50);
+/// How long a stop waits for a frame that is known to wait: reading it may take a slow disk's time.
+const STOP_LINGER: Duration = Duration::from_secs(1);
+/// Before something that waits and could not be read is tried again.
+const STOP_RETRY: Duration = Duration::from_millis(50);
 
 /// Part of the channel's capacity that one object may keep waiting.
 const PINNED_SHARE: u64 = 4;
@@ -141,7 +143,7 @@ impl Archive {
                 return Ok(());
             }
             // Something waits that could not be read at once.
-            tokio::time::sleep(STOP_LINGER).await;
+            tokio::time::sleep(STOP_RETRY).await;
         }
     }
 
@@ -219,7 +221,8 @@ impl Archive {
 
     /// On a stop: what is durable already, as far as one object holds it.
     async fn gather_last(&mut self) -> Option<Stretch> {
-        while let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await {
+        while self.publisher.ledger.waiting() > self.planner.spans() {
+            let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await else { break };
             self.planner.add(&taken, Instant::now());
             if let Some(full) = self.planner.close(Instant::now()) {
                 return Some(full);

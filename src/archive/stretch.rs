@@ -118,6 +118,11 @@ impl Planner {
         Some((open.first_at + self.rolls.age).min(open.last_at + self.rolls.idle))
     }
 
+    /// Spans that are gathered.
+    pub fn spans(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.stretch.spans)
+    }
+
     /// Receive time of the oldest span that is gathered, microseconds since the epoch.
     pub fn oldest_us(&self) -> Option<u64> {
         self.open.as_ref().map(|open| open.stretch.oldest_us)

@@ -393,6 +393,7 @@ async fn crash_at(nth: u64, power: Option<Power>) -> bool {
     let planned = Plan::from_note(&note(&setup)).unwrap();
     let rig = setup.start();
     rig.append(50..60).await;
+    until("all is archived", || rig.account().waiting == 0).await;
     rig.stop().await;
     let found = setup.objects();
     assert_each_once(&found, 0..60);
@@ -744,6 +745,7 @@ async fn changed_between_plan_and_restart(nth: u64, from: &(Target, Format), to:
     (setup.archive.target, setup.archive.format) = to.clone();
     let rig = setup.start();
     rig.append(50..60).await;
+    until("all is archived", || rig.account().waiting == 0).await;
     rig.stop().await;
     let old = objects(&*setup.disk, from.0.dir());
     let new = if from.0 == to.0 { Vec::new() } else { setup.objects() };
