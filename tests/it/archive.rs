@@ -204,11 +204,12 @@ fn read(disk: &dyn Disk, path: PathBuf) -> Found {
 
 fn read_lines(bytes: &[u8]) -> (Object, Vec<u64>) {
     let mut decoder = flate2::read::MultiGzDecoder::new(bytes);
-    let comment = decoder.header().and_then(|header| header.comment()).expect("the object says what it is").to_vec();
+    let name = decoder.header().and_then(|header| header.filename()).expect("the object says what it is").to_vec();
+    let object = Object::from_long_name(std::str::from_utf8(&name).unwrap(), "jsonl").expect("and it is ours");
     let mut text = String::new();
     decoder.read_to_string(&mut text).expect("the object is whole");
     let ids = text.lines().map(|line| id_of(&serde_json::from_str(line).expect("a line is JSON"))).collect();
-    (String::from_utf8(comment).unwrap().parse().unwrap(), ids)
+    (object, ids)
 }
 
 fn read_parquet(bytes: Vec<u8>) -> (Object, Vec<u64>) {
@@ -525,7 +526,8 @@ async fn a_stop_does_not_wait_for_a_store_that_fails() {
 /// Writes an object that says it is `object` into the archive's directory.
 fn plant(dir: &Path, object: &Object) {
     use std::io::Write;
-    let mut gzip = flate2::GzBuilder::new().comment(object.to_string()).write(Vec::new(), flate2::Compression::fast());
+    let mut gzip =
+        flate2::GzBuilder::new().filename(object.long_name("jsonl")).write(Vec::new(), flate2::Compression::fast());
     gzip.write_all(b"").unwrap();
     let bytes = gzip.finish().unwrap();
     disk::real().create_dir_all(dir).unwrap();

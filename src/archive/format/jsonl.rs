@@ -1,9 +1,9 @@
 //! JSON lines, gzip or zstd: one Zipkin v2 object a line, readable by `zcat` and `zstdcat`.
 //!
 //! The object's facts stand before the content, found by reading the first few hundred bytes and ignored by every tool:
-//! in the gzip header's comment (RFC 1952, FCOMMENT), or in a skippable frame of zstd (RFC 8878, 3.1.2). No file name
-//! and no time are written, so that the same plan gives the same bytes. Spans go through in pieces; memory is the
-//! compressor's and one piece's lines.
+//! in the gzip header's file name (RFC 1952, FNAME: DuckDB takes a file with any other optional field for no gzip), or
+//! in a skippable frame of zstd (RFC 8878, 3.1.2). No time is written, so that the same plan gives the same bytes. Spans
+//! go through in pieces; memory is the compressor's and one piece's lines.
 
 use std::io::{self, Write};
 
@@ -24,8 +24,10 @@ const ZSTD_LEVEL: i32 = 3;
 /// The first of the sixteen skippable magic numbers (RFC 8878, 3.1.2), and the length of number and size.
 const SKIPPABLE: u32 = 0x184D_2A50;
 const SKIPPABLE_HEAD: usize = 8;
+/// What the content is called in a gzip header: `gunzip -N` makes such a file.
+const CONTENT: &str = "jsonl";
 
-/// Facts take under 300 bytes; a stranger's comment may be longer and is not ours.
+/// Facts take under 300 bytes; a stranger's may be longer and is not ours.
 pub const START_BYTES_MAX: usize = 4096;
 
 /// Lines on their way into a compressor.
@@ -41,8 +43,8 @@ enum Out<W: Write> {
 
 impl<W: Write> Lines<W> {
     pub fn gzip(object: &Object, out: W) -> Self {
-        let comment = object.to_string();
-        let gzip = flate2::GzBuilder::new().comment(comment).write(out, Compression::new(GZIP_LEVEL));
+        let facts = object.long_name(CONTENT);
+        let gzip = flate2::GzBuilder::new().filename(facts).write(out, Compression::new(GZIP_LEVEL));
         Lines { out: Out::Gzip(gzip), lines: Vec::new() }
     }
 
@@ -91,8 +93,8 @@ impl<W: Write> Lines<W> {
 pub(super) fn gzip_facts(start: &[u8]) -> Result<Object, FactsError> {
     let none = FactsError::None { format: Format::JsonLinesGzip1 };
     let decoder = GzDecoder::new(start);
-    let comment = decoder.header().and_then(|header| header.comment()).ok_or(none)?;
-    Ok(String::from_utf8_lossy(comment).parse::<Object>()?)
+    let name = decoder.header().and_then(|header| header.filename()).and_then(|name| std::str::from_utf8(name).ok());
+    name.and_then(|name| Object::from_long_name(name, CONTENT)).ok_or(none)
 }
 
 /// The same of a zstd file.

@@ -144,9 +144,11 @@ fn a_file_of_another_kind_is_told_from_an_object() {
         }
         others.pop();
     }
-    let comment = flate2::GzBuilder::new().comment("backup of june");
-    let other = comment.write(Vec::new(), flate2::Compression::fast()).finish().unwrap();
-    assert!(matches!(facts(Format::JsonLinesGzip1, &other), Err(FactsError::Facts(_))));
+    let named = flate2::GzBuilder::new().filename("june-0-1-2-3-4.jsonl");
+    let other = named.write(Vec::new(), flate2::Compression::fast()).finish().unwrap();
+    assert_eq!(facts(Format::JsonLinesGzip1, &other), Err(FactsError::None { format: Format::JsonLinesGzip1 }));
+    let skipped = [&0x184D_2A50u32.to_le_bytes()[..], &4u32.to_le_bytes(), b"june"].concat();
+    assert!(matches!(facts(Format::JsonLinesZstd1, &skipped), Err(FactsError::Facts(_))));
 }
 
 #[test]
