@@ -6,7 +6,7 @@ REAL_DIR := $(CURDIR)/.real
 ZIPKIN_JAR := $(REAL_DIR)/zipkin-server-$(ZIPKIN_VERSION)-exec.jar
 PYTHON := $(REAL_DIR)/venv/bin/python
 # Packages of the clients that we did not write (tests/real/*.py).
-PYTHON_PACKAGES := thriftpy2==0.7.1 py_zipkin==1.2.8 protobuf grpcio==1.85.1
+PYTHON_PACKAGES := thriftpy2==0.7.1 py_zipkin==1.2.8 protobuf grpcio==1.85.1 duckdb==2.0.0 pyarrow==26.0.1
 
 .PHONY: help real real-tools dashboard compose bench clean-real
 

@@ -154,15 +154,24 @@ fn sink(values: &Values) -> zipkin::Settings {
     }
 }
 
+fn format(text: &str) -> archive::Format {
+    match text {
+        "parquet" => archive::Format::Parquet1,
+        "jsonl.zst" => archive::Format::JsonLinesZstd1,
+        _ => archive::Format::JsonLinesGzip1,
+    }
+}
+
 fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>) -> archive::Settings {
     archive::Settings {
         name: name.into(),
         sieve: sieve(values),
-        store: match values.text("archive").strip_prefix("file://") {
-            Some(dir) => archive::Store::Local { dir: dir.into() },
-            None => archive::Store::BuiltIn { dir: data.join("archive"), keep_bytes: values.number("keep") },
+        target: match values.text("archive").strip_prefix("file://") {
+            Some(dir) => archive::Target::Local { dir: dir.into() },
+            None => archive::Target::BuiltIn { dir: data.join("archive"), keep_bytes: values.number("keep") },
         },
         built_in: data.join("archive"),
+        format: format(&values.text("format")),
         roll_bytes: values.number("roll_size"),
         roll_age: values.time("roll_age"),
         roll_idle: values.time("roll_idle"),

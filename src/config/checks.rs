@@ -12,7 +12,7 @@ use super::drains::{Drain, Kind};
 use super::layers::Values;
 use super::problem::{Origin, Problem};
 use super::value::Value;
-use crate::archive::Store;
+use crate::archive::Target;
 use crate::archive::plan::Place;
 use crate::drain::sieve::TEXT_BYTES_MAX;
 
@@ -175,7 +175,7 @@ fn keeps_to_its_own(archive: &Values, gateway: &Values) -> Vec<Problem> {
         let what = format!("{dir} is in the data directory; use \"builtin\", or a directory of its own");
         problems.push(Problem::new(archive.at("archive"), archive.full_key("archive"), what));
     }
-    if let Err(error) = Place::of(&Store::Local { dir: dir.into() }) {
+    if let Err(error) = Place::of(&Target::Local { dir: dir.into() }) {
         problems.push(Problem::new(archive.at("archive"), archive.full_key("archive"), error.to_string()));
     }
     if *archive.at("keep") != Origin::Default {

@@ -152,7 +152,7 @@ async fn tap(channel: &Channel, name: &str, start: Start, takes: Takes) -> Resul
 /// Where archives keep everything, if any does.
 fn kept_in(settings: &Settings) -> Option<String> {
     let whole = settings.archives.iter().filter(|archive| archive.sieve.takes_all());
-    let places: Vec<String> = whole.map(|archive| archive.store.dir().display().to_string()).collect();
+    let places: Vec<String> = whole.map(|archive| archive.target.dir().display().to_string()).collect();
     (!places.is_empty()).then(|| places.join(" and "))
 }
 
@@ -199,10 +199,10 @@ pub fn started(settings: &Settings, sockets: &Sockets, found: Found, channel: &C
     let waiting = channel.snapshot().accounts.into_iter().filter(|account| account.waiting > 0);
     let archive_at = |archive: &archive::Settings| ArchiveAt {
         drain: archive.name.clone(),
-        dir: archive.store.dir().to_owned(),
-        keep_bytes: match archive.store {
-            archive::Store::BuiltIn { keep_bytes, .. } => Some(keep_bytes),
-            archive::Store::Local { .. } => None,
+        dir: archive.target.dir().to_owned(),
+        keep_bytes: match archive.target {
+            archive::Target::BuiltIn { keep_bytes, .. } => Some(keep_bytes),
+            archive::Target::Local { .. } => None,
         },
     };
     Ok(Started {

@@ -14,6 +14,7 @@ mod dashboard;
 mod equality;
 mod graph;
 mod kills;
+mod lake;
 mod proto;
 mod readme;
 mod shapes;

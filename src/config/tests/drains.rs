@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Case, origin};
-use crate::archive::Store;
+use crate::archive::Target;
 use crate::channel::Start;
 use crate::config::Settings;
 use crate::drain::sieve::{Filter, Sieve};
@@ -52,9 +52,9 @@ fn a_collector_replaces_the_sinks_of_the_file_and_nothing_else_of_it() {
 
 #[test]
 fn the_archive_is_there_until_it_is_switched_off_or_moved() {
-    let archive = |case: Case| case.understood().settings.archives.into_iter().map(|a| a.store).collect::<Vec<_>>();
-    let built_in = Store::BuiltIn { dir: PathBuf::from("/home/spangate-data/archive"), keep_bytes: 10 << 30 };
-    let moved = Store::Local { dir: PathBuf::from("/bulk") };
+    let archive = |case: Case| case.understood().settings.archives.into_iter().map(|a| a.target).collect::<Vec<_>>();
+    let built_in = Target::BuiltIn { dir: PathBuf::from("/home/spangate-data/archive"), keep_bytes: 10 << 30 };
+    let moved = Target::Local { dir: PathBuf::from("/bulk") };
     assert_eq!(archive(Case::default()), std::slice::from_ref(&built_in));
     assert_eq!(archive(Case::file("[drain.archive]\nroll_age = \"30s\"")), [built_in]);
     assert_eq!(archive(Case::default().flag("archive", &["file:///bulk"])), std::slice::from_ref(&moved));

@@ -142,7 +142,7 @@ fn write_tags(span: &Span<'_>, out: &mut Vec<u8>) {
 }
 
 /// 16 digits.
-fn hex(number: u64, out: &mut Vec<u8>) {
+pub fn hex(number: u64, out: &mut Vec<u8>) {
     let digit = |i: usize| b"0123456789abcdef"[(number >> (60 - 4 * i)) as usize & 0xF];
     out.extend_from_slice(&std::array::from_fn::<u8, 16, _>(digit));
 }

@@ -17,7 +17,8 @@ mod span;
 #[cfg(test)]
 mod tests;
 
-pub use encode::{encode_list, encode_span, write_span};
+pub use encode::{encode_list, encode_span, hex, write_span};
+pub use ip::write_ipv6;
 pub(super) use reader::{Reader, quoted};
 pub(super) use span::endpoint;
 
