@@ -3,6 +3,7 @@
 
 mod flow;
 mod gate;
+mod scribe;
 mod sink;
 
 use std::collections::BTreeSet;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::equality::behind;
 use crate::support::http::Client;
-use crate::support::process::wait_for;
+use crate::support::process::{Gateway, wait_for};
 use crate::zipkin::Zipkin;
 
 const SPANS: &str = "1500";
@@ -76,6 +76,17 @@ fn zipkin_draws_the_shop_from_what_send_sends_in_every_form() {
         has_taken(&zipkin, 1);
         println!("{}: {} links", flags.join(" "), draws_the_shop(&zipkin));
     }
+}
+
+#[test]
+fn zipkin_draws_the_shop_behind_a_gateway_that_feeds_it_over_scribe() {
+    let dir = tempfile::tempdir().unwrap();
+    let zipkin = Zipkin::start(dir.path(), "scribe", "300m").ready();
+    let collector = format!("scribe://127.0.0.1:{}", zipkin.scribe);
+    let gateway = Gateway::start(&dir.path().join("gateway"), &["--collector", &collector]);
+    send(&["--grpc"], gateway.scribe, gateway.http, "1");
+    has_taken(&zipkin, 1);
+    println!("out over Scribe: {} links", draws_the_shop(&zipkin));
 }
 
 #[test]

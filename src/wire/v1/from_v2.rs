@@ -3,10 +3,10 @@
 //! The rules are Zipkin's (`V2SpanConverter`): kind and times become core annotations at the local endpoint, the
 //! other side becomes an address, tags become strings. A `shared` span leaves its time out: that is how v1 says it.
 //!
-//! What v1 cannot say is lost, without an error: the kind of a span without a time or a local endpoint; `shared`
-//! where there is no server's time; a duration without a timestamp; an annotation at 0 (over Thrift); a server's
-//! remote endpoint that equals its local one, or its name where it is the same service; tags named `sa`, `ca`, `ma`,
-//! and an empty `lc`, which mean something else there; a core annotation changes the kind.
+//! What v1 cannot say is lost, without an error: without a timestamp the duration, `shared`, and the kind; without a
+//! local endpoint the kind; `shared` of all but servers; an annotation at 0 (over Thrift); a server's remote endpoint
+//! that equals its local one, or its name where it is the same service; tags named `sa`, `ca`, `ma` and an empty `lc`,
+//! which mean something else there. Core annotations of a span's own change its kind.
 
 use crate::span::{Annotation, Endpoint, Kind, Span, utf16_order};
 
