@@ -66,7 +66,11 @@ impl Scribe {
                 self.verdict(answer)
             }
             Ok(Err(Lost::Strange(what))) => Verdict::Misconfigured(format!("{}: {what}", self.url)),
-            Ok(Err(Lost::Unanswered(error))) if kept => Verdict::Again(format!("{}: {error}", self.url)),
+            Ok(Err(Lost::Unanswered(error))) if kept => {
+                // What ended one has most likely ended all: the next try is a new one's.
+                self.pool.clear();
+                Verdict::Again(format!("{}: {error}", self.url))
+            }
             Ok(Err(Lost::Unanswered(error) | Lost::HalfAnswered(error))) => {
                 Verdict::Elsewhere { reason: format!("{}: {error}", self.url), maybe_taken: true }
             }
@@ -94,26 +98,8 @@ impl Scribe {
 
     /// The call with all of the load, or why it is not sent. On a blocking thread: a large load holds up nobody.
     async fn frame(&self, load: &Load) -> Result<Vec<u8>, Verdict> {
-        let (pieces, category) = (load.pieces.clone(), self.settings.category.clone());
-        // Real spans are two to four times as large as Thrift in base64.
-        let room = (load.bytes * 4).min(FRAME_BYTES_MAX);
-        let encoded = tasks::blocking(move || -> Result<Vec<u8>, NotSent> {
-            let (mut frame, mut entry) = (Vec::with_capacity(room), Vec::new());
-            let mut call = LogCall::begin(SEQID, &mut frame);
-            for span in pieces.iter().flat_map(|piece| canonical::elements(piece)) {
-                entry.clear();
-                let written = span.map_err(|e| e.to_string());
-                let written =
-                    written.and_then(|span| encode_span(Form::Thrift, span, &mut entry).map_err(|e| e.to_string()));
-                written.map_err(NotSent::Unsayable)?;
-                call.entry(&category, &entry, &mut frame);
-                if frame.len() > FRAME_BYTES_MAX {
-                    return Err(NotSent::TooLarge);
-                }
-            }
-            call.end(&mut frame);
-            Ok(frame)
-        });
+        let (load, category) = (load.clone(), self.settings.category.clone());
+        let encoded = tasks::blocking(move || encode(&load, &category));
         encoded.await.map_err(|why| match why {
             NotSent::Unsayable(reason) => Verdict::Refused(format!("not sent to {}: {reason}", self.url)),
             NotSent::TooLarge => Verdict::TooLarge(format!(
@@ -151,6 +137,27 @@ impl Scribe {
 enum NotSent {
     Unsayable(String),
     TooLarge,
+}
+
+/// A frame with all of `load`.
+fn encode(load: &Load, category: &str) -> Result<Vec<u8>, NotSent> {
+    // As Thrift in base64, real spans are two to four times as large.
+    let room = load.bytes.saturating_mul(4).min(FRAME_BYTES_MAX);
+    let (mut frame, mut entry) = (Vec::with_capacity(room), Vec::new());
+    let mut call = LogCall::begin(SEQID, &mut frame);
+    for span in load.pieces.iter().flat_map(|piece| canonical::elements(piece)) {
+        entry.clear();
+        let written = span
+            .map_err(|error| error.to_string())
+            .and_then(|span| encode_span(Form::Thrift, span, &mut entry).map_err(|error| error.to_string()));
+        written.map_err(NotSent::Unsayable)?;
+        call.entry(category, &entry, &mut frame);
+        if frame.len() > FRAME_BYTES_MAX {
+            return Err(NotSent::TooLarge);
+        }
+    }
+    call.end(&mut frame);
+    Ok(frame)
 }
 
 impl Sink for Scribe {

@@ -40,6 +40,8 @@ pub enum Play {
     CutReply,
     /// OK, a byte at a time.
     Dribble,
+    /// OK, once so many calls have come in all.
+    Together(usize),
     /// These bytes, which are no frame.
     Garbage(&'static [u8]),
     /// The head of a reply without end.
@@ -193,6 +195,13 @@ async fn answer(stream: &mut TcpStream, play: &Play, call: &Call, shared: &Share
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             return Ok(true);
+        }
+        Play::Together(calls) => {
+            take();
+            while shared.seen.lock().unwrap().calls.len() < *calls {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            code_reply(call.seqid, 0)
         }
         Play::Garbage(bytes) => bytes.to_vec(),
         Play::Endless => vec![0x01, 0, 0, 0, 0x80, 1, 0, 2],

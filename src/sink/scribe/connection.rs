@@ -89,6 +89,10 @@ impl Pool {
         std::iter::from_fn(|| idle.pop()).find(Connection::is_usable)
     }
 
+    pub fn clear(&self) {
+        self.0.lock().expect("no panic while it is held").clear();
+    }
+
     pub fn keep(&self, mut connection: Connection) {
         connection.idle_since = Some(Instant::now());
         self.0.lock().expect("no panic while it is held").push(connection);
