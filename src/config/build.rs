@@ -8,7 +8,7 @@ use super::{ChannelKind, Log, LogFormat, Settings};
 use crate::channel::{Start, Sync};
 use crate::drain::sieve::{Filter, Sieve};
 use crate::listener::{http, intake, scribe};
-use crate::sink::zipkin::{self, Encoding};
+use crate::sink::{self, zipkin::Encoding};
 use crate::{admin, archive, channel, deadletter, drain};
 
 /// Settings of the values; `data` is absolute by now.
@@ -144,14 +144,14 @@ fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
     }
 }
 
-fn sink(values: &Values) -> zipkin::Settings {
-    zipkin::Settings {
-        name: values.text("name"),
-        url: values.text("url"),
-        encoding: if values.text("encoding") == "json" { Encoding::JsonV2 } else { Encoding::Proto3 },
-        gzip: values.yes("gzip"),
-        timeout: values.time("timeout"),
+fn sink(values: &Values) -> sink::Settings {
+    let (name, url, timeout) = (values.text("name"), values.text("url"), values.time("timeout"));
+    if let Some(address) = url.strip_prefix("scribe://") {
+        let category = values.text("category");
+        return sink::Settings::Scribe(sink::scribe::Settings { name, address: address.into(), category, timeout });
     }
+    let encoding = if values.text("encoding") == "json" { Encoding::JsonV2 } else { Encoding::Proto3 };
+    sink::Settings::Zipkin(sink::zipkin::Settings { name, url, encoding, gzip: values.yes("gzip"), timeout })
 }
 
 fn format(text: &str) -> archive::Format {

@@ -156,10 +156,10 @@ fn kept_in(settings: &Settings) -> Option<String> {
     (!places.is_empty()).then(|| places.join(" and "))
 }
 
-fn collectors(settings: &[sink::zipkin::Settings], channel: &Channel) -> Result<Vec<Arc<dyn Sink>>, Error> {
-    let make = |settings: &sink::zipkin::Settings| match sink::zipkin::Zipkin::new(settings.clone(), channel.id()) {
-        Ok(sink) => Ok(Arc::new(sink) as Arc<dyn Sink>),
-        Err(error) => Err(Error::Config(format!("collector {}: {error}", settings.url))),
+fn collectors(settings: &[sink::Settings], channel: &Channel) -> Result<Vec<Arc<dyn Sink>>, Error> {
+    let make = |settings: &sink::Settings| {
+        sink::build(settings, channel.id())
+            .map_err(|error| Error::Config(format!("collector {}: {error}", settings.name())))
     };
     settings.iter().map(make).collect()
 }
@@ -215,6 +215,6 @@ pub fn started(settings: &Settings, sockets: &Sockets, found: Found, channel: &C
         found,
         waiting: waiting.map(|account| (account.drain, account.waiting)).collect(),
         archives: settings.archives.iter().map(archive_at).collect(),
-        collectors: settings.drains.iter().flat_map(|drain| &drain.sinks).map(|sink| sink.name.clone()).collect(),
+        collectors: settings.drains.iter().flat_map(|drain| &drain.sinks).map(|sink| sink.name().to_owned()).collect(),
     })
 }

@@ -10,6 +10,7 @@ mod memory;
 mod overflow;
 mod path;
 mod rig;
+mod scribe;
 mod several;
 mod start;
 mod stop;

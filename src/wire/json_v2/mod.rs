@@ -8,7 +8,7 @@
 //! Stricter in three things: an id of zero is refused in every spelling, a span with the v1 field
 //! `binaryAnnotations` is told to be v1, and nesting ends at [`Limits::depth`](super::Limits).
 
-mod encode;
+pub(super) mod encode;
 mod ip;
 mod number;
 mod reader;
