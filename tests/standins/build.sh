@@ -5,7 +5,7 @@
 # Everything is the real program under other packaging: Debian's base system, this machine's Rust and crates, Zipkin's
 # own server jar (`make real` fetches it), MariaDB with Zipkin's schema, Prometheus. Grafana is in no package of
 # Debian's and has no stand-in. The names are `spangate-standin/...`, so that none is ever taken for the image that it
-# stands for. An image that is there is kept: `docker image rm` first to build it again. Needs root (debootstrap).
+# stands for. The base system is made once: `docker image rm spangate-standin/debian` for a newer one. Needs root.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -20,13 +20,13 @@ for tool in docker debootstrap cargo python3 tar; do command -v "$tool" >/dev/nu
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# image NAME FUNCTION: what FUNCTION puts into its directory is the context of NAME.Dockerfile.
+# image NAME FUNCTION [FLAG...]: what FUNCTION puts into its directory is the context of NAME.Dockerfile. What has not
+# changed is in Docker's cache.
 image() {
-    docker image inspect "spangate-standin/$1" >/dev/null 2>&1 && return
     printf '=== stand-in: %s (%s s)\n' "$1" "$SECONDS"
     mkdir "$work/$1"
     "$2" "$work/$1"
-    docker build --quiet --tag "spangate-standin/$1" --file "$1.Dockerfile" "$work/$1"
+    docker build --quiet --tag "spangate-standin/$1" --file "$1.Dockerfile" "${@:3}" "$work/$1"
     rm -rf "${work:?}/$1"
 }
 
@@ -60,7 +60,10 @@ PYTHON
 nothing() { :; }
 
 debian
-image rust toolchain
+# Too large to be looked at each time.
+made_of=$({ rustc --version; cat ../../Cargo.lock; } | sha256sum | cut -c 1-64)
+[[ $(docker image inspect --format '{{.Config.Labels.made_of}}' spangate-standin/rust 2>/dev/null) == "$made_of" ]] \
+    || image rust toolchain --label "made_of=$made_of"
 image zipkin server
 image zipkin-mysql schema
 image prometheus nothing
