@@ -131,7 +131,8 @@ pub async fn stages(
     for config::Drain { drain, start, sinks } in &settings.drains {
         let tap = tap(channel, &drain.name, *start, Takes::Common).await?;
         let sinks = collectors(sinks, channel)?;
-        let parts = drain::Parts { settings: drain.clone(), tap, sinks, letters: letters.clone() };
+        let (letters, kept_in) = (letters.clone(), kept_in(settings));
+        let parts = drain::Parts { settings: drain.clone(), tap, sinks, letters, kept_in };
         stages.drains.push((drain.name.clone(), Drain::new(parts, registry)));
     }
     for archive in &settings.archives {
@@ -146,6 +147,13 @@ pub async fn stages(
 async fn tap(channel: &Channel, name: &str, start: Start, takes: Takes) -> Result<Tap, Error> {
     let (channel, name) = (channel.clone(), name.to_owned());
     Ok(tasks::blocking(move || channel.tap(&name, start, takes)).await?)
+}
+
+/// Where archives keep everything, if any does.
+fn kept_in(settings: &Settings) -> Option<String> {
+    let whole = settings.archives.iter().filter(|archive| archive.sieve.takes_all());
+    let places: Vec<String> = whole.map(|archive| archive.store.dir().display().to_string()).collect();
+    (!places.is_empty()).then(|| places.join(" and "))
 }
 
 fn collectors(settings: &[sink::Settings], channel: &Channel) -> Result<Vec<Arc<dyn Sink>>, Error> {
