@@ -35,7 +35,7 @@ pub fn facts(started: &Started) -> Vec<(&'static str, String)> {
     };
     let mut facts = vec![
         ("Scribe", listener(&started.scribe, &categories)),
-        ("HTTP", listener(&started.http, "POST /api/v2/spans, JSON or protobuf")),
+        ("HTTP", listener(&started.http, "Zipkin v2 and v1, gRPC")),
         ("data", format!("{} ({})", started.data.display(), found(started))),
         ("yes means", promise(started.promise)),
     ];

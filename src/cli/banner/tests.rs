@@ -40,7 +40,7 @@ fn a_first_start_says_everything_in_one_block() {
 spangate {}
 
   Scribe      0.0.0.0:1463 (category zipkin)
-  HTTP        0.0.0.0:9411 (POST /api/v2/spans, JSON or protobuf)
+  HTTP        0.0.0.0:9411 (Zipkin v2 and v1, gRPC)
   data        /home/me/spangate-data (no spans wait)
   yes means   the spans are on disk
   archive     /home/me/spangate-data/archive (gzip JSON lines, keeps 10GiB, oldest go first)
@@ -74,7 +74,7 @@ fn what_waits_what_was_damaged_and_what_is_missing_is_said() {
         said,
         [
             "Scribe: none",
-            "HTTP: 0.0.0.0:9411 (POST /api/v2/spans, JSON or protobuf)",
+            "HTTP: 0.0.0.0:9411 (Zipkin v2 and v1, gRPC)",
             "data: /home/me/spangate-data (spans wait: 7 for archive, 1234 for zipkin; 2 damaged, kept in /d/damaged/1)",
             "yes means: the spans are written; a lost machine loses at most 5s",
             "archive: none",
