@@ -8,6 +8,7 @@ mod account;
 mod crash;
 mod memory;
 mod path;
+mod reload;
 mod rig;
 mod start;
 mod stop;
