@@ -39,7 +39,7 @@ use crate::metrics::{Registry, TABLE, ZIPKIN_TABLE};
 use crate::tasks::{self, Tasks};
 
 pub use promise::Promise;
-pub use reload::Reread;
+pub use reload::Starter;
 pub use started::{ArchiveAt, Started};
 
 /// How often states are looked at for the log, and growth is sampled.
@@ -70,11 +70,11 @@ pub enum Error {
     Other(String),
 }
 
-/// Runs a gateway until a signal, a client that may, or a failure says stop. SIGHUP has it take over what `reread` gives.
-pub async fn run(mut understood: Understood, reread: Reread, announce: impl FnOnce(&Started)) -> Result<(), Error> {
+/// Runs a gateway until a signal, a client that may, or a failure says stop. SIGHUP has it take over what `starter` reads.
+pub async fn run(mut understood: Understood, starter: Starter, announce: impl FnOnce(&Started)) -> Result<(), Error> {
     let (mut signals, hangups) = (Signals::take()?, signals::hangups()?);
     descriptors::provide(&mut understood.settings);
-    let gateway = Gateway::start(understood, reread, Clock::system(), disk::real()).await?;
+    let gateway = Gateway::start(understood, starter, Clock::system(), disk::real()).await?;
     let (promise, channel) = (gateway.started.promise, gateway.channel.clone());
     announce(&gateway.started);
     gateway.reload_at(hangups);
@@ -118,7 +118,7 @@ impl Gateway {
     /// Builds everything and serves. What fails leaves nothing running.
     pub async fn start(
         understood: Understood,
-        reread: Reread,
+        starter: Starter,
         clock: Clock,
         disk: Arc<dyn Disk>,
     ) -> Result<Gateway, Error> {
@@ -156,7 +156,7 @@ impl Gateway {
         let intake = Intake::new(&settings.intake, channel.clone(), clock.clone(), &registry, &zipkin);
         let in_place = InPlace { scribe: sockets.scribe.settings(), http: sockets.http.settings(), door: door.clone() };
         let crew = man(stages, kit, &drains, &archives);
-        let reload = Arc::new(Reload::new(reread, understood, in_place, watch.clone(), crew));
+        let reload = Arc::new(Reload::new(starter, understood, in_place, watch.clone(), crew));
         let (listeners, base) = (Tasks::new(), Tasks::new());
         let gateway = Gateway {
             started,

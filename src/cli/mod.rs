@@ -16,7 +16,6 @@ use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use crate::config::{self, Report, Typed, Understood};
 use crate::gateway;
@@ -57,13 +56,13 @@ pub fn main(
 }
 
 fn carry_out(asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
-    let typed = Layers { config: asked.config, flags: asked.flags, environment, working_dir: source::working_dir() };
-    let understood = match typed.understand() {
+    let layers = Layers { config: asked.config, flags: asked.flags, environment, working_dir: source::working_dir() };
+    let understood = match layers.understand() {
         Ok(understood) => understood,
         Err(report) => return complain(&report.to_string(), Exit::Configuration),
     };
     match asked.command {
-        Command::Run => run(understood, Arc::new(move || typed.understand())),
+        Command::Run => run(understood, layers),
         Command::Check { resolved: true } => answer(&understood.resolved.to_string()),
         Command::Check { resolved: false } => answer("the configuration is understood in full\n"),
         Command::Forget { drain, yes } => forget::forget(&drain, yes, understood.settings),
@@ -87,14 +86,14 @@ impl Layers {
     }
 }
 
-fn run(understood: Understood, reread: gateway::Reread) -> Exit {
-    let settings = &understood.settings;
-    logs::start(&settings.log);
+fn run(understood: Understood, layers: Layers) -> Exit {
+    let set_log_level = logs::start(&understood.settings.log);
+    let starter = gateway::Starter { reread: Box::new(move || layers.understand()), set_log_level };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("no threads to run on: {error}"), Exit::Fault),
     };
-    let ended = runtime.block_on(gateway::run(understood, reread, banner::announce));
+    let ended = runtime.block_on(gateway::run(understood, starter, banner::announce));
     // What still blocks a thread (a look-up of a name, a disk that hangs) was given its time.
     runtime.shutdown_background();
     match ended {

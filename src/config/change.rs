@@ -11,7 +11,7 @@ use super::resolved::Resolved;
 
 /// What listeners, the admin port and the log take over while they run. The rest is sockets, the log's files, and
 /// limits that are counted from the start.
-pub const LIVE: [&str; 14] = [
+pub const LIVE: [&str; 15] = [
     "scribe.categories",
     "scribe.frame_max",
     "scribe.frame_timeout",
@@ -26,6 +26,7 @@ pub const LIVE: [&str; 14] = [
     "http.binary_annotations",
     "http.allowed_origins",
     "admin.token_file",
+    "log.level",
 ];
 
 /// More of a value is not repeated in the log.

@@ -27,8 +27,13 @@ use crate::tasks;
 /// How long the answer waits for drains that hand over, for it to say that all is done. A sink that hangs takes longer.
 const HAND_OVER_WAIT: Duration = Duration::from_secs(5);
 
-/// Reads the configuration again, as at the start. Blocks.
-pub type Reread = Arc<dyn Fn() -> Result<Understood, Report> + Send + Sync>;
+/// What is asked of whoever started the gateway.
+pub struct Starter {
+    /// Reads the configuration again, as at the start. Blocks.
+    pub reread: Box<dyn Fn() -> Result<Understood, Report> + Send + Sync>,
+    /// Takes over another level of the log.
+    pub set_log_level: Box<dyn Fn(&str) + Send + Sync>,
+}
 
 /// What takes over its settings in place.
 pub struct InPlace {
@@ -39,7 +44,7 @@ pub struct InPlace {
 
 /// Carries reloads out.
 pub struct Reload {
-    reread: Reread,
+    starter: Arc<Starter>,
     in_place: InPlace,
     watch: Arc<Watch>,
     now: Mutex<Now>,
@@ -95,8 +100,8 @@ struct Plan {
 }
 
 impl Reload {
-    pub fn new(reread: Reread, understood: Understood, in_place: InPlace, watch: Arc<Watch>, crew: Crew) -> Reload {
-        Reload { reread, in_place, watch, now: Mutex::new(Now { understood, crew }) }
+    pub fn new(starter: Starter, understood: Understood, in_place: InPlace, watch: Arc<Watch>, crew: Crew) -> Reload {
+        Reload { starter: Arc::new(starter), in_place, watch, now: Mutex::new(Now { understood, crew }) }
     }
 
     /// Reloads, and says in the log and to whoever asked what came of it.
@@ -116,8 +121,8 @@ impl Reload {
         if self.watch.stage() != Stage::Running {
             return Err(Refusal::NotNow);
         }
-        let reread = self.reread.clone();
-        let understood = tasks::blocking(move || reread()).await.map_err(Refusal::Configuration)?;
+        let starter = self.starter.clone();
+        let understood = tasks::blocking(move || (starter.reread)()).await.map_err(Refusal::Configuration)?;
         let changes = Changes::between(&now.understood.resolved, &understood.resolved);
         let stuck: Vec<Change> = changes.needs_restart().cloned().collect();
         if !stuck.is_empty() {
@@ -140,6 +145,9 @@ impl Reload {
         let settings = &understood.settings;
         self.in_place.scribe.set(settings.scribe.clone());
         self.in_place.http.set(settings.http.clone());
+        if settings.log.level != now.understood.settings.log.level {
+            (self.starter.set_log_level)(&settings.log.level);
+        }
         if self.in_place.door.set(token) {
             said.push("admin.token_file: another token".to_owned());
         }
@@ -155,7 +163,7 @@ impl Reload {
         if said.is_empty() {
             said.push("nothing differs".to_owned());
         }
-        tracing::info!(asked_by, changes = said.join("; "), "the configuration was reloaded");
+        tracing::info!(asked_by, changes = %said.join("; "), "the configuration was reloaded");
         said.extend(still_under_way(under_way).await);
         Done { status: StatusCode::OK, text: said.join("\n") + "\n" }
     }

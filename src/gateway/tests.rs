@@ -15,7 +15,8 @@ fn understood(data: &Path) -> Understood {
 
 async fn start(understood: Understood) -> Result<Gateway, Error> {
     let again = understood.clone();
-    Gateway::start(understood, Arc::new(move || Ok(again.clone())), Clock::system(), disk::real()).await
+    let starter = Starter { reread: Box::new(move || Ok(again.clone())), set_log_level: Box::new(|_| {}) };
+    Gateway::start(understood, starter, Clock::system(), disk::real()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

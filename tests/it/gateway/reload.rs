@@ -3,6 +3,7 @@
 mod load;
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 use super::rig::{LIMIT, Sender, archived, collected, http, scribe, wait_until_all};
 use crate::support::collector::{Collector, Play};
 use crate::support::http::{Answer, Client};
-use crate::support::process::{Gateway, wait_for};
+use crate::support::process::{Gateway, Process, free_port, wait_for};
 use crate::support::scribe::entry;
 
 const OURS: (&str, &str) = ("spangate-admin", "1");
@@ -250,6 +251,16 @@ async fn listeners_take_new_limits_over_on_connections_that_are_open() {
     rig.gateway.stop();
 }
 
+#[test]
+fn the_log_takes_another_level_over() {
+    let mut rig = Rig::start("log.level = \"info\"\n", &[]);
+    assert_eq!(rig.reloads("log.level = \"error\"\n"), "log.level \"info\" -> \"error\"\n");
+    rig.reloads("log.level = \"error\"\n[scribe]\ncategories = [\"silent\"]\n");
+    rig.reloads("log.level = \"info\"\n[scribe]\ncategories = [\"loud\"]\n");
+    assert_eq!((rig.said("-> [\"silent\"]"), rig.said("-> [\"loud\"]")), (0, 1));
+    rig.gateway.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_archive_takes_new_settings_over_and_every_span_stands_in_it_once() {
     let mut rig = Rig::start("[drain.archive]\nroll_idle = \"1h\"\nroll_age = \"1h\"\n", &[]);
@@ -303,4 +314,26 @@ async fn a_gateway_in_memory_reloads_and_loses_nothing() {
     wait_until_all("collected", &sender.acknowledged, || collected(&[&b]));
     wait_until_all("archived", &sender.acknowledged, || archived(&rig.gateway));
     rig.gateway.stop();
+}
+
+#[test]
+fn a_hang_up_of_whoever_read_the_log_leaves_the_gateway_running() {
+    let dir = TempDir::new().unwrap();
+    let (port, none) = (free_port(), "127.0.0.1:0");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spangate"));
+    command.args(["--scribe-address", none, "--http-address", none, "--admin-address", &format!("127.0.0.1:{port}")]);
+    command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut gateway = Process { child: command.spawn().unwrap(), log: dir.path().join("none") };
+    let ready = || Client::new(port).get("/ready").ok().filter(|answer| answer.status == 200);
+    wait_for("it is ready", LIMIT, ready);
+    // As when a terminal is closed: what is written to it fails from now on.
+    drop(gateway.child.stderr.take());
+    kill_process(gateway.pid(), Signal::HUP).unwrap();
+    for _ in 0..3 {
+        let answer = Client::new(port).request("POST", "/reload", &[OURS], b"").unwrap();
+        assert_eq!((answer.status, &*answer.text()), (200, "nothing differs\n"));
+    }
+    assert!(ready().is_some());
+    let ended = gateway.stop(Signal::TERM, LIMIT);
+    assert!(ended.success(), "{ended}");
 }
