@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::channel::Channel;
@@ -203,10 +204,17 @@ impl Gateway {
 
     /// Reloads whenever the signal comes.
     fn reload_at(&self, mut signal: signals::Hangups) {
-        let (reload, stop) = (self.reload.clone(), self.base.stopping().clone());
-        self.base.vital("reload", async move {
-            while stop.run_until_cancelled(signal.recv()).await.is_some() {
-                reload.reload("SIGHUP").await;
+        let (reload, tasks) = (self.reload.clone(), self.base.clone());
+        self.base.vital("signals", async move {
+            while tasks.stopping().run_until_cancelled(signal.recv()).await.is_some() {
+                let (reload, done) = (reload.clone(), CancellationToken::new());
+                let ended = done.clone().drop_guard();
+                // A task of its own: a panic costs this reload, not the gateway.
+                tasks.spawn("reload", async move {
+                    reload.reload("SIGHUP").await;
+                    drop(ended);
+                });
+                done.cancelled().await;
             }
         });
     }

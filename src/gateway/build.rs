@@ -120,7 +120,7 @@ pub async fn stages(
             .map_err(|error| Error::Other(format!("dead letters {}: {error}", settings.dead_letters.dir.display())))?;
     let aside = tap(channel, drain::aside::NAME, Start::Oldest, Takes::Addressed).await?;
     let mut drains = Vec::new();
-    for ready in Ready::all(settings, channel.id())?.into_values() {
+    for ready in Ready::all(settings, channel.id(), |_| true)? {
         let tap = tap(channel, &ready.name, ready.start, Takes::Common).await?;
         drains.push((ready, tap));
     }

@@ -37,14 +37,15 @@ enum Work {
 }
 
 impl Ready {
-    /// All drains of a configuration, by name.
-    pub fn all(settings: &Settings, channel_id: &str) -> Result<BTreeMap<String, Ready>, Error> {
-        let groups = settings.drains.iter().map(|drain| Ready::group(drain, channel_id));
-        let archives = settings.archives.iter().map(|archive| {
+    /// Those drains of a configuration that are `wanted`, by name.
+    pub fn all(settings: &Settings, channel_id: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Ready>, Error> {
+        let groups = settings.drains.iter().filter(|drain| wanted(&drain.drain.name));
+        let archives = settings.archives.iter().filter(|archive| wanted(&archive.name));
+        let archives = archives.map(|archive| {
             let (name, work) = (archive.name.clone(), Work::Archive(archive.clone()));
             Ok(Ready { name, start: Start::End, work })
         });
-        groups.chain(archives).map(|ready| ready.map(|ready| (ready.name.clone(), ready))).collect()
+        groups.map(|drain| Ready::group(drain, channel_id)).chain(archives).collect()
     }
 
     fn group(config::Drain { drain, start, sinks }: &config::Drain, channel_id: &str) -> Result<Ready, Error> {

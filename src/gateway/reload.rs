@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Done, StatusCode};
-use crate::channel::{Takes, Tap};
+use crate::channel::{Channel, Takes, Tap};
 use crate::config::{Change, Changes, Report, Settings, Understood};
 use crate::gateway::crew::{Crew, Ready};
 use crate::gateway::report::{Stage, Watch};
@@ -107,7 +107,7 @@ impl Reload {
     /// Reloads, and says in the log and to whoever asked what came of it.
     pub async fn reload(&self, asked_by: &'static str) -> Done {
         let mut now = self.now.lock().await;
-        match self.plan(&mut now).await {
+        match self.plan(&now).await {
             Ok(plan) => self.carry_out(plan, &mut now, asked_by).await,
             Err(refusal) => {
                 let done = Done::from(refusal);
@@ -117,7 +117,7 @@ impl Reload {
         }
     }
 
-    async fn plan(&self, now: &mut Now) -> Result<Plan, Refusal> {
+    async fn plan(&self, now: &Now) -> Result<Plan, Refusal> {
         if self.watch.stage() != Stage::Running {
             return Err(Refusal::NotNow);
         }
@@ -128,13 +128,14 @@ impl Reload {
         if !stuck.is_empty() {
             return Err(Refusal::NeedsRestart(stuck));
         }
-        let (settings, crew) = (&understood.settings, &mut now.crew);
+        let (settings, crew) = (&understood.settings, &now.crew);
         let gone = left_over(settings, crew)?;
         let (token, disk) = (settings.admin.clone(), crew.kit().disk.clone());
         let token = tasks::blocking(move || build::token(&token, &*disk)).await?;
-        let mut ready = Ready::all(settings, crew.kit().channel.id())?;
-        let added = attach(crew, &mut ready).await?;
-        let changed = ready.into_values().filter(|ready| changes.of_drain(&ready.name).next().is_some()).collect();
+        let differs = |name: &str| !crew.runs(name) || changes.of_drain(name).next().is_some();
+        let ready = Ready::all(settings, crew.kit().channel.id(), differs)?;
+        let (changed, added) = ready.into_iter().partition(|ready| crew.runs(&ready.name));
+        let added = attach(&crew.kit().channel, added).await?;
         Ok(Plan { understood, changes, token, added, changed, gone })
     }
 
@@ -177,26 +178,35 @@ fn left_over(settings: &Settings, crew: &Crew) -> Result<Vec<String>, Error> {
 }
 
 /// Gives the drains that are new a place in the channel: all of them, or none.
-async fn attach(crew: &Crew, ready: &mut BTreeMap<String, Ready>) -> Result<Vec<(Ready, Tap)>, Error> {
-    let channel = &crew.kit().channel;
+async fn attach(channel: &Channel, new: Vec<Ready>) -> Result<Vec<(Ready, Tap)>, Error> {
+    let before = channel.snapshot().accounts;
+    if let Some(leaving) = before.iter().find(|a| a.attached && new.iter().any(|ready| ready.name == a.drain)) {
+        let drain = &leaving.drain;
+        return Err(Error::Config(format!("drain {drain} is still being given up, and cannot begin anew until then")));
+    }
     let mut added: Vec<(Ready, Tap)> = Vec::new();
-    for (_, new) in ready.extract_if(.., |name, _| !crew.runs(name)) {
-        match build::tap(channel, &new.name, new.start, Takes::Common).await {
-            Ok(tap) => added.push((new, tap)),
+    for ready in new {
+        match build::tap(channel, &ready.name, ready.start, Takes::Common).await {
+            Ok(tap) => added.push((ready, tap)),
             Err(error) => {
-                for (new, tap) in added {
-                    drop(tap);
-                    let (channel, name) = (channel.clone(), new.name.clone());
-                    // One that cannot be taken back has nothing to wait for, and goes with the next start.
-                    if let Err(error) = tasks::blocking(move || channel.forget(&name)).await {
-                        tracing::warn!(drain = new.name, %error, "a drain that did not begin could not be given up");
-                    }
-                }
+                let begun = added.into_iter().map(|(ready, _tap)| ready.name);
+                let begun = begun.filter(|name| before.iter().all(|account| account.drain != *name)).collect();
+                take_back(channel, begun).await;
                 return Err(error);
             }
         }
     }
     Ok(added)
+}
+
+/// Gives up drains that had just begun, for nothing. One that cannot be given up goes with the next reload or start.
+async fn take_back(channel: &Channel, begun: Vec<String>) {
+    for drain in begun {
+        let (channel, name) = (channel.clone(), drain.clone());
+        if let Err(error) = tasks::blocking(move || channel.forget(&name)).await {
+            tracing::warn!(drain, %error, "a drain that did not begin could not be given up");
+        }
+    }
 }
 
 /// What changes, a line each.

@@ -229,6 +229,26 @@ async fn a_second_change_replaces_one_that_still_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_drain_that_is_still_being_given_up_does_not_begin_anew() {
+    let (hung, well) = (Collector::start().await, Collector::start().await);
+    hung.play(Play::Hang);
+    let kept = drain("kept", &[&well], "");
+    let old = format!("[drain.old]\nsinks = [{{ url = \"{}\", timeout = \"12s\" }}]\n", hung.url());
+    let mut rig = Rig::start(&format!("{kept}{old}"), &[]);
+    assert!(Sender::from(1).post(&mut http(&rig.gateway), 50));
+    wait_for("a batch is under way", LIMIT, || (!hung.requests().is_empty()).then_some(()));
+    let said = rig.reloads(&format!("{kept}[drain.old]\nretired = true\n"));
+    assert!(said.contains("drain old is given up\ndrain old still waits"), "{said}");
+    let answer = rig.reload(&format!("{kept}{old}"));
+    assert_eq!(answer.status, 409);
+    assert!(answer.text().contains("drain old is still being given up"), "{}", answer.text());
+    assert_eq!(rig.reloads(&kept), "nothing differs\n", "it is on its way out, and not forgotten");
+    wait_for("it is gone", LIMIT, || (!rig.get("/metrics").contains("drain=\"old\"")).then_some(()));
+    assert!(rig.reloads(&format!("{kept}{old}")).contains("drain old begins"));
+    rig.gateway.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn listeners_take_new_limits_over_on_connections_that_are_open() {
     let mut rig = Rig::start("", &[]);
     let (mut scribe, mut client) = (scribe(&rig.gateway), http(&rig.gateway));
