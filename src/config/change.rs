@@ -72,12 +72,12 @@ impl Changes {
         self.0.iter().filter(|change| change.drain().is_none() && !LIVE.contains(&&*change.key))
     }
 
-    /// Whether anything of this drain differs.
+    /// Those of a drain.
     pub fn of_drain(&self, name: &str) -> impl Iterator<Item = &Change> {
         self.0.iter().filter(move |change| change.drain() == Some(name))
     }
 
-    /// Whether anything of the gateway's own differs.
+    /// Those of the gateway's own settings.
     pub fn of_gateway(&self) -> impl Iterator<Item = &Change> {
         self.0.iter().filter(|change| change.drain().is_none())
     }
