@@ -7,11 +7,13 @@
 mod build;
 mod crew;
 mod descriptors;
+mod filling;
 mod memory;
 mod process;
 mod promise;
 mod reload;
 mod report;
+mod said;
 mod scrape;
 mod signals;
 mod started;

@@ -23,6 +23,8 @@ mod trimmer;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::drain::Sieve;
+
 pub use run::Archive;
 pub use status::{State, Status};
 
@@ -30,6 +32,8 @@ pub use status::{State, Status};
 pub struct Settings {
     /// The drain's name: `archive`.
     pub name: String,
+    /// Which spans it takes. Default: all.
+    pub sieve: Sieve,
     pub store: Store,
     /// `<data>/archive`, whatever the store: a plan of the built-in archive is carried out there after a change, too.
     pub built_in: PathBuf,

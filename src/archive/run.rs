@@ -18,7 +18,7 @@ use super::format::Format;
 use super::format::jsonl::Tally;
 use super::object::Object;
 use super::patience::{End, Patience};
-use super::plan::{Place, Plan};
+use super::plan::{Place, Plan, Recipe};
 use super::publish::{Carried, Publisher, Trouble};
 use super::status::Status;
 use super::store::StoreError;
@@ -27,7 +27,7 @@ use super::stretch::{Planner, Rolls, Stretch};
 use super::trim::Keeper;
 use super::trimmer::Trimmer;
 use super::{Settings, Store};
-use crate::channel::{Channel, Ledger, Outcome, Tap};
+use crate::channel::{Channel, Kind, Ledger, Outcome, Taken, Tap};
 use crate::disk::Disk;
 use crate::metrics::{Counter, Registry};
 use crate::tasks::{self, Part};
@@ -186,6 +186,8 @@ impl Archive {
                         "the archive was moved while an object was under way: it is made where it was planned"
                     );
                 }
+                let publisher = self.publisher.clone();
+                self.patience.tried(stop, || leave_out(publisher.clone(), plan.clone())).await?;
                 self.carry_out(plan, stop).await?;
             }
             Err(error) => return Err(End::Halt(error.to_string())),
@@ -217,7 +219,7 @@ impl Archive {
                 taken = self.tap.next() => match taken {
                     Ok(Some(taken)) => {
                         self.patience.recovered();
-                        self.planner.add(&taken, Instant::now());
+                        self.add(taken);
                     }
                     Ok(None) => return None,
                     Err(error) => {
@@ -230,10 +232,18 @@ impl Archive {
         }
     }
 
+    /// Adds what the archive takes of a frame to the open stretch.
+    fn add(&mut self, taken: Taken) {
+        if taken.head.kind == Kind::Spans {
+            let kept = self.settings.sieve.take(taken.clone(), &self.publisher.ledger);
+            self.planner.add(&taken, &kept.open, Instant::now());
+        }
+    }
+
     /// On a stop: what is durable already, as far as one object holds it.
     async fn gather_last(&mut self) -> Option<Stretch> {
         while let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await {
-            self.planner.add(&taken, Instant::now());
+            self.add(taken);
             if let Some(full) = self.planner.close(Instant::now()) {
                 return Some(full);
             }
@@ -244,6 +254,7 @@ impl Archive {
     /// Plans a stretch and carries the plan out.
     async fn archive(&mut self, stretch: Stretch, stop: &CancellationToken) -> Result<(), End> {
         self.status.waiting_since(Some(stretch.oldest_us));
+        let recipe = Recipe { format: Format::JSON_LINES, sieve: self.settings.sieve.clone() };
         let object = Object {
             channel: self.channel.clone(),
             partition: 0,
@@ -252,7 +263,7 @@ impl Archive {
             spans: stretch.spans,
             bytes: stretch.bytes,
         };
-        let plan = Plan::new(Format::JSON_LINES, self.place()?, object);
+        let plan = Plan::new(recipe, self.place()?, object);
         self.save(Some(&plan), stop).await?;
         self.carry_out(plan, stop).await
     }
@@ -338,6 +349,10 @@ impl Archive {
             trimmer.trim().await;
         }
     }
+}
+
+async fn leave_out(publisher: Publisher, plan: Plan) -> Result<(), Trouble> {
+    publisher.leave_out(&plan).await
 }
 
 async fn carry_out(publisher: Publisher, plan: Plan) -> Result<Carried, Trouble> {

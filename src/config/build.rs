@@ -6,6 +6,7 @@ use super::drains::{Drain, Kind};
 use super::layers::Values;
 use super::{ChannelKind, Log, LogFormat, Settings};
 use crate::channel::{Start, Sync};
+use crate::drain::sieve::{Filter, Sieve};
 use crate::listener::{http, intake, scribe};
 use crate::sink::zipkin::{self, Encoding};
 use crate::{admin, archive, channel, deadletter, drain};
@@ -62,6 +63,7 @@ fn scribe(values: &Values) -> scribe::Settings {
         frame_bytes_max: values.size("scribe.frame_max"),
         frame_timeout: values.time("scribe.frame_timeout"),
         connections_max: values.size("scribe.connections_max"),
+        labels: values.labels("scribe.labels").into_iter().collect(),
         keep_binary_annotations: values.text("scribe.binary_annotations") == "keep",
         allow_shutdown: values.yes("scribe.allow_shutdown"),
     }
@@ -77,6 +79,7 @@ fn http(values: &Values) -> http::Settings {
         body_timeout: values.time("http.body_timeout"),
         idle_timeout: values.time("http.idle_timeout"),
         connections_max: values.size("http.connections_max"),
+        labels: values.labels("http.labels").into_iter().collect(),
         keep_binary_annotations: values.text("http.binary_annotations") == "keep",
         allowed_origins: values.words("http.allowed_origins"),
     }
@@ -108,10 +111,25 @@ fn log(values: &Values) -> Log {
     Log { format, level: values.text("log.level") }
 }
 
+/// What a drain takes, whichever kind it is of.
+pub fn sieve(values: &Values) -> Sieve {
+    let filter = Filter {
+        listeners: values.words("filter.listeners"),
+        categories: values.words("filter.categories"),
+        services: values.words("filter.services"),
+        services_exclude: values.words("filter.services_exclude"),
+        labels: values.labels("filter.labels"),
+    };
+    Sieve::new(filter, values.share("sample_rate"))
+}
+
 fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
     super::Drain {
         drain: drain::Settings {
             name: name.into(),
+            sieve: sieve(values),
+            max_age: values.time_or("max_age"),
+            overflow: if values.text("overflow") == "skip" { drain::Overflow::Skip } else { drain::Overflow::Block },
             batch: drain::BatchSettings {
                 spans: u32::try_from(values.number("batch.spans")).expect("the table bounds it far below"),
                 bytes: values.size("batch.bytes"),
@@ -139,6 +157,7 @@ fn sink(values: &Values) -> zipkin::Settings {
 fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>) -> archive::Settings {
     archive::Settings {
         name: name.into(),
+        sieve: sieve(values),
         store: match values.text("archive").strip_prefix("file://") {
             Some(dir) => archive::Store::Local { dir: dir.into() },
             None => archive::Store::BuiltIn { dir: data.join("archive"), keep_bytes: values.number("keep") },

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::build;
 use super::collector::own_listener;
 use super::drains::{Drain, Kind};
 use super::layers::Values;
@@ -13,6 +14,7 @@ use super::problem::{Origin, Problem};
 use super::value::Value;
 use crate::archive::Store;
 use crate::archive::plan::Place;
+use crate::drain::sieve::TEXT_BYTES_MAX;
 
 const LISTENERS: [&str; 3] = ["scribe.address", "http.address", "admin.address"];
 
@@ -32,6 +34,7 @@ pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
             Kind::Archive { values: archive } => {
                 orders(archive, &ARCHIVE, problems);
                 problems.extend(keeps_to_its_own(archive, values));
+                problems.extend(sieve_is_short(archive));
                 if !archive.intact(&["archive"]) {
                     continue;
                 }
@@ -148,6 +151,18 @@ fn no_sync_in_memory(values: &Values) -> Option<Problem> {
         let what = "is for a channel of files alone, and channel.kind is \"memory\", which syncs nothing: take it away, \
             or set channel.kind to \"file\"";
         Problem::new(at, key, what)
+    })
+}
+
+/// An archive's plans record what it takes.
+fn sieve_is_short(archive: &Values) -> Option<Problem> {
+    let long = build::sieve(archive).to_string().len();
+    (long > TEXT_BYTES_MAX).then(|| {
+        let what = format!(
+            "filter and sample_rate take {long} bytes in an archive's plans, which have room for {TEXT_BYTES_MAX}: use \
+             beginnings of names with * at the end"
+        );
+        Problem::new(archive.at("filter.services"), archive.full_key("filter.services"), what)
     })
 }
 

@@ -4,6 +4,7 @@
 //! where it came from. A row whose text was not understood holds its default, so that building
 //! goes on and finds the other problems; [`Values::intact`] tells cross checks to leave it alone.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -127,6 +128,20 @@ impl Values {
     pub fn addresses(&self, key: &str) -> Vec<SocketAddr> {
         match self.get(key) {
             Some(Value::Addresses(list)) => list.clone(),
+            other => wrong_kind(key, other),
+        }
+    }
+
+    pub fn share(&self, key: &str) -> f32 {
+        match self.get(key) {
+            Some(Value::Share(share)) => *share,
+            other => wrong_kind(key, other),
+        }
+    }
+
+    pub fn labels(&self, key: &str) -> BTreeMap<String, String> {
+        match self.get(key) {
+            Some(Value::Labels(labels)) => labels.clone(),
             other => wrong_kind(key, other),
         }
     }

@@ -32,7 +32,7 @@ pub struct Ready {
 }
 
 enum Work {
-    Group { settings: drain::Settings, sinks: Vec<Arc<dyn Sink>> },
+    Group { settings: drain::Settings, sinks: Vec<Arc<dyn Sink>>, kept_in: Option<String> },
     Archive(archive::Settings),
 }
 
@@ -45,16 +45,22 @@ impl Ready {
             let (name, work) = (archive.name.clone(), Work::Archive(archive.clone()));
             Ok(Ready { name, start: Start::End, work })
         });
-        groups.map(|drain| Ready::group(drain, channel_id)).chain(archives).collect()
+        let kept_in = kept_in(settings);
+        groups.map(|drain| Ready::group(drain, channel_id, kept_in.clone())).chain(archives).collect()
     }
 
-    fn group(config::Drain { drain, start, sinks }: &config::Drain, channel_id: &str) -> Result<Ready, Error> {
+    fn group(
+        config::Drain { drain, start, sinks }: &config::Drain,
+        channel_id: &str,
+        kept_in: Option<String>,
+    ) -> Result<Ready, Error> {
         let make = |settings: &sink::zipkin::Settings| match sink::zipkin::Zipkin::new(settings.clone(), channel_id) {
             Ok(sink) => Ok(Arc::new(sink) as Arc<dyn Sink>),
             Err(error) => Err(Error::Config(format!("collector {}: {error}", settings.url))),
         };
         let sinks = sinks.iter().map(make).collect::<Result<_, _>>()?;
-        Ok(Ready { name: drain.name.clone(), start: *start, work: Work::Group { settings: drain.clone(), sinks } })
+        let work = Work::Group { settings: drain.clone(), sinks, kept_in };
+        Ok(Ready { name: drain.name.clone(), start: *start, work })
     }
 
     /// Names of its sinks; none for an archive.
@@ -64,6 +70,13 @@ impl Ready {
             Work::Archive(_) => Vec::new(),
         }
     }
+}
+
+/// Where archives keep everything, if any does.
+fn kept_in(settings: &Settings) -> Option<String> {
+    let whole = settings.archives.iter().filter(|archive| archive.sieve.takes_all());
+    let places: Vec<String> = whole.map(|archive| archive.store.dir().display().to_string()).collect();
+    (!places.is_empty()).then(|| places.join(" and "))
 }
 
 /// What every drain is made with. Cheap to clone.
@@ -86,8 +99,8 @@ impl Kit {
     /// Puts a drain together, and shows it.
     fn run(&self, ready: Ready, tap: Tap, part: Part) -> Run {
         match ready.work {
-            Work::Group { settings, sinks } => {
-                let parts = drain::Parts { settings, tap, sinks, letters: self.letters.clone() };
+            Work::Group { settings, sinks, kept_in } => {
+                let parts = drain::Parts { settings, tap, sinks, letters: self.letters.clone(), kept_in };
                 let drain = Drain::new(parts, &self.registry);
                 self.statuses.show(&ready.name, Shown::Drain(drain.status()));
                 Box::pin(drain.run(part, self.grace))

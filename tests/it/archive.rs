@@ -15,6 +15,7 @@ use spangate::archive::{Archive, Settings, State, Status, Store};
 use spangate::channel::{self, Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Takes};
 use spangate::clock::Clock;
 use spangate::disk::{self, Disk, Open};
+use spangate::drain::sieve::{Filter, Sieve};
 use spangate::metrics::{Registry, TABLE};
 use spangate::span::{Batch, Span, TraceId};
 use spangate::tasks::Tasks;
@@ -48,6 +49,7 @@ impl Setup {
     fn new(data: &Path) -> Setup {
         let archive = Settings {
             name: "archive".into(),
+            sieve: Sieve::default(),
             store: Store::Local { dir: data.join("objects") },
             built_in: data.join("archive"),
             roll_bytes: 64 << 20,
@@ -139,11 +141,21 @@ fn ledger(setup: &Setup) -> Account {
     account
 }
 
+/// Traces are spread over all ids, as sampling expects them to be.
+fn trace_of(id: u64) -> u64 {
+    (id + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Half of them, by Zipkin's rule.
+fn is_sampled(id: u64) -> bool {
+    (trace_of(id) as i64).unsigned_abs() <= 1 << 62
+}
+
 /// One frame of spans with the ids `ids`, plus one so that none is zero.
 fn draft(ids: std::ops::Range<u64>) -> Draft {
     let mut batch = Batch::default();
     for id in ids {
-        let trace_id = TraceId { high: 0, low: id + 1 };
+        let trace_id = TraceId { high: 0, low: trace_of(id) };
         batch.push(&mut Span { trace_id, id: id + 1, name: Some("get /".into()), ..Span::default() });
     }
     let items = batch.items.iter().map(|i| Item { key: i.key, len: i.len, label: i.label, flags: i.flags }).collect();
@@ -403,6 +415,74 @@ async fn a_process_killed_at_any_call_ends_in_each_span_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn power_lost_at_any_call_ends_in_each_span_once() {
     crash_everywhere(&[Some(Power::Nothing), Some(Power::Some(1)), Some(Power::Some(2))]).await;
+}
+
+/// Archives half of 50 spans, takes the machine down at the `nth` call from then on, and starts again without
+/// sampling: what was planned comes to be as it was planned, what was not is archived whole, and all of it is counted.
+async fn sampled_crash_at(nth: u64, power: Option<Power>) -> bool {
+    let sim = SimDisk::new();
+    let mut setup = Setup::new(Path::new("/data")).idle(Duration::from_millis(20));
+    (setup.disk, setup.capacity_bytes) = (sim.disk(), 1 << 20);
+    setup.archive.sieve = Sieve::new(Filter::default(), 0.5);
+    let rig = setup.start();
+    rig.append(0..20).await;
+    rig.append(20..50).await;
+    let off = sim.calls() + nth;
+    sim.fault_at(off, Fault::Off);
+    until("objects or the crash", || rig.account().waiting == 0 || sim.calls() >= off).await;
+    let crashed = sim.calls() >= off;
+    sim.fault_next(Fault::Off);
+    rig.stop().await;
+
+    setup.disk = after_crash(&sim, power).disk();
+    let planned = Plan::from_note(&note(&setup)).unwrap();
+    setup.archive.sieve = Sieve::default();
+    let rig = setup.start();
+    rig.append(50..60).await;
+    rig.stop().await;
+    let found = setup.objects();
+    if let Some(plan) = planned {
+        let same = found.iter().find(|f| f.path.ends_with(&plan.name)).expect("the planned object came to be");
+        assert_eq!(same.object, plan.object, "call {nth}, then {power:?}");
+        assert!(same.ids.iter().all(|id| is_sampled(*id)), "call {nth}, then {power:?}: by the recipe of the plan");
+    }
+    let (counts, account) = (counts(&found), ledger(&setup));
+    assert!(counts.values().all(|copies| *copies == 1), "call {nth}, then {power:?}: a span is there twice");
+    let missing: Vec<_> = (0..60).filter(|id| !counts.contains_key(id)).collect();
+    assert!(missing.iter().all(|id| !is_sampled(*id)), "call {nth}, then {power:?}: {missing:?} are missing");
+    let of = |outcome| account.outcomes[&outcome];
+    assert_eq!((of(Outcome::Delivered), account.waiting), (counts.len() as u64, 0), "call {nth}, then {power:?}");
+    assert_eq!(of(Outcome::SampledOut), missing.len() as u64, "call {nth}, then {power:?}");
+    crashed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_samples_keeps_its_plan_and_its_ledger_through_a_crash_at_any_call() {
+    for power in [None, Some(Power::Nothing), Some(Power::Some(1))] {
+        let mut nth = 1;
+        while sampled_crash_at(nth, power).await {
+            nth += 1;
+        }
+        assert!(nth > 8, "only {nth} calls from a span to its object");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_samples_makes_large_objects_of_scattered_spans() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = Setup::new(dir.path());
+    setup.archive.sieve = Sieve::new(Filter::default(), 0.5);
+    let rig = setup.start();
+    for n in 0..20 {
+        rig.append(n * 100..n * 100 + 100).await;
+    }
+    rig.stop().await;
+    let [found] = &setup.objects()[..] else { panic!("one object") };
+    assert_eq!(found.ids, (0..2000).filter(|id| is_sampled(*id)).collect::<Vec<_>>());
+    let account = ledger(&setup);
+    let (kept, left_out) = (found.ids.len() as u64, 2000 - found.ids.len() as u64);
+    assert_eq!((account.outcomes[&Outcome::Delivered], account.outcomes[&Outcome::SampledOut]), (kept, left_out));
+    assert_eq!((account.waiting, account.low), (0, 2000));
 }
 
 /// Crash after crash, also while the plan of the last run is carried out: what was acknowledged is

@@ -3,6 +3,7 @@
 
 mod flow;
 mod gate;
+mod giving_up;
 mod sink;
 
 use std::collections::BTreeSet;

@@ -7,8 +7,10 @@
 mod account;
 mod crash;
 mod memory;
+mod overflow;
 mod path;
 mod reload;
 mod rig;
+mod several;
 mod start;
 mod stop;

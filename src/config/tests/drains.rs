@@ -6,6 +6,7 @@ use super::{Case, origin};
 use crate::archive::Store;
 use crate::channel::Start;
 use crate::config::Settings;
+use crate::drain::sieve::{Filter, Sieve};
 use crate::sink::zipkin::Encoding;
 
 fn names(settings: &Settings) -> Vec<&str> {
@@ -120,6 +121,62 @@ fn keys_of_the_other_kind_of_drain_say_so() {
             "spangate.toml:5:1: drain.archive.policy: this key is for drains with sinks",
         ]
     );
+}
+
+#[test]
+fn a_drain_of_either_kind_filters_and_samples() {
+    let file = "[scribe]\nlabels = { zone = \"a\", \"k8s.pod\" = \"x, y\" }\n[drain.zipkin]\nsample_rate = 0.1\n\
+        filter = { listeners = [\"http\"], services = [\"Shop*\"], labels = { zone = \"a\" } }\n\
+        sinks = [{ url = \"http://a\" }]\n[drain.archive]\nfilter.services_exclude = \"probe\"\n";
+    let settings = Case::file(file).flag("http.labels", &["zone=b,team=x"]).understood().settings;
+    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect::<Vec<_>>();
+    assert_eq!(settings.scribe.labels, pairs(&[("k8s.pod", "x, y"), ("zone", "a")]));
+    assert_eq!(settings.http.labels, pairs(&[("team", "x"), ("zone", "b")]));
+    let filter = Filter {
+        listeners: vec!["http".into()],
+        services: vec!["shop*".into()],
+        labels: [("zone".into(), "a".into())].into(),
+        ..Filter::default()
+    };
+    assert_eq!(settings.drains[0].drain.sieve, Sieve::new(filter, 0.1));
+    let filter = Filter { services_exclude: vec!["probe".into()], ..Filter::default() };
+    assert_eq!(settings.archives[0].sieve, Sieve::new(filter, 1.0));
+}
+
+#[test]
+fn a_filter_that_cannot_be_meant_is_refused() {
+    let file = "[http]\nlabels = { via = \"x\" }\n[scribe]\nlabels = { zone = 1 }\n[drain.zipkin]\nsample_rate = 1.5\n\
+        filter = { listeners = [\"htpp\", \"grpc\", \"kafka\"], servces = [\"a\"], services = [\"*a\"] }\n\
+        sinks = [{ url = \"http://a\" }]\n[drain.archive]\nfilter.labels = \"zone\"\n";
+    assert_eq!(
+        Case::file(file).problems(),
+        [
+            "spangate.toml:2:10: http.labels: expected another key than via, which the listeners set themselves",
+            "spangate.toml:4:19: scribe.labels.zone: found 1, expected a text in quotes",
+            "spangate.toml:6:15: drain.zipkin.sample_rate: found 1.5, expected a part of the whole from 0.0 to 1.0",
+            "spangate.toml:7:25: drain.zipkin.filter.listeners: found \"htpp\", expected one of scribe, http, grpc; did \
+             you mean http?",
+            "spangate.toml:7:41: drain.zipkin.filter.listeners: found \"kafka\", expected one of scribe, http, grpc",
+            "spangate.toml:7:51: drain.zipkin.filter.servces: unknown key; did you mean drain.zipkin.filter.services?",
+            "spangate.toml:7:80: drain.zipkin.filter.services: found \"*a\", expected names of services, or their \
+             beginnings with * at the end",
+            "spangate.toml:10:17: drain.archive.filter.labels: found \"zone\", expected labels such as { zone = \"a\" \
+             }, or KEY=VALUE where there are no tables",
+        ]
+    );
+    let services: Vec<String> = (0..20).map(|n| format!("\"{n:040}\"")).collect();
+    let file = format!("[drain.archive.filter]\nservices = [{}]\n", services.join(", "));
+    let [problem] = &Case::file(&file).problems()[..] else { panic!("one problem") };
+    assert!(problem.contains("bytes in an archive's plans, which have room for 512"), "{problem}");
+}
+
+#[test]
+fn what_is_resolved_of_a_filter_reads_as_itself() {
+    let file = "[scribe]\nlabels = { \"k8s.pod\" = \"a\" }\n[drain.zipkin]\nsample_rate = 0.1\n\
+        filter = { labels = { zone = \"a, b\" } }\nsinks = [{ url = \"http://a\" }]\n";
+    let understood = Case::file(file).understood();
+    let again = Case::file(&understood.resolved.to_string()).understood();
+    assert_eq!(super::told(&again), super::told(&understood));
 }
 
 #[test]

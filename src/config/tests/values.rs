@@ -156,6 +156,7 @@ fn every_default_prints_as_toml_that_reads_as_itself() {
         let texts: Vec<String> = match &table["key"] {
             toml::Value::Array(list) => list.iter().map(|e| e.as_str().expect("texts").to_owned()).collect(),
             toml::Value::String(text) => vec![text.clone()],
+            toml::Value::Table(labels) if labels.is_empty() => Vec::new(),
             other => vec![other.to_string()],
         };
         let read = match setting.kind.is_list() {
@@ -164,6 +165,33 @@ fn every_default_prints_as_toml_that_reads_as_itself() {
         };
         assert_eq!(read, Ok(value), "{}", setting.key);
     }
+}
+
+#[test]
+fn a_share_is_a_part_of_the_whole() {
+    for (text, share) in [("0", 0.0), ("1", 1.0), ("0.1", 0.1), ("1e-3", 0.001), ("1.0", 1.0)] {
+        assert_eq!(Kind::Share.parse(text), Ok(Value::Share(share)), "{text}");
+    }
+    for text in ["", "-0.1", "1.01", "NaN", "inf", "10%", "0,1"] {
+        assert_eq!(Kind::Share.parse(text), Err("a part of the whole from 0.0 to 1.0".into()), "{text}");
+    }
+    assert_eq!((Value::Share(1.0).to_string(), Value::Share(0.1).to_string()), ("1.0".to_owned(), "0.1".to_owned()));
+}
+
+#[test]
+fn services_are_in_lower_case_and_starred_at_their_end_alone() {
+    let services = |words: &[&str]| Kind::Services.parse_list(words.iter().copied());
+    assert_eq!(services(&["Front", "shop-*"]), Ok(Value::Words(vec!["front".into(), "shop-*".into()])));
+    assert_eq!(services(&["*"]), Ok(Value::Words(vec!["*".into()])));
+    for words in [&["*shop"][..], &["a*b"], &["a**"], &["a", ""]] {
+        assert!(services(words).is_err(), "{words:?}");
+    }
+}
+
+#[test]
+fn labels_print_as_the_table_that_they_may_be_given_as() {
+    let labels = Kind::Labels.parse_list(["zone=a", "team = x=\"y\""].into_iter()).unwrap();
+    assert_eq!(labels.to_string(), r#"{ "team" = "x=\"y\"", "zone" = "a" }"#);
 }
 
 proptest! {
