@@ -8,7 +8,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::Store;
+use super::Target;
 use super::format::{Format, UnknownFormat};
 use super::object::{Object, ObjectError};
 use crate::drain::sieve::{Sieve, TextError};
@@ -28,9 +28,9 @@ pub enum Place {
 }
 
 impl Place {
-    /// An error says why a plan could not record the store.
-    pub fn of(store: &Store) -> Result<Place, PlaceError> {
-        let Store::Local { dir } = store else { return Ok(Place::BuiltIn) };
+    /// An error says why a plan could not record the target.
+    pub fn of(target: &Target) -> Result<Place, PlaceError> {
+        let Target::Local { dir } = target else { return Ok(Place::BuiltIn) };
         let fits = |dir: &&str| dir.len() <= DIR_BYTES_MAX && !dir.contains(char::is_control);
         match dir.to_str().filter(fits) {
             Some(_) => Ok(Place::Dir(dir.clone())),

@@ -7,11 +7,11 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
-use super::format::jsonl::{Encoder, Part, Tally};
+use super::format::{Encoder, Part, Tally};
 use super::plan::Plan;
-use super::store::local::{Local, Staged};
-use super::store::{Look, Publish, StoreError};
+use super::store::{Look, Publish, Staged, Store, StoreError};
 use crate::channel::{AppendError, Kind, Ledger, ReadError, Scan, Taken};
 use crate::drain::Sieve;
 use crate::tasks;
@@ -74,7 +74,7 @@ impl Trouble {
 /// Carries plans out. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
-    pub store: Local,
+    pub store: Arc<dyn Store>,
     pub ledger: Ledger,
 }
 
@@ -109,14 +109,10 @@ impl Publisher {
         if tally != planned {
             return Ok(Carried::Changed { tally, damaged });
         }
-        let (store, name) = (self.store.clone(), plan.name.clone());
-        let (bytes, published) = tasks::blocking(move || {
-            let staged = encoder.finish().map_err(|source| Trouble::Write { name: name.clone(), source })?;
-            let bytes = staged.bytes();
-            Ok::<_, Trouble>((bytes, store.publish(&name, staged)?))
-        })
-        .await?;
-        match published {
+        let finished = tasks::blocking(move || encoder.finish()).await;
+        let staged = finished.map_err(|source| Trouble::Write { name: plan.name.clone(), source })?;
+        let bytes = staged.bytes();
+        match self.store.publish(&plan.name, &plan.object, staged).await? {
             Publish::Done => Ok(Carried::Stands { bytes: Some(bytes) }),
             Publish::Exists if self.stands(plan).await? => Ok(Carried::Stands { bytes: None }),
             Publish::Exists => Err(Trouble::Vanished { name: plan.name.clone() }),
@@ -125,8 +121,7 @@ impl Publisher {
 
     /// Whether the planned object stands under its name; something else there is an error.
     async fn stands(&self, plan: &Plan) -> Result<bool, Trouble> {
-        let (store, name) = (self.store.clone(), plan.name.clone());
-        let found = match tasks::blocking(move || store.look(&name)).await? {
+        let found = match self.store.look(&plan.name).await? {
             Look::Absent => return Ok(false),
             Look::Object(object) if object == plan.object => return Ok(true),
             Look::Object(object) => object.to_string(),
@@ -137,18 +132,22 @@ impl Publisher {
 
     /// Encodes the stretch into the staging directory. Gives the positions that could not be read, too.
     async fn encode(&self, plan: &Plan) -> Result<(Encoder<Staged>, Vec<Range<u64>>), Trouble> {
-        let (store, name, object) = (self.store.clone(), plan.name.clone(), plan.object.clone());
-        let mut encoder =
-            tasks::blocking(move || store.stage(&name).map(|staged| Encoder::new(&object, staged))).await?;
+        let (staging, name, object) = (self.store.staging().clone(), plan.name.clone(), plan.object.clone());
+        let format = plan.recipe.format;
+        let mut encoder = tasks::blocking(move || {
+            let staged = staging.stage(&name)?;
+            Encoder::new(format, &object, staged).map_err(|source| Trouble::Write { name, source })
+        })
+        .await?;
         let mut reading = Reading::new(&self.ledger, plan);
         loop {
             let parts = reading.piece().await?;
             if parts.is_empty() {
                 break;
             }
-            let (store, name) = (self.store.clone(), plan.name.clone());
+            let (staging, name) = (self.store.staging().clone(), plan.name.clone());
             encoder = tasks::blocking(move || {
-                store.check_room()?;
+                staging.check_room()?;
                 for part in &parts {
                     encoder.add(part).map_err(|source| Trouble::Write { name: name.clone(), source })?;
                 }

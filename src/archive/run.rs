@@ -14,26 +14,27 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::format::Format;
-use super::format::jsonl::Tally;
+use super::format::Tally;
 use super::object::Object;
 use super::patience::{End, Patience};
 use super::plan::{Place, Plan, Recipe};
 use super::publish::{Carried, Publisher, Trouble};
 use super::status::Status;
-use super::store::StoreError;
+use super::store::Store;
 use super::store::local::Local;
 use super::stretch::{Planner, Rolls, Stretch};
 use super::trim::Keeper;
 use super::trimmer::Trimmer;
-use super::{Settings, Store};
+use super::{Settings, Target};
 use crate::channel::{Channel, Kind, Ledger, Outcome, Taken, Tap};
 use crate::disk::Disk;
 use crate::metrics::{Counter, Registry};
-use crate::tasks::{self, Part};
+use crate::tasks::Part;
 
-/// How long a stop waits for each frame that is durable and was not taken yet.
-const STOP_LINGER: Duration = Duration::from_millis(50);
+/// How long a stop waits for a frame that is known to wait: reading it may take a slow disk's time.
+const STOP_LINGER: Duration = Duration::from_secs(1);
+/// Before something that waits and could not be read is tried again.
+const STOP_RETRY: Duration = Duration::from_millis(50);
 
 /// Part of the channel's capacity that one object may keep waiting.
 const PINNED_SHARE: u64 = 4;
@@ -59,13 +60,13 @@ impl Archive {
     /// An archive of what `tap` gives, which is a tap of `channel`. Touches no file: what is wrong
     /// with the store shows in [`Status`].
     pub fn new(settings: Settings, channel: &Channel, tap: Tap, disk: Arc<dyn Disk>, registry: &Registry) -> Archive {
-        let store = Local::new(disk.clone(), settings.store.dir().to_owned(), settings.free_min_bytes);
-        let trimmer = match &settings.store {
-            Store::BuiltIn { keep_bytes, .. } => {
+        let store = Local::new(disk.clone(), settings.target.dir().to_owned(), settings.free_min_bytes);
+        let trimmer = match &settings.target {
+            Target::BuiltIn { keep_bytes, .. } => {
                 let keeper = Keeper::new(*keep_bytes, channel.id());
                 Some(Trimmer::new(&settings.name, keeper, store.clone(), registry))
             }
-            Store::Local { .. } => None,
+            Target::Local { .. } => None,
         };
         let rolls = Rolls {
             bytes: settings.roll_bytes,
@@ -79,11 +80,11 @@ impl Archive {
             patience: Patience::new(&settings.name, status.clone(), failures),
             meters: Meters::new(registry, &settings.name),
             channel: channel.id().to_owned(),
-            publisher: Publisher { store, ledger: tap.ledger() },
+            publisher: Publisher { store: Arc::new(store), ledger: tap.ledger() },
             tap,
+            planner: Planner::new(rolls, settings.format.ratio_at_start()),
             settings,
             disk,
-            planner: Planner::new(rolls),
             to_the_end: false,
             trimmer,
             status,
@@ -149,13 +150,13 @@ impl Archive {
                 return Ok(());
             }
             // Something waits that could not be read at once.
-            tokio::time::sleep(STOP_LINGER).await;
+            tokio::time::sleep(STOP_RETRY).await;
         }
     }
 
     /// Where objects are planned to stand.
     fn place(&self) -> Result<Place, End> {
-        Place::of(&self.settings.store).map_err(|error| End::Halt(error.to_string()))
+        Place::of(&self.settings.target).map_err(|error| End::Halt(error.to_string()))
     }
 
     /// A publisher of what was planned for `place`.
@@ -166,19 +167,19 @@ impl Archive {
             Place::Dir(dir) => dir,
         };
         let store = Local::new(self.disk.clone(), dir.clone(), self.settings.free_min_bytes);
-        Publisher { store, ledger: self.publisher.ledger.clone() }
+        Publisher { store: Arc::new(store), ledger: self.publisher.ledger.clone() }
     }
 
     /// Opens the store, carries out what the last run had planned, removes what it left unfinished.
     async fn begin(&mut self, stop: &CancellationToken) -> Result<(), End> {
         let store = self.publisher.store.clone();
-        self.patience.tried(stop, || blocking(&store, Local::open)).await?;
+        self.patience.tried(stop, || open(store.clone())).await?;
         match Plan::from_note(&self.tap.note()) {
             Ok(None) => {}
             Ok(Some(plan)) => {
                 tracing::info!(drain = self.settings.name, object = plan.name, "carrying out the plan of the last run");
                 if plan.place != self.place()? {
-                    let (planned, now) = (plan.place.to_string(), self.settings.store.dir().display());
+                    let (planned, now) = (plan.place.to_string(), self.settings.target.dir().display());
                     tracing::warn!(
                         drain = self.settings.name,
                         planned,
@@ -195,12 +196,7 @@ impl Archive {
         // A directory of our own may hold leftovers of an earlier channel; one that is shared, the
         // work of other gateways.
         let channel = self.trimmer.is_none().then(|| self.channel.clone());
-        self.patience
-            .tried(stop, || {
-                let channel = channel.clone();
-                blocking(&store, move |store| store.clean(channel.as_deref()))
-            })
-            .await?;
+        self.patience.tried(stop, || clean(store.clone(), channel.clone())).await?;
         self.trim().await;
         Ok(())
     }
@@ -242,7 +238,8 @@ impl Archive {
 
     /// On a stop: what is durable already, as far as one object holds it.
     async fn gather_last(&mut self) -> Option<Stretch> {
-        while let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await {
+        while self.publisher.ledger.waiting() > self.planner.spans() {
+            let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await else { break };
             self.add(taken);
             if let Some(full) = self.planner.close(Instant::now()) {
                 return Some(full);
@@ -254,7 +251,7 @@ impl Archive {
     /// Plans a stretch and carries the plan out.
     async fn archive(&mut self, stretch: Stretch, stop: &CancellationToken) -> Result<(), End> {
         self.status.waiting_since(Some(stretch.oldest_us));
-        let recipe = Recipe { format: Format::JSON_LINES, sieve: self.settings.sieve.clone() };
+        let recipe = Recipe { format: self.settings.format, sieve: self.settings.sieve.clone() };
         let object = Object {
             channel: self.channel.clone(),
             partition: 0,
@@ -363,12 +360,12 @@ async fn settle(ledger: Ledger, positions: Range<u64>) -> Result<(), Trouble> {
     Ok(ledger.commit(positions, Outcome::Delivered, Bytes::new()).await?)
 }
 
-async fn blocking<T: Send + 'static>(
-    store: &Local,
-    work: impl FnOnce(&Local) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Trouble> {
-    let store = store.clone();
-    Ok(tasks::blocking(move || work(&store)).await?)
+async fn open(store: Arc<dyn Store>) -> Result<(), Trouble> {
+    Ok(store.open().await?)
+}
+
+async fn clean(store: Arc<dyn Store>, channel: Option<String>) -> Result<(), Trouble> {
+    Ok(store.clean(channel.as_deref()).await?)
 }
 
 /// Ends at `due`; never, without one.

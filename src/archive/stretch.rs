@@ -11,10 +11,6 @@ use tokio::time::Instant;
 
 use crate::channel::{Head, Taken};
 
-/// Before anything was measured: gzip JSON lines of plain client and server spans take about a
-/// third of their canonical bytes.
-const RATIO_AT_START: f64 = 0.35;
-
 /// A stretch of a million copies of one span must not teach us that objects cost nothing: the next
 /// one would have no bound.
 const RATIO_RANGE: RangeInclusive<f64> = 0.02..=4.0;
@@ -86,8 +82,9 @@ pub struct Planner {
 }
 
 impl Planner {
-    pub fn new(rolls: Rolls) -> Self {
-        Planner { rolls, ratio: RATIO_AT_START, open: None }
+    /// `ratio`: bytes of an object for each byte of its items, until one was measured.
+    pub fn new(rolls: Rolls, ratio: f64) -> Self {
+        Planner { rolls, ratio, open: None }
     }
 
     /// Adds the items `kept` of a frame's open ones. Frames come in order of position; one of which nothing is kept
@@ -131,6 +128,11 @@ impl Planner {
     pub fn due(&self) -> Option<Instant> {
         let open = self.open.as_ref()?;
         Some((open.first_at + self.rolls.age).min(open.last_at + self.rolls.idle))
+    }
+
+    /// Spans that are gathered.
+    pub fn spans(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.stretch.spans)
     }
 
     /// Receive time of the oldest span that is gathered, microseconds since the epoch.

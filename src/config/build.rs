@@ -8,7 +8,7 @@ use super::{ChannelKind, Log, LogFormat, Settings};
 use crate::channel::{Start, Sync};
 use crate::drain::sieve::{Filter, Sieve};
 use crate::listener::{http, intake, scribe};
-use crate::sink::zipkin::{self, Encoding};
+use crate::sink::{self, zipkin::Encoding};
 use crate::{admin, archive, channel, deadletter, drain};
 
 /// Settings of the values; `data` is absolute by now.
@@ -144,13 +144,21 @@ fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
     }
 }
 
-fn sink(values: &Values) -> zipkin::Settings {
-    zipkin::Settings {
-        name: values.text("name"),
-        url: values.text("url"),
-        encoding: if values.text("encoding") == "json" { Encoding::JsonV2 } else { Encoding::Proto3 },
-        gzip: values.yes("gzip"),
-        timeout: values.time("timeout"),
+fn sink(values: &Values) -> sink::Settings {
+    let (name, url, timeout) = (values.text("name"), values.text("url"), values.time("timeout"));
+    if let Some(address) = url.strip_prefix("scribe://") {
+        let category = values.text("category");
+        return sink::Settings::Scribe(sink::scribe::Settings { name, address: address.into(), category, timeout });
+    }
+    let encoding = if values.text("encoding") == "json" { Encoding::JsonV2 } else { Encoding::Proto3 };
+    sink::Settings::Zipkin(sink::zipkin::Settings { name, url, encoding, gzip: values.yes("gzip"), timeout })
+}
+
+fn format(text: &str) -> archive::Format {
+    match text {
+        "parquet" => archive::Format::Parquet1,
+        "jsonl.zst" => archive::Format::JsonLinesZstd1,
+        _ => archive::Format::JsonLinesGzip1,
     }
 }
 
@@ -158,11 +166,12 @@ fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>
     archive::Settings {
         name: name.into(),
         sieve: sieve(values),
-        store: match values.text("archive").strip_prefix("file://") {
-            Some(dir) => archive::Store::Local { dir: dir.into() },
-            None => archive::Store::BuiltIn { dir: data.join("archive"), keep_bytes: values.number("keep") },
+        target: match values.text("archive").strip_prefix("file://") {
+            Some(dir) => archive::Target::Local { dir: dir.into() },
+            None => archive::Target::BuiltIn { dir: data.join("archive"), keep_bytes: values.number("keep") },
         },
         built_in: data.join("archive"),
+        format: format(&values.text("format")),
         roll_bytes: values.number("roll_size"),
         roll_age: values.time("roll_age"),
         roll_idle: values.time("roll_idle"),

@@ -12,7 +12,7 @@ use super::drains::{Drain, Kind};
 use super::layers::Values;
 use super::problem::{Origin, Problem};
 use super::value::Value;
-use crate::archive::Store;
+use crate::archive::Target;
 use crate::archive::plan::Place;
 use crate::drain::sieve::TEXT_BYTES_MAX;
 
@@ -30,6 +30,7 @@ pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
             Kind::Group { values: group, sinks, .. } => {
                 orders(group, &GROUP, problems);
                 problems.extend(sinks.iter().filter_map(|sink| no_loop(values, sink)));
+                problems.extend(sinks.iter().flat_map(of_another_protocol));
             }
             Kind::Archive { values: archive } => {
                 orders(archive, &ARCHIVE, problems);
@@ -105,6 +106,22 @@ fn no_loop(values: &Values, sink: &Values) -> Option<Problem> {
     Some(Problem::new(sink.at("url"), sink.full_key("url"), what))
 }
 
+/// What is said of a sink and is not heard over its protocol. A default may stand: the resolved file has them all.
+fn of_another_protocol(sink: &Values) -> Vec<Problem> {
+    let over_scribe = sink.text("url").starts_with("scribe://");
+    let unheard = [
+        ("encoding", over_scribe && sink.text("encoding") != "proto3"),
+        ("gzip", over_scribe && sink.yes("gzip")),
+        ("category", !over_scribe && sink.text("category") != "zipkin"),
+    ];
+    let what = match over_scribe {
+        true => "Scribe has one encoding, Thrift v1 in base64; this key is for HTTP alone",
+        false => "HTTP has no categories; this key is for scribe://HOST:9410 alone",
+    };
+    let said = unheard.into_iter().filter(|(key, unheard)| *unheard && sink.intact(&[key]));
+    said.map(|(key, _)| Problem::new(sink.at(key), sink.full_key(key), what)).collect()
+}
+
 /// `(less, more, why)`: the first may not be greater than the second.
 type Order = (&'static str, &'static str, &'static str);
 
@@ -175,7 +192,7 @@ fn keeps_to_its_own(archive: &Values, gateway: &Values) -> Vec<Problem> {
         let what = format!("{dir} is in the data directory; use \"builtin\", or a directory of its own");
         problems.push(Problem::new(archive.at("archive"), archive.full_key("archive"), what));
     }
-    if let Err(error) = Place::of(&Store::Local { dir: dir.into() }) {
+    if let Err(error) = Place::of(&Target::Local { dir: dir.into() }) {
         problems.push(Problem::new(archive.at("archive"), archive.full_key("archive"), error.to_string()));
     }
     if *archive.at("keep") != Origin::Default {

@@ -165,6 +165,24 @@ pub fn memory_defaults(values: &mut Values) {
     }
 }
 
+/// The defaults of an archive whose store the user named: it is there to be queried, not to be looked at.
+pub fn named_store_defaults(values: &mut Values) {
+    if values.text("archive") == "builtin" {
+        return;
+    }
+    let defaults = [
+        ("format", Value::Text("parquet".into())),
+        ("roll_size", Value::Bytes(128 << 20)),
+        ("roll_age", Value::Time(Duration::from_secs(600))),
+        ("roll_idle", Value::Time(Duration::from_secs(60))),
+    ];
+    for (key, value) in defaults {
+        if *values.at(key) == Origin::Default {
+            values.settle(key, value);
+        }
+    }
+}
+
 /// The table and the code that reads it disagree: our own bug, found by every test that resolves the defaults.
 fn wrong_kind(key: &str, value: Option<&Value>) -> ! {
     unreachable!("the table gives {key} another kind than is read: {value:?}")

@@ -160,10 +160,10 @@ pub fn started(settings: &Settings, sockets: &Sockets, found: Found, channel: &C
     let waiting = channel.snapshot().accounts.into_iter().filter(|account| account.waiting > 0);
     let archive_at = |archive: &archive::Settings| ArchiveAt {
         drain: archive.name.clone(),
-        dir: archive.store.dir().to_owned(),
-        keep_bytes: match archive.store {
-            archive::Store::BuiltIn { keep_bytes, .. } => Some(keep_bytes),
-            archive::Store::Local { .. } => None,
+        dir: archive.target.dir().to_owned(),
+        keep_bytes: match archive.target {
+            archive::Target::BuiltIn { keep_bytes, .. } => Some(keep_bytes),
+            archive::Target::Local { .. } => None,
         },
     };
     Ok(Started {
@@ -176,6 +176,6 @@ pub fn started(settings: &Settings, sockets: &Sockets, found: Found, channel: &C
         found,
         waiting: waiting.map(|account| (account.drain, account.waiting)).collect(),
         archives: settings.archives.iter().map(archive_at).collect(),
-        collectors: settings.drains.iter().flat_map(|drain| &drain.sinks).map(|sink| sink.name.clone()).collect(),
+        collectors: settings.drains.iter().flat_map(|drain| &drain.sinks).map(|sink| sink.name().to_owned()).collect(),
     })
 }

@@ -54,9 +54,9 @@ impl Ready {
         channel_id: &str,
         kept_in: Option<String>,
     ) -> Result<Ready, Error> {
-        let make = |settings: &sink::zipkin::Settings| match sink::zipkin::Zipkin::new(settings.clone(), channel_id) {
-            Ok(sink) => Ok(Arc::new(sink) as Arc<dyn Sink>),
-            Err(error) => Err(Error::Config(format!("collector {}: {error}", settings.url))),
+        let make = |settings: &sink::Settings| {
+            sink::build(settings, channel_id)
+                .map_err(|error| Error::Config(format!("collector {}: {error}", settings.name())))
         };
         let sinks = sinks.iter().map(make).collect::<Result<_, _>>()?;
         let work = Work::Group { settings: drain.clone(), sinks, kept_in };
@@ -75,7 +75,7 @@ impl Ready {
 /// Where archives keep everything, if any does.
 fn kept_in(settings: &Settings) -> Option<String> {
     let whole = settings.archives.iter().filter(|archive| archive.sieve.takes_all());
-    let places: Vec<String> = whole.map(|archive| archive.store.dir().display().to_string()).collect();
+    let places: Vec<String> = whole.map(|archive| archive.target.dir().display().to_string()).collect();
     (!places.is_empty()).then(|| places.join(" and "))
 }
 

@@ -11,6 +11,7 @@ mod overflow;
 mod path;
 mod reload;
 mod rig;
+mod scribe;
 mod several;
 mod start;
 mod stop;

@@ -3,21 +3,21 @@ use super::*;
 use crate::drain::sieve::{Filter, TEXT_BYTES_MAX};
 
 fn plan() -> Plan {
-    planned_in(&Store::Local { dir: "/srv/spans of all".into() })
+    planned_in(&Target::Local { dir: "/srv/spans of all".into() })
 }
 
-fn planned_in(store: &Store) -> Plan {
-    Plan::new(recipe(Sieve::default()), Place::of(store).unwrap(), object())
+fn planned_in(target: &Target) -> Plan {
+    Plan::new(recipe(Sieve::default()), Place::of(target).unwrap(), object())
 }
 
 fn recipe(sieve: Sieve) -> Recipe {
-    Recipe { format: Format::JSON_LINES, sieve }
+    Recipe { format: Format::JsonLinesGzip1, sieve }
 }
 
 #[test]
 fn a_note_comes_back_as_the_plan() {
-    let built_in = planned_in(&Store::BuiltIn { dir: "/data/archive".into(), keep_bytes: 1 });
-    let longest = planned_in(&Store::Local { dir: format!("/{}", "d".repeat(DIR_BYTES_MAX - 1)).into() });
+    let built_in = planned_in(&Target::BuiltIn { dir: "/data/archive".into(), keep_bytes: 1 });
+    let longest = planned_in(&Target::Local { dir: format!("/{}", "d".repeat(DIR_BYTES_MAX - 1)).into() });
     let mut sampled = longest.clone();
     let services = (0..8).map(|n| format!("{n:049}")).collect();
     sampled.recipe = recipe(Sieve::new(Filter { services, ..Filter::default() }, 0.1));
@@ -30,7 +30,7 @@ fn a_note_comes_back_as_the_plan() {
 #[test]
 fn a_directory_that_a_note_cannot_hold_is_refused_by_name() {
     for dir in ["/a\nname x".to_owned(), format!("/{}", "d".repeat(DIR_BYTES_MAX))] {
-        let error = Place::of(&Store::Local { dir: dir.clone().into() }).unwrap_err();
+        let error = Place::of(&Target::Local { dir: dir.clone().into() }).unwrap_err();
         assert!(error.to_string().starts_with(&dir), "{error}");
     }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::channel::{FrameAt, Head, Item, Kind, Origin};
 
+const RATIO: f64 = 0.35;
 const ROLLS: Rolls =
     Rolls { bytes: 1_000_000, pinned_bytes: 1 << 30, age: Duration::from_secs(60), idle: Duration::from_secs(5) };
 
@@ -28,7 +29,7 @@ fn taken(first: u64, lens: &[u32]) -> Taken {
 
 #[test]
 fn a_stretch_is_closed_after_idle_time_and_not_before() {
-    let (mut planner, start) = (Planner::new(ROLLS), Instant::now());
+    let (mut planner, start) = (Planner::new(ROLLS, RATIO), Instant::now());
     assert_eq!(planner.due(), None);
     add(&mut planner, &taken(10, &[100, 200]), start);
     assert_eq!(planner.due(), Some(start + ROLLS.idle));
@@ -40,7 +41,7 @@ fn a_stretch_is_closed_after_idle_time_and_not_before() {
 
 #[test]
 fn a_trickle_is_closed_by_age() {
-    let (mut planner, start) = (Planner::new(ROLLS), Instant::now());
+    let (mut planner, start) = (Planner::new(ROLLS, RATIO), Instant::now());
     let (mut position, mut now) = (0, start);
     let stretch = loop {
         add(&mut planner, &taken(position, &[100]), now);
@@ -56,19 +57,19 @@ fn a_trickle_is_closed_by_age() {
 
 #[test]
 fn a_stretch_is_closed_by_the_estimated_size_of_its_object() {
-    let mut planner = Planner::new(ROLLS);
+    let mut planner = Planner::new(ROLLS, RATIO);
     let frame = 100_000;
     let frames = (1..).find(|n| {
         add(&mut planner, &taken(*n, &[frame]), Instant::now());
         planner.close(Instant::now()).is_some()
     });
-    let expected = (ROLLS.bytes as f64 / RATIO_AT_START / f64::from(frame)).ceil() as u64;
+    let expected = (ROLLS.bytes as f64 / RATIO / f64::from(frame)).ceil() as u64;
     assert_eq!(frames, Some(expected));
 }
 
 #[test]
 fn the_ratio_follows_what_was_measured_within_bounds() {
-    let mut planner = Planner::new(ROLLS);
+    let mut planner = Planner::new(ROLLS, RATIO);
     for _ in 0..50 {
         planner.learn(1 << 20, 1 << 20);
     }
@@ -87,7 +88,7 @@ fn the_ratio_follows_what_was_measured_within_bounds() {
 
 #[test]
 fn only_open_items_are_counted() {
-    let mut planner = Planner::new(ROLLS);
+    let mut planner = Planner::new(ROLLS, RATIO);
     let mut frame = taken(100, &[1, 10, 100, 1000]);
     frame.open = vec![1..2, 3..4];
     add(&mut planner, &frame, Instant::now());
@@ -98,7 +99,7 @@ fn only_open_items_are_counted() {
 
 #[test]
 fn a_stretch_is_closed_before_its_gaps_fill_the_drains_window() {
-    let (mut planner, now) = (Planner::new(ROLLS), Instant::now());
+    let (mut planner, now) = (Planner::new(ROLLS, RATIO), Instant::now());
     let frames = (0..).find(|n| {
         add(&mut planner, &taken(n * 2, &[10]), now);
         planner.close(now).is_some()
@@ -108,7 +109,7 @@ fn a_stretch_is_closed_before_its_gaps_fill_the_drains_window() {
 
 #[test]
 fn what_a_sieve_leaves_out_is_not_counted_makes_no_gap_and_begins_no_stretch() {
-    let (mut planner, now) = (Planner::new(ROLLS), Instant::now());
+    let (mut planner, now) = (Planner::new(ROLLS, RATIO), Instant::now());
     planner.add(&taken(0, &[1; 10]), &[], now);
     assert_eq!((planner.due(), planner.oldest_us()), (None, None));
     for n in 1..1000 {
@@ -122,7 +123,7 @@ fn what_a_sieve_leaves_out_is_not_counted_makes_no_gap_and_begins_no_stretch() {
 
 #[test]
 fn a_stretch_is_closed_before_what_was_left_out_fills_the_drains_window() {
-    let (mut planner, now) = (Planner::new(ROLLS), Instant::now());
+    let (mut planner, now) = (Planner::new(ROLLS, RATIO), Instant::now());
     let frames = (1..).find(|n| {
         planner.add(&taken(n * 4, &[1; 4]), &[0..1, 2..3], now);
         planner.close(now).is_some()
@@ -132,7 +133,7 @@ fn a_stretch_is_closed_before_what_was_left_out_fills_the_drains_window() {
 
 #[test]
 fn a_stretch_is_closed_before_it_fills_a_small_channel() {
-    let (mut planner, now) = (Planner::new(Rolls { pinned_bytes: 10_000, ..ROLLS }), Instant::now());
+    let (mut planner, now) = (Planner::new(Rolls { pinned_bytes: 10_000, ..ROLLS }, RATIO), Instant::now());
     add(&mut planner, &taken(0, &[4000]), now);
     add(&mut planner, &taken(1, &[4000]), now);
     assert_eq!(planner.close(now), None);

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use super::{Case, origin};
-use crate::archive::Store;
+use crate::archive::Target;
 use crate::channel::Start;
-use crate::config::Settings;
+use crate::config::{Drain, Settings};
 use crate::drain::sieve::{Filter, Sieve};
-use crate::sink::zipkin::Encoding;
+use crate::sink::zipkin::{self, Encoding};
+use crate::sink::{self, scribe};
 
 fn names(settings: &Settings) -> Vec<&str> {
     let groups = settings.drains.iter().map(|d| d.drain.name.as_str());
@@ -15,7 +16,15 @@ fn names(settings: &Settings) -> Vec<&str> {
 }
 
 fn sinks(settings: &Settings) -> Vec<&str> {
-    settings.drains.iter().flat_map(|d| &d.sinks).map(|s| s.name.as_str()).collect()
+    settings.drains.iter().flat_map(|d| &d.sinks).map(|s| s.name()).collect()
+}
+
+/// A sink of a drain, which is one of HTTP.
+fn http(drain: &Drain, index: usize) -> &zipkin::Settings {
+    match &drain.sinks[index] {
+        sink::Settings::Zipkin(settings) => settings,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -30,8 +39,8 @@ fn a_collector_makes_the_drain_zipkin_with_the_defaults_of_a_drain() {
         assert_eq!(sinks(&settings), ["a:9411", "b:19411"]);
         let drain = &settings.drains[0];
         assert_eq!((drain.start, drain.drain.batch.spans, drain.drain.in_flight_max), (Start::End, 5_000, 4));
-        assert_eq!((drain.sinks[0].encoding, drain.sinks[0].gzip), (Encoding::Proto3, false));
-        assert_eq!(drain.sinks[1].url, "http://b:19411/api/v2/spans");
+        assert_eq!((http(drain, 0).encoding, http(drain, 0).gzip), (Encoding::Proto3, false));
+        assert_eq!(http(drain, 1).url, "http://b:19411/api/v2/spans");
     }
 }
 
@@ -39,11 +48,11 @@ fn a_collector_makes_the_drain_zipkin_with_the_defaults_of_a_drain() {
 fn a_collector_replaces_the_sinks_of_the_file_and_nothing_else_of_it() {
     let file = "[drain.zipkin]\nin_flight = 9\nsinks = [{ url = \"http://file\", gzip = true }]\n";
     let settings = Case::file(file).understood().settings;
-    assert_eq!((sinks(&settings), settings.drains[0].sinks[0].gzip), (vec!["file:9411"], true));
+    assert_eq!((sinks(&settings), http(&settings.drains[0], 0).gzip), (vec!["file:9411"], true));
     let understood = Case::file(file).flag("collector", &["http://typed"]).understood();
     assert_eq!(sinks(&understood.settings), ["typed:9411"]);
     assert_eq!(understood.settings.drains[0].drain.in_flight_max, 9);
-    assert!(!understood.settings.drains[0].sinks[0].gzip);
+    assert!(!http(&understood.settings.drains[0], 0).gzip);
     assert_eq!(origin(&understood, "drain.zipkin.sinks"), "flag --collector");
     assert_eq!(origin(&understood, "drain.zipkin.in_flight"), "spangate.toml:2:13");
     let settings = Case::file(file).flag("collector", &["none"]).understood().settings;
@@ -52,9 +61,9 @@ fn a_collector_replaces_the_sinks_of_the_file_and_nothing_else_of_it() {
 
 #[test]
 fn the_archive_is_there_until_it_is_switched_off_or_moved() {
-    let archive = |case: Case| case.understood().settings.archives.into_iter().map(|a| a.store).collect::<Vec<_>>();
-    let built_in = Store::BuiltIn { dir: PathBuf::from("/home/spangate-data/archive"), keep_bytes: 10 << 30 };
-    let moved = Store::Local { dir: PathBuf::from("/bulk") };
+    let archive = |case: Case| case.understood().settings.archives.into_iter().map(|a| a.target).collect::<Vec<_>>();
+    let built_in = Target::BuiltIn { dir: PathBuf::from("/home/spangate-data/archive"), keep_bytes: 10 << 30 };
+    let moved = Target::Local { dir: PathBuf::from("/bulk") };
     assert_eq!(archive(Case::default()), std::slice::from_ref(&built_in));
     assert_eq!(archive(Case::file("[drain.archive]\nroll_age = \"30s\"")), [built_in]);
     assert_eq!(archive(Case::default().flag("archive", &["file:///bulk"])), std::slice::from_ref(&moved));
@@ -197,7 +206,44 @@ fn sinks_need_a_url_and_are_each_there_once() {
 }
 
 #[test]
+fn a_sink_may_be_a_scribe_by_flag_and_in_the_file() {
+    let flagged = Case::default().flag("collector", &["scribe://a", "http://b"]).understood().settings;
+    assert_eq!(sinks(&flagged), ["a:9410", "b:9411"]);
+    let file = "[drain.zipkin]\nsinks = [{ url = \"scribe://A:1463\", name = \"old\", category = \"spans\", timeout = \"2s\" }]\n";
+    for (settings, name, address, category, seconds) in [
+        (flagged, "a:9410", "a:9410", "zipkin", 10),
+        (Case::file(file).understood().settings, "old", "a:1463", "spans", 2),
+    ] {
+        let sink::Settings::Scribe(found) = &settings.drains[0].sinks[0] else { panic!("no Scribe") };
+        let scribe::Settings { name: found_name, address: found_address, category: found_category, timeout } = found;
+        assert_eq!((found_name.as_str(), found_address.as_str(), found_category.as_str()), (name, address, category));
+        assert_eq!(timeout.as_secs(), seconds);
+    }
+}
+
+#[test]
+fn what_another_protocol_has_no_use_for_is_refused() {
+    let file = "[drain.zipkin]\nsinks = [\n{ url = \"scribe://a\", gzip = true, encoding = \"json\" },\n\
+        { url = \"http://b\", category = \"spans\" },\n\
+        { url = \"http://c\", gzip = true, category = \"zipkin\" } ]\n";
+    let scribe = "Scribe has one encoding, Thrift v1 in base64; this key is for HTTP alone";
+    assert_eq!(
+        Case::file(file).problems(),
+        [
+            format!("spangate.toml:3:30: drain.zipkin.sinks.gzip: {scribe}"),
+            format!("spangate.toml:3:47: drain.zipkin.sinks.encoding: {scribe}"),
+            "spangate.toml:4:32: drain.zipkin.sinks.category: HTTP has no categories; this key is for \
+             scribe://HOST:9410 alone"
+                .to_owned(),
+        ]
+    );
+}
+
+#[test]
 fn a_collector_that_is_an_own_listener_is_refused_with_the_way_out() {
+    let own = Case::default().flag("collector", &["scribe://127.0.0.1:1463"]).problems();
+    assert!(own[0].contains("scribe://127.0.0.1:1463 is this gateway's own listener scribe.address"), "{own:?}");
+    Case::default().flag("collector", &["scribe://127.0.0.1"]).understood();
     assert_eq!(
         Case::default().flag("collector", &["http://localhost:9411"]).problems(),
         [

@@ -89,6 +89,10 @@ fn a_collector_has_one_form_however_it_is_spelt() {
         ("http://[2001:DB8::1]", "http://[2001:db8::1]:9411/api/v2/spans"),
         ("https://zipkin.example.com", "https://zipkin.example.com:9411/api/v2/spans"),
         ("https://zipkin.example.com:443", "https://zipkin.example.com:443/api/v2/spans"),
+        ("scribe://zipkin", "scribe://zipkin:9410"),
+        ("SCRIBE://Zipkin:1463/", "scribe://zipkin:1463"),
+        ("scribe://10.0.0.7:80", "scribe://10.0.0.7:80"),
+        ("scribe://[2001:DB8::1]", "scribe://[2001:db8::1]:9410"),
     ] {
         assert_eq!(normalise(text).as_deref(), Ok(form), "{text}");
         assert_eq!(normalise(form).as_deref(), Ok(form), "normal forms stay");
@@ -96,7 +100,7 @@ fn a_collector_has_one_form_however_it_is_spelt() {
 }
 
 #[test]
-fn what_is_no_http_collector_is_refused_with_the_forms_that_are_taken() {
+fn what_is_no_collector_is_refused_with_the_forms_that_are_taken() {
     for text in [
         "",
         "zipkin",
@@ -104,7 +108,11 @@ fn what_is_no_http_collector_is_refused_with_the_forms_that_are_taken() {
         "//zipkin",
         "http://",
         "http://zipkin:99999",
-        "scribe://zipkin:9410",
+        "scribe://",
+        "scribe:zipkin",
+        "scribe://zipkin/api/v2/spans",
+        "scribe://me@zipkin",
+        "scribe://zipkin?category=x",
         "dns+http://zipkin",
         "kafka://broker",
         "http://zipkin/api/v1/spans",
@@ -114,7 +122,8 @@ fn what_is_no_http_collector_is_refused_with_the_forms_that_are_taken() {
         "http://zipkin#x",
     ] {
         let expected = normalise(text).expect_err(text);
-        assert!(expected.contains("http(s)://HOST[:9411]"), "{text}: {expected}");
+        let forms = ["http(s)://HOST[:9411]", "scribe://HOST[:9410]"];
+        assert!(forms.iter().all(|form| expected.contains(form)), "{text}: {expected}");
     }
 }
 
@@ -122,6 +131,11 @@ fn what_is_no_http_collector_is_refused_with_the_forms_that_are_taken() {
 fn a_collector_that_is_an_own_listener_is_recognised() {
     for (url, listener, own) in [
         ("http://localhost", "0.0.0.0:9411", true),
+        ("scribe://localhost:1463", "0.0.0.0:1463", true),
+        ("scribe://127.0.0.1", "0.0.0.0:9410", true),
+        ("scribe://[::1]:1463", "[::]:1463", true),
+        ("scribe://localhost", "0.0.0.0:1463", false),
+        ("scribe://zipkin:1463", "0.0.0.0:1463", false),
         ("http://LOCALHOST", "127.0.0.1:9411", true),
         ("http://127.0.0.1", "0.0.0.0:9411", true),
         ("http://127.1.2.3", "0.0.0.0:9411", true),
