@@ -160,6 +160,7 @@ pub fn started(settings: &Settings, sockets: &Sockets, found: Found, channel: &C
     let waiting = channel.snapshot().accounts.into_iter().filter(|account| account.waiting > 0);
     let archive_at = |archive: &archive::Settings| ArchiveAt {
         drain: archive.name.clone(),
+        format: archive.format,
         dir: archive.target.dir().to_owned(),
         keep_bytes: match archive.target {
             archive::Target::BuiltIn { keep_bytes, .. } => Some(keep_bytes),

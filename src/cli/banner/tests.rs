@@ -19,6 +19,7 @@ fn started() -> Started {
         waiting: Vec::new(),
         archives: vec![ArchiveAt {
             drain: "archive".into(),
+            format: Format::JsonLinesGzip1,
             dir: PathBuf::from("/home/me/spangate-data/archive"),
             keep_bytes: Some(10 << 30),
         }],
@@ -119,7 +120,10 @@ fn the_zcat_line_finds_the_span_wherever_the_directory_is() {
         let quoted = shell_word(&dir.display().to_string());
         let write = format!("echo '{{\"name\":\"hello\"}}' | gzip > {quoted}/a.jsonl.gz");
         assert!(Command::new("sh").args(["-c", &write]).status().unwrap().success());
-        let out = Command::new("sh").args(["-c", &zcat(dir)]).output().unwrap();
-        assert_eq!(String::from_utf8(out.stdout).unwrap(), "{\"name\":\"hello\"}\n", "{}", zcat(dir));
+        let archive = ArchiveAt { dir: dir.into(), ..started().archives.remove(0) };
+        let line = look(&archive).expect("the built-in archive can be looked at");
+        let out = Command::new("sh").args(["-c", &line]).output().unwrap();
+        assert_eq!(String::from_utf8(out.stdout).unwrap(), "{\"name\":\"hello\"}\n", "{line}");
+        assert_eq!(look(&ArchiveAt { keep_bytes: None, ..archive }), None, "one that is for queries");
     }
 }
