@@ -4,12 +4,13 @@
 //! up and down all the time gets [`LINES_MAX`] lines a minute; the next one says how many were
 //! left out.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::group::{Change, State};
+use super::group::{Change, SinkId, State};
 use crate::metrics::{Counter, Gauge, Histogram, Registry};
 use crate::sink::{Sink, Verdict};
 
@@ -39,32 +40,21 @@ pub struct SinkView {
 }
 
 /// The sinks of a drain, to be asked from any thread. Cheap to clone.
-#[derive(Clone)]
-pub struct Status(Arc<Mutex<Vec<SinkView>>>);
+#[derive(Clone, Default)]
+pub struct Status(Arc<Mutex<BTreeMap<SinkId, SinkView>>>);
 
 impl Status {
-    pub(super) fn new(sinks: &[Arc<dyn Sink>]) -> Self {
-        let view = |sink: &Arc<dyn Sink>| SinkView {
-            name: sink.name().to_owned(),
-            url: sink.url().to_owned(),
-            standing: Standing::Up,
-            in_flight: 0,
-            last_error: None,
-        };
-        Status(Arc::new(Mutex::new(sinks.iter().map(view).collect())))
-    }
-
-    /// The sinks, in the configuration's order.
+    /// The sinks, in the order in which they came: the configuration's.
     pub fn sinks(&self) -> Vec<SinkView> {
-        self.lock().clone()
+        self.lock().values().cloned().collect()
     }
 
     /// Whether every sink takes batches.
     pub fn all_up(&self) -> bool {
-        self.lock().iter().all(|s| s.standing == Standing::Up)
+        self.lock().values().all(|s| s.standing == Standing::Up)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<SinkView>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SinkId, SinkView>> {
         // Views are replaced field by field; a panic between two of them leaves nothing broken.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,12 +63,14 @@ impl Status {
 /// Tells of a drain's sinks.
 pub(super) struct Report {
     drain: String,
+    registry: Registry,
     status: Status,
-    sinks: Vec<SinkReport>,
+    sinks: BTreeMap<SinkId, SinkReport>,
     repeats: Counter,
 }
 
 struct SinkReport {
+    name: String,
     delivered: Counter,
     elsewhere: Counter,
     wait: Counter,
@@ -93,13 +85,27 @@ struct SinkReport {
 }
 
 impl Report {
-    pub fn new(drain: &str, sinks: &[Arc<dyn Sink>], registry: &Registry) -> Self {
+    pub fn new(drain: &str, registry: &Registry) -> Self {
         Report {
             drain: drain.to_owned(),
-            status: Status::new(sinks),
-            sinks: sinks.iter().map(|sink| SinkReport::new(drain, sink.name(), registry)).collect(),
+            registry: registry.clone(),
+            status: Status::default(),
+            sinks: BTreeMap::new(),
             repeats: registry.counter("spangate_repeats_total", &[("drain", drain)]),
         }
+    }
+
+    /// A sink is there from now on.
+    pub fn add(&mut self, id: SinkId, sink: &dyn Sink) {
+        let view = SinkView {
+            name: sink.name().to_owned(),
+            url: sink.url().to_owned(),
+            standing: Standing::Up,
+            in_flight: 0,
+            last_error: None,
+        };
+        self.status.lock().insert(id, view);
+        self.sinks.insert(id, SinkReport::new(&self.drain, sink.name(), &self.registry));
     }
 
     pub fn status(&self) -> Status {
@@ -111,8 +117,8 @@ impl Report {
         self.repeats.increment(u64::from(spans));
     }
 
-    pub fn answered(&self, sink: usize, verdict: &Verdict, spans: u32, took: Duration) {
-        let report = &self.sinks[sink];
+    pub fn answered(&self, sink: SinkId, verdict: &Verdict, spans: u32, took: Duration) {
+        let Some(report) = self.sinks.get(&sink) else { return };
         report.request_seconds.record(took.as_secs_f64());
         let (counter, error) = match verdict {
             Verdict::Delivered => (&report.delivered, None),
@@ -124,37 +130,39 @@ impl Report {
         };
         counter.increment(u64::from(spans));
         if let Some(error) = error {
-            self.status.lock()[sink].last_error = Some(error.clone());
+            self.see(sink, |view| view.last_error = Some(error.clone()));
         }
     }
 
     /// Shows where a sink stands now.
-    pub fn stands(&self, sink: usize, state: State, in_flight: usize) {
+    pub fn stands(&self, sink: SinkId, state: State, in_flight: usize) {
         let standing = match state {
             State::Up => Standing::Up,
             State::Resting { .. } => Standing::Resting,
             State::Misconfigured { .. } => Standing::Misconfigured,
             State::Probing => Standing::Probing,
         };
-        let report = &self.sinks[sink];
+        let Some(report) = self.sinks.get(&sink) else { return };
         report.in_flight.set(in_flight as f64);
         report.up.set(if standing == Standing::Up { 1.0 } else { 0.0 });
-        let mut views = self.status.lock();
-        (views[sink].standing, views[sink].in_flight) = (standing, in_flight);
+        self.see(sink, |view| (view.standing, view.in_flight) = (standing, in_flight));
+    }
+
+    fn see(&self, sink: SinkId, change: impl FnOnce(&mut SinkView)) {
+        if let Some(view) = self.status.lock().get_mut(&sink) {
+            change(view);
+        }
     }
 
     /// Logs a change of state; `reason` is the verdict's text.
-    pub fn changed(&mut self, sink: usize, change: Change, reason: &str, now: Instant) {
-        if change == Change::Nothing {
-            return;
-        }
-        let report = &mut self.sinks[sink];
+    pub fn changed(&mut self, sink: SinkId, change: Change, reason: &str, now: Instant) {
+        let Some(report) = self.sinks.get_mut(&sink).filter(|_| change != Change::Nothing) else { return };
         let down_since = *report.down_since.get_or_insert(now);
         if matches!(change, Change::Recovered { .. }) {
             report.down_since = None;
         }
         let Some(left_out) = report.lines.next(now) else { return };
-        let (drain, name) = (self.drain.as_str(), self.status.lock()[sink].name.clone());
+        let (drain, name) = (self.drain.as_str(), report.name.as_str());
         match change {
             Change::Nothing => {}
             Change::Rests => tracing::warn!(drain, sink = name, reason, left_out, "a collector failed and rests"),
@@ -184,6 +192,7 @@ impl SinkReport {
         let up = registry.gauge("spangate_sink_up", &labels);
         up.set(1.0);
         SinkReport {
+            name: sink.to_owned(),
             delivered: spans("delivered"),
             elsewhere: spans("elsewhere"),
             wait: spans("wait"),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::super::BatchSettings;
+use super::super::{BatchSettings, Policy};
 use super::*;
 use crate::channel::{self, Channel, Draft, Item, Origin, Start, Takes};
 use crate::clock::Clock;
@@ -53,12 +53,13 @@ fn drain(dir: &std::path::Path, channel: &Channel, registry: &Registry, sinks: u
         Store::open(letters, disk::real(), Clock::system(), channel.id(), registry).expect("the dead letters open");
     let settings = Settings {
         name: "zipkin".into(),
+        policy: Policy::RoundRobin,
         batch: BatchSettings { spans: 5000, bytes: 4 << 20, linger: Duration::from_secs(60) },
         in_flight_max: 4,
         backoff_min: Duration::from_millis(20),
         backoff_max: Duration::from_millis(50),
     };
-    let sinks = (0..sinks).map(|n| Arc::new(Down(n.to_string())) as Arc<dyn Sink>).collect();
+    let sinks = (0..sinks).map(|n| Seat::from(Arc::new(Down(n.to_string())) as Arc<dyn Sink>)).collect();
     let tap = channel.tap("zipkin", Start::Oldest, Takes::Common).expect("the drain is attached");
     Drain::new(Parts { settings, tap, sinks, letters }, registry)
 }
@@ -90,9 +91,10 @@ async fn what_is_held_while_all_sinks_are_down_does_not_grow_with_the_backlog() 
     let waiting: usize = flow.waiting.iter().map(|batch| batch.stretches.len()).sum();
     let under_way = flow.work.len();
     assert!(waiting + under_way > 0, "batches were tried");
-    assert!(flow.waiting.len() + under_way <= 2 * 4, "{} batches wait", flow.waiting.len());
+    // A probe is cut off a batch that waits, which leaves one more.
+    assert!(flow.waiting.len() + under_way <= 2 * 4 + 2, "{} batches wait", flow.waiting.len());
     assert!(under_way <= 2, "a sink that rests is probed with one batch");
-    let heads = waiting + flow.builder.stretches();
+    let heads = waiting + flow.cutter.heads();
     assert!(heads <= 11 * 1024, "{heads} frame heads are held");
     assert_eq!(channel.snapshot().accounts[0].waiting, 20_000);
     channel.stop();

@@ -1,0 +1,131 @@
+//! Choose: which sink gets which batch, and when. What was tried before goes before what was not.
+//!
+//! A sink is chosen first and the batch cut to its measure, so that a probe is small and what waits
+//! for room grows. Under `by_trace` a batch is for one sink; while that one rests its spans are
+//! shared out anew.
+
+use tokio::time::Instant;
+
+use super::batch::Batch;
+use super::cut::Lane;
+use super::group::{SinkId, Ticket};
+use super::run::{DEAD_MAX, Flow};
+use crate::channel::Taken;
+
+impl Flow {
+    /// Whether another frame is to be taken from the channel.
+    pub(super) fn wants_more(&self, now: Instant) -> bool {
+        let (lanes, open) = match self.group.by_trace() {
+            // While none is up nobody can say whose a span is.
+            true => (self.group.len(), self.group.is_open(now)),
+            false => (1, true),
+        };
+        self.read_pause.is_none() && open && self.cutter.has_room(&self.group.largest(), lanes)
+    }
+
+    /// Takes in what of a frame is to be sent.
+    pub(super) fn queue(&mut self, taken: &Taken, now: Instant) {
+        let group = &self.group;
+        match group.by_trace() {
+            true => self.cutter.push_routed(taken, now, |trace, held| group.route(trace, now, held)),
+            false => self.cutter.push(taken, now),
+        }
+    }
+
+    /// Sends what can be sent, oldest first, and buries what is dead.
+    pub(super) fn dispatch(&mut self, now: Instant) {
+        self.start_burial();
+        self.reroute(now);
+        while self.read_pause.is_none() && self.dead.len() < DEAD_MAX && self.group.has_room(now) {
+            let Some((batch, ticket)) = self.tried_before(now).or_else(|| self.fresh(now)) else { return };
+            self.start_send(batch, ticket);
+        }
+    }
+
+    /// When something is to be done although nothing has happened. What was due at `now` has been done, or waits for
+    /// a send or a burial to end.
+    pub(super) fn wakes(&self, now: Instant) -> Option<Instant> {
+        if self.read_pause.is_some() {
+            return self.read_pause;
+        }
+        let wake = self.group.wakes(now, |sink, limits| {
+            let tried = self.waiting.iter().any(|batch| batch.lane.is_none_or(|lane| lane == sink));
+            if tried { Some(now) } else { self.cutter.ready(self.lane(sink), limits) }
+        });
+        // Spans of sinks that rest go to the first that is back.
+        let back = self.group.back_at().filter(|_| self.group.by_trace() && !self.group.is_open(now));
+        wake.into_iter().chain(back).filter(|wake| *wake > now).min()
+    }
+
+    /// Puts a batch among those that wait, oldest first.
+    pub(super) fn put_back(&mut self, batch: Batch) {
+        let at = self.waiting.partition_point(|b| b.first() < batch.first());
+        self.waiting.insert(at, batch);
+    }
+
+    /// The lane from which a sink is fed.
+    fn lane(&self, sink: SinkId) -> Lane {
+        self.group.by_trace().then_some(sink)
+    }
+
+    /// The oldest batch that was tried before and that a sink takes now.
+    fn tried_before(&mut self, now: Instant) -> Option<(Batch, Ticket)> {
+        let mut refused: Vec<Lane> = Vec::new();
+        for index in 0..self.waiting.len() {
+            let lane = self.waiting[index].lane;
+            if refused.contains(&lane) {
+                continue;
+            }
+            let Some(ticket) = self.group.pick(now, |sink, _| lane.is_none_or(|lane| lane == sink)) else {
+                refused.push(lane);
+                continue;
+            };
+            let batch = self.waiting.remove(index).expect("it was just looked at");
+            let (batch, rest) = batch.within(&ticket.limits);
+            rest.into_iter().for_each(|rest| self.put_back(rest));
+            return Some((batch, ticket));
+        }
+        None
+    }
+
+    /// A batch of what was not tried yet, for a sink that takes one now.
+    fn fresh(&mut self, now: Instant) -> Option<(Batch, Ticket)> {
+        let (cutter, by_trace) = (&self.cutter, self.group.by_trace());
+        let ticket = self.group.pick(now, |sink, limits| {
+            cutter.ready(by_trace.then_some(sink), limits).is_some_and(|ready| ready <= now)
+        })?;
+        let batch = self.cutter.cut(self.lane(ticket.sink), &ticket.limits);
+        Some((batch, ticket))
+    }
+
+    /// Under `by_trace`, gives the spans of sinks that rest, or left, to each trace's next choice.
+    fn reroute(&mut self, now: Instant) {
+        if !self.group.by_trace() || !self.group.is_open(now) {
+            return;
+        }
+        let group = &self.group;
+        self.cutter.reroute(|sink| group.keeps(sink, now), |trace, held| group.route(trace, now, held));
+        // A batch is no probe: it goes to sinks that are up, or to any where none is.
+        let held = if group.is_up() { u32::MAX } else { 0 };
+        let (keep, stray): (Vec<Batch>, Vec<Batch>) =
+            self.waiting.drain(..).partition(|batch| batch.lane.is_some_and(|lane| group.keeps(lane, now)));
+        self.waiting.extend(keep);
+        let parts = stray.iter().flat_map(|batch| batch.by_lane(|trace| group.route(trace, now, |_| held)));
+        let parts: Vec<Batch> = parts.collect();
+        parts.into_iter().for_each(|part| self.put_back_joined(part));
+    }
+
+    /// Puts a batch back, in another that is like it where there is one: shared out again and again, they would be
+    /// crumbs in the end.
+    fn put_back_joined(&mut self, batch: Batch) {
+        let limits = self.group.largest();
+        let mut batch = batch;
+        for other in &mut self.waiting {
+            match other.join(batch, &limits) {
+                Ok(()) => return,
+                Err(back) => batch = back,
+            }
+        }
+        self.put_back(batch);
+    }
+}
