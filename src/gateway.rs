@@ -109,6 +109,7 @@ pub struct Gateway {
 impl Gateway {
     /// Builds everything and serves. What fails leaves nothing running.
     pub async fn start(settings: Settings, clock: Clock, disk: Arc<dyn Disk>) -> Result<Gateway, Error> {
+        let door = admin::Door::new(build::token(&settings.admin, &*disk)?);
         let lock = build::lock(&settings.data, &*disk)?;
         let (registry, zipkin) = (Registry::new(TABLE), Registry::new(ZIPKIN_TABLE));
         let sockets = build::Sockets::bind(&settings).await?;
@@ -138,14 +139,21 @@ impl Gateway {
             base: Tasks::new(),
             _lock: lock,
         };
-        gateway.serve_admin(sockets.admin, &registry, &clock, disk);
+        gateway.serve_admin(sockets.admin, door, &registry, &clock, disk);
         gateway.drain(stages);
         let intake = Intake::new(&settings.intake, gateway.channel.clone(), clock, &registry, &zipkin);
         gateway.listen(sockets.scribe, sockets.http, &intake, &registry);
         Ok(gateway)
     }
 
-    fn serve_admin(&self, bound: admin::Bound, registry: &Registry, clock: &Clock, disk: Arc<dyn Disk>) {
+    fn serve_admin(
+        &self,
+        bound: admin::Bound,
+        door: admin::Door,
+        registry: &Registry,
+        clock: &Clock,
+        disk: Arc<dyn Disk>,
+    ) {
         let process = Process::new(disk, clock);
         let scrape = Arc::new(Scrape::new(registry.clone(), self.watch.clone(), clock.clone(), process));
         let (metrics, health, ready) = (scrape.clone(), self.watch.clone(), self.watch.clone());
@@ -153,6 +161,8 @@ impl Gateway {
             metrics: Arc::new(move || metrics.render()),
             health: Arc::new(move || health.health()),
             ready: Arc::new(move || ready.ready()),
+            actions: Vec::new(),
+            door,
         };
         bound.serve(&handles, &self.base);
         let stop = self.base.stopping().clone();

@@ -1,18 +1,24 @@
-//! The admin port: `/metrics`, `/health`, `/ready`, for whoever watches the gateway.
+//! The admin port: `/metrics`, `/health`, `/ready`, for whoever watches the gateway, and what changes it.
 //!
-//! Reading only: nothing here changes anything. What the answers say is made by the closures
-//! in [`Handles`], each from one snapshot. Connections are bounded, so that a scraper gone
-//! wild costs itself. A port that is taken is an error that names it.
+//! What the answers say is made by the closures in [`Handles`], each from one snapshot. Reading is
+//! for whoever reaches the port; an [`Action`] is for whom the [`Door`] lets in. Connections are
+//! bounded, so that a scraper gone wild costs itself. A port that is taken is an error that names it.
+
+mod action;
+mod door;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::extract::Request;
+use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -20,6 +26,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::tasks::Tasks;
+
+pub use action::{Action, Asked, Done};
+pub use axum::http::StatusCode;
+pub use door::{Door, HEADER, Token};
 
 /// Scrapers and health checks are few; more than this is a mistake somewhere.
 const CONNECTIONS_MAX: usize = 64;
@@ -32,6 +42,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// Default 127.0.0.1:9412. Empty: no admin port.
     pub addresses: Vec<SocketAddr>,
+    /// Holds the token of changing requests. Absolute. None: they come from this machine alone.
+    pub token_file: Option<PathBuf>,
 }
 
 /// An answer of a health check: good or not, and a JSON body that says why.
@@ -48,7 +60,14 @@ pub struct Handles {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub health: Arc<dyn Fn() -> Report + Send + Sync>,
     pub ready: Arc<dyn Fn() -> Report + Send + Sync>,
+    pub actions: Vec<Action>,
+    /// Before the actions.
+    pub door: Door,
 }
+
+/// Whose a request is.
+#[derive(Clone, Copy)]
+struct Peer(SocketAddr);
 
 /// Sockets that listen and are not served yet.
 pub struct Bound {
@@ -80,19 +99,22 @@ impl Bound {
     pub fn serve(self, handles: &Handles, tasks: &Tasks) {
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         for listener in self.listeners {
-            let (router, permits, connections) = (routes(handles.clone()), permits.clone(), tasks.clone());
+            let (router, permits, connections) = (routes(handles.clone(), tasks), permits.clone(), tasks.clone());
             tasks.vital("admin", accept(listener, router, permits, connections));
         }
     }
 }
 
-fn routes(handles: Handles) -> Router {
-    let Handles { metrics, health, ready } = handles;
-    Router::new()
+fn routes(handles: Handles, tasks: &Tasks) -> Router {
+    let Handles { metrics, health, ready, actions, door } = handles;
+    let posts: String = actions.iter().map(|action| format!(", POST {}", action.path())).collect();
+    let index = format!("spangate admin: /metrics, /health, /ready{posts}\n");
+    let router = Router::new()
         .route("/metrics", get(async move || ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics())))
         .route("/health", get(async move || answer(health())))
         .route("/ready", get(async move || answer(ready())))
-        .fallback(async || (StatusCode::NOT_FOUND, "spangate admin: /metrics, /health, /ready\n"))
+        .fallback(async || (StatusCode::NOT_FOUND, index));
+    actions.into_iter().fold(router, |router, action| action.route(router, door.clone(), tasks.clone()))
 }
 
 fn answer(report: Report) -> impl IntoResponse {
@@ -106,7 +128,7 @@ async fn accept(listener: TcpListener, router: Router, permits: Arc<Semaphore>, 
             () = tasks.stopping().cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _peer)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -115,7 +137,7 @@ async fn accept(listener: TcpListener, router: Router, permits: Arc<Semaphore>, 
         tasks.spawn("admin connection", async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = serve(stream, router) => {}
+                () = serve(stream, Peer(peer), router) => {}
             }
             drop(permit);
         });
@@ -123,11 +145,15 @@ async fn accept(listener: TcpListener, router: Router, permits: Arc<Semaphore>, 
 }
 
 /// One connection; what goes wrong on it is the peer's to notice.
-async fn serve(stream: TcpStream, router: Router) {
+async fn serve(stream: TcpStream, peer: Peer, router: Router) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    let service =
-        TowerToHyperService::new(tower::ServiceBuilder::new().map_err(|never: Infallible| never).service(router));
+    let named = move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+    };
+    let service = tower::ServiceBuilder::new().map_err(|never: Infallible| never).map_request(named).service(router);
+    let service = TowerToHyperService::new(service);
     if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "admin connection ended");
     }

@@ -148,6 +148,7 @@ fn value_name(kind: Kind) -> String {
     let or = |word: Option<&str>, name: &str| word.map_or(name.to_owned(), |word| format!("{word}|{name}"));
     match kind {
         Kind::Path => "DIR".into(),
+        Kind::File => "FILE|none".into(),
         Kind::Addresses => "IP:PORT".into(),
         Kind::Words => "WORDS".into(),
         Kind::Filter => "LEVEL".into(),

@@ -22,7 +22,7 @@ pub fn settings(values: &Values, drains: &[Drain]) -> Settings {
             bytes_in_flight: values.size("intake.bytes_in_flight"),
             commit_wait: values.time("intake.commit_wait"),
         },
-        admin: admin::Settings { addresses: values.addresses("admin.address") },
+        admin: admin(values),
         channel_kind: channel_kind(values),
         channel: channel(values, &data, free_min),
         dead_letters: deadletter::Settings {
@@ -81,6 +81,11 @@ fn http(values: &Values) -> http::Settings {
         keep_binary_annotations: values.text("http.binary_annotations") == "keep",
         allowed_origins: values.words("http.allowed_origins"),
     }
+}
+
+fn admin(values: &Values) -> admin::Settings {
+    let token_file = Some(values.text("admin.token_file")).filter(|path| path != "none").map(PathBuf::from);
+    admin::Settings { addresses: values.addresses("admin.address"), token_file }
 }
 
 fn channel_kind(values: &Values) -> ChannelKind {

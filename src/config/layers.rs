@@ -5,6 +5,7 @@
 //! goes on and finds the other problems; [`Values::intact`] tells cross checks to leave it alone.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::problem::{Origin, Problem};
@@ -62,6 +63,14 @@ impl Values {
     pub fn settle(&mut self, key: &str, value: Value) {
         let row = self.rows.iter_mut().find(|r| r.setting.key == key);
         row.expect("code asks for rows of the table alone").value = Some(value);
+    }
+
+    /// A path as seen from `dir`. `..` stays as it is: through a symbolic link it is not what it looks like.
+    pub fn make_absolute(&mut self, key: &str, dir: &Path) {
+        if let Some(Value::Text(path)) = self.get(key) {
+            let path: PathBuf = dir.join(path).components().collect();
+            self.settle(key, Value::Text(path.to_string_lossy().into_owned()));
+        }
     }
 
     /// Key within the scope, value, and where it came from, in the table's order.

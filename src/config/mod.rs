@@ -109,9 +109,8 @@ pub fn resolve(typed: Typed) -> Result<Understood, Report> {
     raw.given.extend(raw::variables(&typed.variables, &mut problems));
     raw.given.extend(raw::flags(typed.flags));
     let mut values = layers::Values::gather(table::Scope::Gateway, "", &raw.given, &mut problems);
-    // `..` stays as it is: through a symbolic link it is not what it looks like.
-    let data: PathBuf = typed.working_dir.join(values.text("data")).components().collect();
-    values.settle("data", value::Value::Text(data.to_string_lossy().into_owned()));
+    values.make_absolute("data", &typed.working_dir);
+    values.make_absolute("admin.token_file", &typed.working_dir);
     layers::memory_defaults(&mut values);
     let drains = drains::read(&mut raw, &mut problems);
     checks::all(&values, &drains, &mut problems);

@@ -221,6 +221,14 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         Gateway,
+        "admin.token_file",
+        Kind::File,
+        "none",
+        "A file with the token (16 signs at least) that changing requests carry; none: they come from this machine alone",
+        "a secret in a file is in no list of processes and in no print of the settings",
+    ),
+    row(
+        Gateway,
         "intake.bytes_in_flight",
         bytes(MIB, 64 * GIB),
         "32MiB",

@@ -13,6 +13,8 @@ use super::collector;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
     Path,
+    /// A path, or `none`.
+    File,
     /// A list; `none` or an empty one switches off.
     Addresses,
     /// A list of words without commas; `none` or an empty one is nothing.
@@ -81,7 +83,8 @@ impl Kind {
             {
                 return Ok(Value::Word(word));
             }
-            Kind::Path => path(text),
+            Kind::File if text == "none" => Some(Value::Word("none")),
+            Kind::Path | Kind::File => path(text),
             Kind::Bytes { min, max, .. } => bytes(text).filter(|n| (min..=max).contains(n)).map(Value::Bytes),
             Kind::Count { min, max, .. } => number(text).filter(|n| (min..=max).contains(n)).map(Value::Count),
             Kind::Time { min, max, .. } => duration(text).filter(|d| (min..=max).contains(d)).map(Value::Time),
@@ -121,6 +124,7 @@ impl Kind {
     pub fn expected(self) -> String {
         match self {
             Kind::Path => "a path (`~` is the shell's, and not known here)".into(),
+            Kind::File => "a path (`~` is the shell's, and not known here), or \"none\"".into(),
             Kind::Addresses => {
                 "IP:PORT such as \"0.0.0.0:1463\" or \"[::]:1463\", a list of them, or \"none\" to switch it off".into()
             }

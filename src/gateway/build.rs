@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::admin;
@@ -53,6 +53,15 @@ impl Sockets {
         }
         Ok(Sockets { scribe, http, admin: admin::bind(&settings.admin).await.map_err(Error::InUse)? })
     }
+}
+
+/// Who may change something by the admin port.
+pub fn token(settings: &admin::Settings, disk: &dyn Disk) -> Result<Option<admin::Token>, Error> {
+    let read = |path: &PathBuf| {
+        let unread = |error| Error::Config(format!("admin.token_file {}: {error}", path.display()));
+        admin::Token::read(disk, path).map_err(unread)
+    };
+    settings.token_file.as_ref().map(read).transpose()
 }
 
 impl From<OpenError> for Error {

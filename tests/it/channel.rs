@@ -419,18 +419,32 @@ async fn un_synced_pages_of_a_failed_sync_are_copied_and_survive_the_next_loss_o
     assert_eq!(drained(&channel, &mut tap).await, ["alpha", "bravo"]);
 }
 
+/// Appends `text` until there is no room; how many messages were taken. The one that was not is withdrawn.
+async fn fill(channel: &Channel, text: &str) -> usize {
+    for held in 0.. {
+        let mut receipt = Box::pin(channel.append(vec![draft(None, &[text])]).wait());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            // Full is said of a message that waits: while one waits and nothing is settled, it stays so.
+            let full = channel.snapshot().intake == Intake::Full;
+            match tokio::time::timeout(Duration::from_millis(20), &mut receipt).await {
+                Ok(answer) => {
+                    answer.unwrap();
+                    break;
+                }
+                Err(_) if full => return held,
+                Err(_) => assert!(Instant::now() < deadline, "neither taken nor full"),
+            }
+        }
+    }
+    unreachable!("a channel has a bound")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_channel_waits_for_room_and_withdraws_what_is_dropped() {
     let settings = small();
     let (_disk, channel, mut tap) = begun(&settings);
-    let big = "x".repeat(30_000);
-    let mut held = 0;
-    while let Ok(answer) =
-        tokio::time::timeout(Duration::from_millis(300), channel.append(vec![draft(None, &[&big])]).wait()).await
-    {
-        answer.unwrap();
-        held += 1;
-    }
+    let held = fill(&channel, &"x".repeat(30_000)).await;
     assert!((8..=17).contains(&held), "{held} messages of 30 kB in 512 KiB");
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(channel.snapshot().intake, Intake::Full, "also when nobody waits any more");

@@ -38,18 +38,11 @@ async fn a_full_channel_in_memory_holds_its_capacity_and_gives_all_back_when_it_
     let settings = Settings { capacity_bytes: 16 << 20, cache_bytes: 0, free_min_bytes: Some(0), ..small() };
     let (disk, channel, mut tap) = in_memory(&settings);
     let big = "x".repeat(300_000);
-    let mut held = 0;
     // A reader stands in the first segment, and keeps it open, all the time.
     say(&channel, "first").await;
     let first = within(tap.next()).await.unwrap().unwrap();
     assert_eq!(tap.body(&first.head).await.unwrap(), "first");
-    while channel.snapshot().intake != Intake::Full {
-        let receipt = channel.append(vec![draft(None, &[&big])]);
-        if let Ok(answer) = tokio::time::timeout(Duration::from_millis(300), receipt.wait()).await {
-            answer.unwrap();
-            held += 1;
-        }
-    }
+    let held = fill(&channel, &big).await;
     let (bytes, memory) = (channel.snapshot().bytes, disk.held_bytes());
     assert!(held > 40 && bytes <= settings.capacity_bytes, "{held} messages, {bytes} bytes");
     assert!(memory >= bytes && memory <= settings.capacity_bytes + BESIDE, "{memory} bytes of memory for {bytes}");

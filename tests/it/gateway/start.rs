@@ -80,3 +80,20 @@ fn a_port_given_to_two_gateways_at_once_costs_the_second_one_nothing_on_disk() {
     refused(&output, 3, &[&address, "--scribe-address"]);
     assert!(!data.join("channel").exists(), "the log was opened before the ports were ours");
 }
+
+#[test]
+fn a_token_that_is_missing_or_too_short_refuses_the_start_and_is_not_shown() {
+    let dir = TempDir::new().unwrap();
+    let (data, file) = (dir.path().join("data").display().to_string(), dir.path().join("token"));
+    let path = file.display().to_string();
+    let start = || run(&["run", "--data", &data, "--admin-token-file", &path]);
+    refused(&start(), 2, &["admin.token_file", &path, "No such file"]);
+    std::fs::write(&file, "too-short\n").unwrap();
+    let output = start();
+    refused(&output, 2, &["admin.token_file", &path, "16 to 512"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("too-short"), "{output:?}");
+    std::fs::write(&file, "a-secret-of-22-letters\n").unwrap();
+    let resolved = run(&["check", "--resolved", "--admin-token-file", &path]);
+    let text = String::from_utf8_lossy(&resolved.stdout);
+    assert!(text.contains(&format!("admin.token_file = \"{path}\"")) && !text.contains("a-secret"), "{text}");
+}
