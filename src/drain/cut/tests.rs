@@ -120,7 +120,7 @@ fn each_trace_waits_in_the_lane_of_its_sink() {
     let (mut cutter, limits, now) = (Cutter::default(), limits(100, 1_000), Instant::now());
     let parity = |trace: u64, _: &dyn Fn(SinkId) -> u32| Some((trace % 2) as SinkId);
     cutter.push_routed(&whole(&head(0, &[1; 7])), now, parity);
-    cutter.push_routed(&Taken { head: head(7, &[1; 4]), open: vec![1..4] }, now, parity);
+    cutter.push_routed(&Taken { head: head(7, &[1; 4]), open: std::iter::once(1..4).collect() }, now, parity);
     assert!(drain(&mut cutter, None, &limits, now + LINGER).is_empty());
     let spans = |batches: Vec<Batch>| -> Vec<u64> { batches.iter().flat_map(|b| b.positions()).flatten().collect() };
     assert_eq!(spans(drain(&mut cutter, Some(0), &limits, now + LINGER)), [0, 2, 4, 6, 8, 10]);
