@@ -105,6 +105,11 @@ impl Cutter {
         }
     }
 
+    /// The span that a lane's next batch begins with.
+    pub fn first(&self, lane: Lane) -> Option<&Stretch> {
+        self.lanes.get(&lane)?.pending.front().map(|pending| &pending.stretch)
+    }
+
     /// From when on a batch can be cut from a lane: at once where there is a whole one, else when its first span has
     /// lingered. `None` while it is empty.
     pub fn ready(&self, lane: Lane, limits: &BatchSettings) -> Option<Instant> {

@@ -6,8 +6,10 @@
 
 use tokio::time::Instant;
 
+use super::BatchSettings;
+use super::backlog::Backlog;
 use super::batch::Batch;
-use super::cut::Lane;
+use super::cut::{Cutter, Lane};
 use super::group::{SinkId, Ticket};
 use super::run::{DEAD_MAX, Flow};
 use crate::channel::Taken;
@@ -38,6 +40,8 @@ impl Flow {
         self.reroute(now);
         while self.read_pause.is_none() && self.dead.len() < DEAD_MAX && self.group.has_room(now) {
             let Some((batch, ticket)) = self.tried_before(now).or_else(|| self.fresh(now)) else { return };
+            self.group.sent(&ticket, batch.spans, now);
+            self.backlog.sent(&batch, now);
             self.start_send(batch, ticket);
         }
     }
@@ -49,8 +53,9 @@ impl Flow {
             return self.read_pause;
         }
         let wake = self.group.wakes(now, |sink, limits| {
-            let tried = self.waiting.iter().any(|batch| batch.lane.is_none_or(|lane| lane == sink));
-            if tried { Some(now) } else { self.cutter.ready(self.lane(sink), limits) }
+            let tried = self.waiting.iter().filter(|batch| batch.lane.is_none_or(|lane| lane == sink));
+            let tried = tried.map(|batch| self.backlog.free_at(&batch.stretches[0], now));
+            tried.chain(ready(&self.cutter, &self.backlog, self.lane(sink), limits, now)).min()
         });
         // Spans of sinks that rest go to the first that is back.
         let back = self.group.back_at().filter(|_| self.group.by_trace() && !self.group.is_open(now));
@@ -72,16 +77,18 @@ impl Flow {
     fn tried_before(&mut self, now: Instant) -> Option<(Batch, Ticket)> {
         let mut refused: Vec<Lane> = Vec::new();
         for index in 0..self.waiting.len() {
-            let lane = self.waiting[index].lane;
-            if refused.contains(&lane) {
+            let batch = &self.waiting[index];
+            let (lane, first) = (batch.lane, &batch.stretches[0]);
+            if refused.contains(&lane) || self.backlog.free_at(first, now) > now {
                 continue;
             }
             let Some(ticket) = self.group.pick(now, |sink, _| lane.is_none_or(|lane| lane == sink)) else {
                 refused.push(lane);
                 continue;
             };
+            let limits = self.backlog.within(first, &ticket.limits);
             let batch = self.waiting.remove(index).expect("it was just looked at");
-            let (batch, rest) = batch.within(&ticket.limits);
+            let (batch, rest) = batch.within(&limits);
             rest.into_iter().for_each(|rest| self.put_back(rest));
             return Some((batch, ticket));
         }
@@ -90,12 +97,13 @@ impl Flow {
 
     /// A batch of what was not tried yet, for a sink that takes one now.
     fn fresh(&mut self, now: Instant) -> Option<(Batch, Ticket)> {
-        let (cutter, by_trace) = (&self.cutter, self.group.by_trace());
+        let (cutter, backlog, by_trace) = (&self.cutter, &self.backlog, self.group.by_trace());
         let ticket = self.group.pick(now, |sink, limits| {
-            cutter.ready(by_trace.then_some(sink), limits).is_some_and(|ready| ready <= now)
+            ready(cutter, backlog, by_trace.then_some(sink), limits, now).is_some_and(|at| at <= now)
         })?;
-        let batch = self.cutter.cut(self.lane(ticket.sink), &ticket.limits);
-        Some((batch, ticket))
+        let lane = self.lane(ticket.sink);
+        let limits = self.cutter.first(lane).map_or(ticket.limits, |first| self.backlog.within(first, &ticket.limits));
+        Some((self.cutter.cut(lane, &limits), ticket))
     }
 
     /// Under `by_trace`, gives the spans of sinks that rest, or left, to each trace's next choice.
@@ -128,4 +136,10 @@ impl Flow {
         }
         self.put_back(batch);
     }
+}
+
+/// From when on a batch of a lane can be sent; `None` while it is empty.
+fn ready(cutter: &Cutter, backlog: &Backlog, lane: Lane, limits: &BatchSettings, now: Instant) -> Option<Instant> {
+    let first = cutter.first(lane)?;
+    Some(cutter.ready(lane, &backlog.within(first, limits))?.max(backlog.free_at(first, now)))
 }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
+use super::backlog::Backlog;
 use super::backoff::Backoff;
 use super::batch::{Batch, Stretch, read};
 use super::bury::{Dead, bury};
@@ -24,6 +25,7 @@ use super::group::{Answer, Group, Policy, SinkId, Ticket};
 use super::seat::Seat;
 use super::status::{Report, Status};
 use crate::channel::{Kind, Ledger, Outcome, ReadError, Taken, Tap};
+use crate::clock::Clock;
 use crate::deadletter::Store;
 use crate::metrics::Registry;
 use crate::sink::{Sink, Verdict};
@@ -45,6 +47,7 @@ pub struct Parts {
     /// At least one.
     pub sinks: Vec<Seat>,
     pub letters: Store,
+    pub clock: Clock,
 }
 
 /// A drain that feeds a sink group.
@@ -62,6 +65,7 @@ pub(super) struct Flow {
     pub(super) group: Group,
     report: Report,
     pub(super) cutter: Cutter,
+    pub(super) backlog: Backlog,
     /// Batches to be tried again, oldest first.
     pub(super) waiting: VecDeque<Batch>,
     pub(super) dead: VecDeque<Dead>,
@@ -82,7 +86,7 @@ enum Done {
 
 impl Drain {
     pub fn new(parts: Parts, registry: &Registry) -> Self {
-        let Parts { settings, tap, sinks, letters } = parts;
+        let Parts { settings, tap, sinks, letters, clock } = parts;
         if settings.policy == Policy::ByTrace {
             tap.scatter();
         }
@@ -91,6 +95,7 @@ impl Drain {
             group: Group::new(&settings, fastrand::u64(..)),
             report: Report::new(&settings.name, registry),
             cutter: Cutter::default(),
+            backlog: Backlog::new(settings.backlog_rate, clock),
             waiting: VecDeque::new(),
             dead: VecDeque::new(),
             burying: false,
@@ -221,13 +226,13 @@ impl Flow {
         let again = std::mem::take(&mut batch.again);
         match verdict {
             Verdict::Delivered => {
-                self.answer(ticket, Answer::Well, "", now);
+                self.answer(ticket, Answer::Well(took), "", now);
                 for positions in batch.positions() {
                     self.ledger.settle(positions, Outcome::Delivered);
                 }
             }
             Verdict::Refused(reason) | Verdict::TooLarge(reason) => {
-                self.answer(ticket, Answer::Well, &reason, now);
+                self.answer(ticket, Answer::Well(took), &reason, now);
                 self.halve(batch, reason);
             }
             Verdict::Again(_) if !again => {
@@ -297,8 +302,8 @@ impl Flow {
     }
 
     fn stands(&self, sink: SinkId) {
-        if let Some((state, in_flight)) = self.group.stands(sink) {
-            self.report.stands(sink, state, in_flight);
+        if let Some(stand) = self.group.stands(sink) {
+            self.report.stands(sink, stand);
         }
     }
 
@@ -306,6 +311,7 @@ impl Flow {
         let sink = self.group.add(seat.sink.url(), &seat.terms);
         self.report.add(sink, &*seat.sink);
         self.sinks.insert(sink, seat.sink);
+        self.stands(sink);
     }
 
     /// Lets what is under way end.
