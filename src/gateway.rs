@@ -6,6 +6,7 @@
 
 mod build;
 mod descriptors;
+mod follow;
 mod memory;
 mod process;
 mod promise;
@@ -32,6 +33,7 @@ use crate::gateway::signals::Signals;
 use crate::listener::intake::Intake;
 use crate::listener::{self, Probe};
 use crate::metrics::{Registry, TABLE, ZIPKIN_TABLE};
+use crate::sink;
 use crate::tasks::{self, Tasks};
 
 pub use promise::Promise;
@@ -178,6 +180,9 @@ impl Gateway {
         let (stop, grace) = (self.drains.stopping(), self.stop_timeout.saturating_sub(CHANNEL_TIME));
         for (_, drain) in stages.drains {
             self.drains.vital("drain", drain.run(stop.clone(), grace));
+        }
+        for (name, follow) in stages.follows {
+            self.drains.vital("names", follow.run(name, Arc::new(sink::dns::System), stop.clone()));
         }
         for (_, archive) in stages.archives {
             self.archives.vital("archive", archive.run(self.archives.stopping().clone(), grace));

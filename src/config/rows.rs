@@ -472,7 +472,13 @@ pub static SETTINGS: &[Setting] = &[
         "The drain is gone, and what waits for it may go, too",
         "nothing disappears unless told so",
     ),
-    open(Sink, "url", Kind::Collector, "The collector: http://HOST:9411 or https://HOST", "has to be given"),
+    open(
+        Sink,
+        "url",
+        Kind::Collector,
+        "The collector: http://HOST:9411, https://HOST, or dns+http://HOST for each of its addresses",
+        "has to be given",
+    ),
     open(Sink, "name", Kind::Name, "Its name in metrics and logs", "HOST:PORT of the url"),
     row(
         Sink,

@@ -3,7 +3,8 @@
 //! A [`Policy`] shares the batches among the sinks that are up, several batches each. A sink that
 //! fails rests; when its rest is over one small batch probes it before any other is sent, and what
 //! it answers decides. Failures of batches that were under way when the rest began say nothing new
-//! and do not lengthen it.
+//! and do not lengthen it. Sinks come and go: what was under way to one that left is answered for,
+//! and changes nothing here.
 
 mod bucket;
 mod member;
@@ -90,6 +91,8 @@ pub(super) struct Stand {
 pub(super) struct Group {
     policy: Policy,
     members: Vec<Member>,
+    /// Those that left while batches were under way to them.
+    leaving: Vec<Member>,
     /// Of the sink that comes next.
     next_id: SinkId,
     /// What a sink has that does not say otherwise.
@@ -107,6 +110,7 @@ impl Group {
         Group {
             policy: settings.policy,
             members: Vec::new(),
+            leaving: Vec::new(),
             next_id: 0,
             batch: settings.batch,
             in_flight_max: settings.in_flight_max.max(1),
@@ -137,6 +141,18 @@ impl Group {
             failures: 0,
         });
         id
+    }
+
+    /// Takes a sink away: it is chosen no more. What is under way to it is answered for as before.
+    pub fn remove(&mut self, sink: SinkId) {
+        let Some(at) = self.members.iter().position(|m| m.id == sink) else { return };
+        let member = self.members.remove(at);
+        self.leaving.extend(Some(member).filter(|m| m.in_flight > 0));
+    }
+
+    /// Whether a sink is in the group, or something is under way to it.
+    pub fn knows(&self, sink: SinkId) -> bool {
+        self.members.iter().chain(&self.leaving).any(|m| m.id == sink)
     }
 
     /// Whether each sink has spans of its own to take.
@@ -229,8 +245,13 @@ impl Group {
 
     /// What became of a batch that [`pick`](Self::pick) gave a ticket for.
     pub fn answer(&mut self, ticket: &Ticket, answer: Answer, now: Instant) -> Change {
-        let member = self.members.iter_mut().find(|m| m.id == ticket.sink);
-        member.map_or(Change::Nothing, |m| m.answer(ticket.epoch, answer, now))
+        if let Some(member) = self.members.iter_mut().find(|m| m.id == ticket.sink) {
+            return member.answer(ticket.epoch, answer, now);
+        }
+        // It left: where it stands is nobody's business any more.
+        self.leaving.iter_mut().filter(|m| m.id == ticket.sink).for_each(|m| m.in_flight -= 1);
+        self.leaving.retain(|m| m.in_flight > 0);
+        Change::Nothing
     }
 
     /// When the first sink takes a batch for which only time is missing. `ready` says from when on there is one for a

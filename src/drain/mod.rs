@@ -14,6 +14,7 @@ mod bury;
 mod cut;
 mod dispatch;
 mod group;
+mod roster;
 mod run;
 mod seat;
 mod status;
@@ -21,6 +22,7 @@ mod status;
 use std::time::Duration;
 
 pub use group::{Policy, State};
+pub use roster::Roster;
 pub use run::{Drain, Parts};
 pub use seat::{Seat, Terms};
 pub use status::{SinkView, Standing, Status};

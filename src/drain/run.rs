@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -22,13 +21,14 @@ use super::batch::{Batch, Stretch, read};
 use super::bury::{Dead, bury};
 use super::cut::Cutter;
 use super::group::{Answer, Group, Policy, SinkId, Ticket};
+use super::roster::Roster;
 use super::seat::Seat;
 use super::status::{Report, Status};
 use crate::channel::{Kind, Ledger, Outcome, ReadError, Taken, Tap};
 use crate::clock::Clock;
 use crate::deadletter::Store;
 use crate::metrics::Registry;
-use crate::sink::{Sink, Verdict};
+use crate::sink::Verdict;
 
 /// Letters written at once, and their bytes: one sync serves many, and the memory is a batch's.
 const BURIED_MAX: usize = 256;
@@ -44,8 +44,7 @@ const READ_RETRY_MAX: Duration = Duration::from_secs(10);
 pub struct Parts {
     pub settings: Settings,
     pub tap: Tap,
-    /// At least one.
-    pub sinks: Vec<Seat>,
+    pub sinks: Roster,
     pub letters: Store,
     pub clock: Clock,
 }
@@ -53,17 +52,19 @@ pub struct Parts {
 /// A drain that feeds a sink group.
 pub struct Drain {
     tap: Tap,
+    roster: Roster,
     flow: Flow,
 }
 
-/// All of a drain but its tap, which is polled beside it.
+/// All of a drain but its tap and its roster, which are polled beside it.
 pub(super) struct Flow {
     settings: Settings,
     ledger: Ledger,
-    sinks: BTreeMap<SinkId, Arc<dyn Sink>>,
+    /// Those in the group, and those that left while something is under way to them.
+    pub(super) seats: BTreeMap<SinkId, Seat>,
     letters: Store,
     pub(super) group: Group,
-    report: Report,
+    pub(super) report: Report,
     pub(super) cutter: Cutter,
     pub(super) backlog: Backlog,
     /// Batches to be tried again, oldest first.
@@ -86,7 +87,7 @@ enum Done {
 
 impl Drain {
     pub fn new(parts: Parts, registry: &Registry) -> Self {
-        let Parts { settings, tap, sinks, letters, clock } = parts;
+        let Parts { settings, tap, sinks: mut roster, letters, clock } = parts;
         if settings.policy == Policy::ByTrace {
             tap.scatter();
         }
@@ -103,11 +104,11 @@ impl Drain {
             read_backoff: Backoff::new(READ_RETRY_MIN, READ_RETRY_MAX),
             read_pause: None,
             settings,
-            sinks: BTreeMap::new(),
+            seats: BTreeMap::new(),
             letters,
         };
-        sinks.into_iter().for_each(|seat| flow.add(seat));
-        Drain { tap, flow }
+        flow.seat(roster.seats());
+        Drain { tap, roster, flow }
     }
 
     /// Where the sinks stand, now and while it runs.
@@ -123,7 +124,7 @@ impl Drain {
     }
 
     async fn work(&mut self, stop: &CancellationToken) {
-        let Drain { tap, flow } = self;
+        let Drain { tap, roster, flow } = self;
         loop {
             let now = Instant::now();
             flow.dispatch(now);
@@ -136,6 +137,7 @@ impl Drain {
                     Ok(None) => return,
                     Err(error) => flow.not_read(&error, Instant::now()),
                 },
+                () = roster.changed() => flow.seat(roster.seats()),
                 () = at(wake) => flow.wake(Instant::now()),
             }
         }
@@ -173,7 +175,7 @@ impl Flow {
             self.report.repeated(batch.spans);
         }
         self.stands(ticket.sink);
-        let (sink, ledger) = (self.sinks[&ticket.sink].clone(), self.ledger.clone());
+        let (sink, ledger) = (self.seats[&ticket.sink].sink.clone(), self.ledger.clone());
         self.work.push(Box::pin(async move {
             let pieces = match read(&ledger, &batch.stretches).await {
                 Ok(pieces) => pieces,
@@ -299,19 +301,21 @@ impl Flow {
         let change = self.group.answer(ticket, answer, now);
         self.report.changed(ticket.sink, change, reason, now);
         self.stands(ticket.sink);
+        self.forget(ticket.sink);
     }
 
-    fn stands(&self, sink: SinkId) {
-        if let Some(stand) = self.group.stands(sink) {
-            self.report.stands(sink, stand);
+    /// Lets a sink go that left the group when nothing is under way to it any more.
+    pub(super) fn forget(&mut self, sink: SinkId) {
+        if !self.group.knows(sink) {
+            self.seats.remove(&sink);
+            self.report.forget(sink);
         }
     }
 
-    fn add(&mut self, seat: Seat) {
-        let sink = self.group.add(seat.sink.url(), &seat.terms);
-        self.report.add(sink, &*seat.sink);
-        self.sinks.insert(sink, seat.sink);
-        self.stands(sink);
+    pub(super) fn stands(&self, sink: SinkId) {
+        if let Some(stand) = self.group.stands(sink) {
+            self.report.stands(sink, stand);
+        }
     }
 
     /// Lets what is under way end.

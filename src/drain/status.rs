@@ -105,6 +105,7 @@ struct SinkReport {
     request_seconds: Histogram,
     in_flight: Gauge,
     limit: Gauge,
+    backoff: Gauge,
     up: Gauge,
     /// One for each of [`STANDINGS`].
     states: [Gauge; STANDINGS.len()],
@@ -140,6 +141,24 @@ impl Report {
 
     pub fn status(&self) -> Status {
         self.status.clone()
+    }
+
+    /// A sink left: it is not shown any more. Its metrics are those of a sink that nothing is sent to.
+    pub fn leave(&self, sink: SinkId) {
+        self.status.lock().remove(&sink);
+        let Some(report) = self.sinks.get(&sink) else { return };
+        report
+            .states
+            .iter()
+            .chain([&report.in_flight, &report.limit, &report.backoff])
+            .for_each(|gauge| gauge.set(0.0));
+        // Nothing is wrong with it.
+        report.up.set(1.0);
+    }
+
+    /// The last answer of a sink that left has come.
+    pub fn forget(&mut self, sink: SinkId) {
+        self.sinks.remove(&sink);
     }
 
     /// Spans are sent that an earlier try may have delivered.
@@ -239,6 +258,7 @@ impl SinkReport {
             request_seconds: registry.histogram("spangate_sink_request_seconds", &labels),
             in_flight: registry.gauge("spangate_sink_in_flight", &labels),
             limit: registry.gauge("spangate_sink_in_flight_limit", &labels),
+            backoff: registry.gauge("spangate_sink_backoff_seconds", &labels),
             up,
             states: STANDINGS.map(|standing| {
                 let labels = [("drain", drain), ("sink", sink), ("state", standing.name())];

@@ -14,13 +14,14 @@ use crate::deadletter;
 use crate::disk::{Disk, MemoryDisk};
 use crate::drain::{self, Drain};
 use crate::gateway::Error;
+use crate::gateway::follow::{self, Follow};
 use crate::gateway::memory;
 use crate::gateway::promise::Promise;
 use crate::gateway::report::Statuses;
 use crate::gateway::started::{ArchiveAt, Started};
 use crate::listener;
 use crate::metrics::Registry;
-use crate::sink::{self, Sink};
+use crate::sink;
 use crate::tasks;
 
 /// Takes the data directory for this process.
@@ -97,6 +98,8 @@ pub async fn channel(
 pub struct Stages {
     pub drains: Vec<(String, Drain)>,
     pub archives: Vec<(String, Archive)>,
+    /// Who keeps the sinks of drains up to date.
+    pub follows: Vec<(String, Follow)>,
     /// The drain of what listeners set aside.
     pub aside: (Tap, deadletter::Store),
 }
@@ -126,12 +129,13 @@ pub async fn stages(
     let mut stages = Stages {
         drains: Vec::new(),
         archives: Vec::new(),
+        follows: Vec::new(),
         aside: (tap(channel, drain::aside::NAME, Start::Oldest, Takes::Addressed).await?, letters.clone()),
     };
     for config::Drain { drain, start, sinks, terms } in &settings.drains {
         let tap = tap(channel, &drain.name, *start, Takes::Common).await?;
-        let sinks = collectors(sinks, channel)?.into_iter().zip(terms.clone());
-        let sinks = sinks.map(|(sink, terms)| drain::Seat { sink, terms }).collect();
+        let (sinks, follow) = follow::roster(sinks, terms, channel.id())?;
+        stages.follows.extend(follow.map(|follow| (drain.name.clone(), follow)));
         let parts =
             drain::Parts { settings: drain.clone(), tap, sinks, letters: letters.clone(), clock: clock.clone() };
         stages.drains.push((drain.name.clone(), Drain::new(parts, registry)));
@@ -148,14 +152,6 @@ pub async fn stages(
 async fn tap(channel: &Channel, name: &str, start: Start, takes: Takes) -> Result<Tap, Error> {
     let (channel, name) = (channel.clone(), name.to_owned());
     Ok(tasks::blocking(move || channel.tap(&name, start, takes)).await?)
-}
-
-fn collectors(settings: &[sink::zipkin::Settings], channel: &Channel) -> Result<Vec<Arc<dyn Sink>>, Error> {
-    let make = |settings: &sink::zipkin::Settings| match sink::zipkin::Zipkin::new(settings.clone(), channel.id()) {
-        Ok(sink) => Ok(Arc::new(sink) as Arc<dyn Sink>),
-        Err(error) => Err(Error::Config(format!("collector {}: {error}", settings.url))),
-    };
-    settings.iter().map(make).collect()
 }
 
 /// A drain that the configuration no longer names holds the log for ever. One with nothing

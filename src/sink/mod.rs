@@ -3,6 +3,7 @@
 //! Whether and where a load is tried again is the group's to decide (`drain/`): a sink sends
 //! once, so that every second try is counted in one place.
 
+pub mod dns;
 mod failure;
 pub mod zipkin;
 

@@ -88,6 +88,7 @@ fn a_collector_has_one_form_however_it_is_spelt() {
         ("http://10.0.0.7:19411", "http://10.0.0.7:19411/api/v2/spans"),
         ("http://[2001:DB8::1]", "http://[2001:db8::1]:9411/api/v2/spans"),
         ("https://zipkin.example.com", "https://zipkin.example.com:9411/api/v2/spans"),
+        ("dns+http://Zipkin", "dns+http://zipkin:9411/api/v2/spans"),
         ("https://zipkin.example.com:443", "https://zipkin.example.com:443/api/v2/spans"),
     ] {
         assert_eq!(normalise(text).as_deref(), Ok(form), "{text}");
@@ -105,7 +106,8 @@ fn what_is_no_http_collector_is_refused_with_the_forms_that_are_taken() {
         "http://",
         "http://zipkin:99999",
         "scribe://zipkin:9410",
-        "dns+http://zipkin",
+        "dns+scribe://zipkin",
+        "dns+dns+http://zipkin",
         "kafka://broker",
         "http://zipkin/api/v1/spans",
         "http://zipkin/zipkin/",

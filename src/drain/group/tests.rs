@@ -313,6 +313,19 @@ fn while_all_rest_a_trace_waits_for_its_first_choice() {
 }
 
 #[test]
+fn a_sink_that_left_is_answered_for_and_chosen_no_more() {
+    let (mut group, now) = (group(2), Instant::now());
+    let tickets = picks(&mut group, now, 2);
+    group.remove(0);
+    assert_eq!((group.stands(0), group.knows(0)), (None, true), "a batch is under way to it");
+    assert_eq!(group.answer(&tickets[0], Answer::Failed, now), Change::Nothing);
+    assert!(!group.knows(0));
+    assert!(picks(&mut group, now, 100).iter().all(|t| t.sink == 1));
+    assert_eq!(group.add("http://zipkin-0:9411", &Terms::default()), 2, "a name is not used twice");
+    assert_eq!(group.any(now).unwrap().sink, 2);
+}
+
+#[test]
 fn it_wakes_when_a_sink_is_free_and_a_batch_ready() {
     let (mut group, now) = (group(2), Instant::now());
     let soon = now + Duration::from_millis(20);

@@ -1,6 +1,6 @@
 //! What a drain holds while nobody takes anything, and what it sends in a time that stands still between events.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
@@ -8,7 +8,7 @@ use super::super::{BatchSettings, Policy};
 use super::*;
 use crate::channel::{self, Channel, Draft, Item, Origin, Start, Takes};
 use crate::metrics::TABLE;
-use crate::sink::{Load, Sending};
+use crate::sink::{Load, Sending, Sink};
 use crate::{deadletter, disk};
 
 /// A collector that answers after a time, and counts what it takes.
@@ -123,7 +123,7 @@ impl Bench {
         change(&mut settings);
         let sinks = sinks.iter().map(|sink| Seat::from(sink.clone() as Arc<dyn Sink>)).collect();
         let tap = self.channel.tap("zipkin", Start::Oldest, Takes::Common).expect("the drain is attached");
-        let parts = Parts { settings, tap, sinks, letters, clock: self.clock.clone() };
+        let parts = Parts { settings, tap, sinks: Roster::fixed(sinks), letters, clock: self.clock.clone() };
         Drain::new(parts, &self.registry)
     }
 

@@ -9,12 +9,13 @@ use std::time::Duration;
 use spangate::channel::{Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Sync, Takes, Tap};
 use spangate::clock::Clock;
 use spangate::deadletter::{self, Store};
-use spangate::drain::{BatchSettings, Drain, Parts, Policy, Seat, Settings, Status, Terms, aside};
+use spangate::drain::{BatchSettings, Drain, Parts, Policy, Roster, Seat, Settings, Status, Terms, aside};
 use spangate::metrics::{Registry, TABLE};
 use spangate::sink::zipkin::{self, Encoding, Zipkin};
 use spangate::sink::{self, Sink};
 use spangate::{channel, disk};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,8 @@ pub struct Gate {
     pub registry: Registry,
     pub channel: Channel,
     pub status: Status,
+    /// Says which sinks there are.
+    pub seats: watch::Sender<Vec<Seat>>,
     stop: CancellationToken,
     /// Until it is started.
     parts: Option<(Drain, Tap, Store)>,
@@ -96,13 +99,13 @@ impl Gate {
             sink: zipkin_sink(n, collector, channel.id()),
             terms: terms.clone(),
         };
-        let sinks = sinks.iter().enumerate().map(seat).collect();
+        let (seats, roster) = Roster::new(sinks.iter().enumerate().map(seat).collect());
         let tap = channel.tap(&settings.name, Start::End, Takes::Common).unwrap();
-        let drain = Drain::new(Parts { settings, tap, sinks, letters: letters.clone(), clock }, &registry);
+        let drain = Drain::new(Parts { settings, tap, sinks: roster, letters: letters.clone(), clock }, &registry);
         let aside_tap = channel.tap(aside::NAME, Start::End, Takes::Addressed).unwrap();
         let (status, stop) = (drain.status(), CancellationToken::new());
         let parts = Some((drain, aside_tap, letters));
-        Gate { dir, registry, channel, status, stop, parts, running: Vec::new() }
+        Gate { dir, registry, channel, status, seats, stop, parts, running: Vec::new() }
     }
 
     pub fn start(&mut self) {
@@ -215,6 +218,11 @@ fn channel_settings(dir: &TempDir) -> channel::Settings {
         // None: bodies come from the files.
         cache_bytes: 0,
     }
+}
+
+/// A seat for another collector of a gate.
+pub fn seat(gate: &Gate, index: usize, collector: &Collector) -> Seat {
+    Seat::from(zipkin_sink(index, collector, gate.channel.id()))
 }
 
 fn zipkin_sink(index: usize, collector: &Collector, own_id: &str) -> Arc<dyn Sink> {

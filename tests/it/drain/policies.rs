@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use spangate::channel::Outcome;
 use spangate::drain::{Policy, Standing, Terms};
 
-use super::gate::{Gate, taken, times, trace_of, until};
+use super::gate::{Gate, seat, taken, times, trace_of, until};
 use super::ids;
 use crate::support::collector::{Collector, Play};
 
@@ -127,4 +127,37 @@ async fn traces_of_a_collector_that_hangs_are_shared_out_anew() {
     }
     up(&gate).await;
     gate.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn collectors_come_and_go_and_nothing_is_left_behind() {
+    for policy in [Policy::RoundRobin, Policy::ByTrace] {
+        let group = collectors(4).await;
+        let gate = Gate::with(policy, &plain(&group[..2]));
+        group[0].play(Play::Hang);
+        gate.append(0..2_000).await;
+        until("some hang", || gate.status.sinks()[0].in_flight > 0).await;
+        // The one that hangs leaves, two come, one stays.
+        let stays = gate.seats.borrow()[1].clone();
+        let new: Vec<_> = group[2..].iter().enumerate().map(|(n, c)| seat(&gate, n + 2, c)).collect();
+        gate.seats.send_replace([vec![stays], new].concat());
+        gate.append(2_000..6_000).await;
+        gate.emptied().await;
+        let names: Vec<String> = gate.status.sinks().into_iter().map(|sink| sink.name).collect();
+        assert_eq!(names, ["sink-1", "sink-2", "sink-3"]);
+        let all: Vec<&Collector> = group.iter().collect();
+        assert_eq!((taken(&all), times(&all)), (ids(0..6_000), 6_000), "{policy:?}");
+        assert!(group[1..].iter().all(|c| c.taken().len() > 500), "{policy:?}");
+        assert_eq!(gate.metric("spangate_sink_up{drain=\"zipkin\",sink=\"sink-0\"}"), 1.0, "nobody is alarmed");
+        assert_eq!(
+            gate.metric("spangate_sink_spans_total{drain=\"zipkin\",sink=\"sink-0\",outcome=\"delivered\"}"),
+            0.0
+        );
+        // All leave but a new one: it takes what there is.
+        gate.seats.send_replace(vec![seat(&gate, 4, &group[3])]);
+        gate.append(6_000..7_000).await;
+        gate.emptied().await;
+        assert_eq!(taken(&all), ids(0..7_000));
+        gate.close().await;
+    }
 }

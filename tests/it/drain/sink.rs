@@ -1,6 +1,6 @@
 //! The Zipkin sink against a scripted collector: each failure's verdict.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use spangate::sink::zipkin::{Encoding, Settings, Zipkin};
@@ -221,4 +221,17 @@ async fn tls_to_what_speaks_none_is_misconfigured() {
     let verdict = sink(format!("https://{address}")).send(&load(&[1])).await;
     assert!(matches!(verdict, Verdict::Misconfigured(_)), "{verdict:?}");
     answering.join().unwrap();
+}
+
+#[tokio::test]
+async fn the_addresses_of_a_name_are_tried_in_turn() {
+    let collector = Collector::start().await;
+    spangate::sink::install_tls();
+    let port = collector.address.port();
+    // Nobody listens there, and nothing tells so before it is tried.
+    let addresses = [SocketAddr::from(([127, 0, 0, 2], port)), collector.address];
+    let url = format!("http://collector.test:{port}");
+    let sink = Zipkin::at(settings(url), &addresses, "own").unwrap();
+    assert_eq!(sink.send(&load(&[1])).await, Verdict::Delivered);
+    assert_eq!(collector.requests()[0].headers["host"], format!("collector.test:{port}"), "it is called by its name");
 }

@@ -95,3 +95,19 @@ async fn a_rate_holds_the_flow() {
     assert!(collector.requests().iter().all(|request| request.spans.len() <= 100));
     gateway.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_followed_has_a_sink_for_each_address() {
+    let dir = TempDir::new().unwrap();
+    let collector = Collector::start().await;
+    let url = format!("dns+http://localhost:{}", collector.address.port());
+    let mut gateway = Gateway::start(dir.path(), &["--collector", &url]);
+    let mut sender = Sender::from(1);
+    assert!(sender.post(&mut http(&gateway), 100));
+    wait_until_all("it is found", &sender.acknowledged, || collected(&[&collector]));
+    let first = sink(&gateway, 0);
+    let name = format!("localhost:{}-", collector.address.port());
+    assert!(first["name"].as_str().unwrap().starts_with(&name), "{first}");
+    assert!(!first["url"].as_str().unwrap().contains("localhost"), "{first}");
+    gateway.stop();
+}
