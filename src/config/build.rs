@@ -161,6 +161,7 @@ fn terms(values: &Values, batch: drain::BatchSettings) -> Terms {
             linger: if own("batch.linger") { values.time("batch.linger") } else { batch.linger },
         }),
         rate_max: values.number_or("rate_max"),
+        watch: values.text("watch") == "zipkin",
     }
 }
 

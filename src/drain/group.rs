@@ -6,6 +6,7 @@
 //! and do not lengthen it. Sinks come and go: what was under way to one that left is answered for,
 //! and changes nothing here.
 
+mod brake;
 mod bucket;
 mod member;
 mod policy;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::{BatchSettings, Settings, Terms};
+use brake::Brake;
 use member::Member;
 use policy::Candidate;
 use window::Window;
@@ -130,6 +132,7 @@ impl Group {
             weight: terms.weight,
             priority: terms.priority,
             credit: 0,
+            brake: Brake::default(),
             batch: terms.batch.unwrap_or(self.batch),
             window: Window::new(self.in_flight_max),
             rate: terms.rate_max.map(|rate| Bucket::new(rate as f64)),
@@ -209,8 +212,21 @@ impl Group {
 
     /// As many spans were sent with a ticket.
     pub fn sent(&mut self, ticket: &Ticket, spans: u32, now: Instant) {
-        let own = self.members.iter_mut().find(|m| m.id == ticket.sink).and_then(|m| m.rate.as_mut());
-        own.into_iter().chain(self.rate.as_mut()).for_each(|rate| rate.sent(spans, now));
+        if let Some(member) = self.members.iter_mut().find(|m| m.id == ticket.sink) {
+            member.brake.sent(spans, now);
+            member.rate.iter_mut().for_each(|rate| rate.sent(spans, now));
+        }
+        self.rate.iter_mut().for_each(|rate| rate.sent(spans, now));
+    }
+
+    /// A look at a sink found that it began to drop in this `time`, or that it did not: what it is held to from now on.
+    pub fn looked(&mut self, sink: SinkId, drops: Option<Duration>) -> Option<f64> {
+        let brake = &mut self.members.iter_mut().find(|m| m.id == sink)?.brake;
+        match drops {
+            Some(time) => brake.hold(time),
+            None => brake.ease(),
+        }
+        brake.rate()
     }
 
     /// Whether any is up, or is to be probed.

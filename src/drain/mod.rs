@@ -18,6 +18,7 @@ mod roster;
 mod run;
 mod seat;
 mod status;
+mod watch;
 
 use std::time::Duration;
 

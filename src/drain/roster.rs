@@ -62,5 +62,6 @@ impl Flow {
         self.report.add(sink, &*seat.sink);
         self.seats.insert(sink, seat);
         self.stands(sink);
+        self.watch(sink);
     }
 }

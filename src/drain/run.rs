@@ -24,6 +24,7 @@ use super::group::{Answer, Group, Policy, SinkId, Ticket};
 use super::roster::Roster;
 use super::seat::Seat;
 use super::status::{Report, Status};
+use super::watch::{Look, Watched};
 use crate::channel::{Kind, Ledger, Outcome, ReadError, Taken, Tap};
 use crate::clock::Clock;
 use crate::deadletter::Store;
@@ -73,6 +74,9 @@ pub(super) struct Flow {
     burying: bool,
     /// Sends and burials under way.
     work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
+    /// Looks at sinks, each of which waits its time.
+    pub(super) looks: FuturesUnordered<Look>,
+    pub(super) watched: BTreeMap<SinkId, Watched>,
     read_backoff: Backoff,
     /// The channel could not be read: nothing is read before this.
     pub(super) read_pause: Option<Instant>,
@@ -101,6 +105,8 @@ impl Drain {
             dead: VecDeque::new(),
             burying: false,
             work: FuturesUnordered::new(),
+            looks: FuturesUnordered::new(),
+            watched: BTreeMap::new(),
             read_backoff: Backoff::new(READ_RETRY_MIN, READ_RETRY_MAX),
             read_pause: None,
             settings,
@@ -137,6 +143,9 @@ impl Drain {
                     Ok(None) => return,
                     Err(error) => flow.not_read(&error, Instant::now()),
                 },
+                Some((sink, glimpse)) = flow.looks.next(), if !flow.looks.is_empty() => {
+                    flow.looked(sink, &glimpse);
+                }
                 () = roster.changed() => flow.seat(roster.seats()),
                 () = at(wake) => flow.wake(Instant::now()),
             }

@@ -23,11 +23,13 @@ pub struct Terms {
     pub batch: Option<BatchSettings>,
     /// Spans a second.
     pub rate_max: Option<u64>,
+    /// Whether it is looked at beside its answers, where it can be. Default true.
+    pub watch: bool,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Terms { weight: 1, priority: 1, batch: None, rate_max: None }
+        Terms { weight: 1, priority: 1, batch: None, rate_max: None, watch: true }
     }
 }
 

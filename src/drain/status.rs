@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::group::{Change, SinkId, Stand, State};
+use super::watch::News;
 use crate::metrics::{Counter, Gauge, Histogram, Registry};
 use crate::sink::{Sink, Verdict};
 
@@ -42,7 +43,7 @@ impl Standing {
 }
 
 /// A sink at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SinkView {
     pub name: String,
     pub url: String,
@@ -53,6 +54,12 @@ pub struct SinkView {
     pub in_flight: usize,
     /// Batches that may be under way: found by trying.
     pub limit: usize,
+    /// Spans a second that it is held to since it dropped what it had taken.
+    pub held_to: Option<f64>,
+    /// Spans that it dropped while it was looked at.
+    pub dropped: u64,
+    /// It says itself that it is not well.
+    pub says_down: bool,
     /// What its last failure was; kept after a recovery.
     pub last_error: Option<String>,
 }
@@ -106,6 +113,8 @@ struct SinkReport {
     in_flight: Gauge,
     limit: Gauge,
     backoff: Gauge,
+    dropped: Counter,
+    rate_limit: Gauge,
     up: Gauge,
     /// One for each of [`STANDINGS`].
     states: [Gauge; STANDINGS.len()],
@@ -133,6 +142,9 @@ impl Report {
             until: None,
             in_flight: 0,
             limit: 0,
+            held_to: None,
+            dropped: 0,
+            says_down: false,
             last_error: None,
         };
         self.status.lock().insert(id, view);
@@ -141,6 +153,34 @@ impl Report {
 
     pub fn status(&self) -> Status {
         self.status.clone()
+    }
+
+    /// What a look at a sink told, and what it is held to since. One line a change.
+    pub fn watched(&self, sink: SinkId, news: &News, held_to: Option<f64>) {
+        let Some(report) = self.sinks.get(&sink) else { return };
+        report.dropped.increment(news.dropped);
+        report.rate_limit.set(held_to.unwrap_or(f64::INFINITY));
+        self.see(sink, |view| {
+            view.dropped += news.dropped;
+            view.held_to = held_to;
+            view.says_down = news.down.unwrap_or(view.says_down);
+        });
+        let (drain, sink) = (self.drain.as_str(), report.name.as_str());
+        if news.begins {
+            let dropped = news.dropped;
+            tracing::warn!(drain, sink, dropped, held_to, "a collector drops spans that it took; it is sent half");
+        }
+        if news.ends {
+            tracing::info!(drain, sink, held_to, "a collector drops no more");
+        }
+        match news.down {
+            Some(true) => tracing::warn!(drain, sink, "a collector says at /health that it is down"),
+            Some(false) => tracing::info!(drain, sink, "a collector says at /health that it is up again"),
+            None => {}
+        }
+        if news.blind {
+            tracing::debug!(drain, sink, "a collector has neither /health nor /prometheus to look at");
+        }
     }
 
     /// A sink left: it is not shown any more. Its metrics are those of a sink that nothing is sent to.
@@ -247,6 +287,8 @@ impl SinkReport {
         };
         let up = registry.gauge("spangate_sink_up", &labels);
         up.set(1.0);
+        let rate_limit = registry.gauge("spangate_sink_rate_limit", &labels);
+        rate_limit.set(f64::INFINITY);
         SinkReport {
             name: sink.to_owned(),
             delivered: spans("delivered"),
@@ -258,6 +300,8 @@ impl SinkReport {
             request_seconds: registry.histogram("spangate_sink_request_seconds", &labels),
             in_flight: registry.gauge("spangate_sink_in_flight", &labels),
             limit: registry.gauge("spangate_sink_in_flight_limit", &labels),
+            dropped: registry.counter("spangate_sink_dropped_spans_total", &labels),
+            rate_limit,
             backoff: registry.gauge("spangate_sink_backoff_seconds", &labels),
             up,
             states: STANDINGS.map(|standing| {

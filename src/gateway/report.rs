@@ -234,6 +234,9 @@ fn sink(sink: &SinkView) -> Value {
         "backoff_seconds": sink.backoff_left(Instant::now()).as_secs_f64(),
         "in_flight": sink.in_flight,
         "in_flight_limit": sink.limit,
+        "dropped_spans": sink.dropped,
+        "held_to_spans_per_second": sink.held_to,
+        "says_down": sink.says_down,
         "last_error": sink.last_error,
     })
 }

@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+mod look;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +16,12 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 
-use super::{Load, Sending, Sink, Verdict, failure};
+use super::{Load, Looking, Sending, Sink, Verdict, failure};
 
 /// Zipkin closes idle connections after 15 s (Armeria's default): ours go before that.
 const POOL_IDLE: Duration = Duration::from_secs(10);
+/// Where Zipkin takes v2 spans.
+const PATH: &str = "/api/v2/spans";
 /// Gateways that a `spangate-via` header names. A longer way is a loop that its members will find.
 const VIA_MAX: usize = 8;
 const VIA: HeaderName = HeaderName::from_static("spangate-via");
@@ -149,6 +152,15 @@ impl Sink for Zipkin {
     fn send<'a>(&'a self, load: &'a Load) -> Sending<'a> {
         Box::pin(self.post(load))
     }
+
+    /// A path of the user's own is a proxy's, or another's than Zipkin.
+    fn can_be_looked_at(&self) -> bool {
+        self.url.path() == PATH
+    }
+
+    fn look(&self) -> Looking<'_> {
+        Box::pin(look::look(&self.client, &self.url))
+    }
 }
 
 fn parse_url(settings: &Settings) -> Result<Url, BuildError> {
@@ -162,7 +174,7 @@ fn parse_url(settings: &Settings) -> Result<Url, BuildError> {
         return Err(bad("no host"));
     }
     if url.path() == "/" {
-        url.set_path("/api/v2/spans");
+        url.set_path(PATH);
     }
     Ok(url)
 }

@@ -151,7 +151,7 @@ fn resolved_says_of_every_setting_where_it_came_from() {
         ("drain.archive.archive = \"builtin\"".into(), "default"),
         (
             "drain.zipkin.sinks = [{ url = \"http://b:9411/api/v2/spans\", name = \"b:9411\", encoding = \"proto3\", \
-             gzip = false, timeout = \"10s\", weight = 1, priority = 1, rate_max = \"none\" }]"
+             gzip = false, timeout = \"10s\", weight = 1, priority = 1, rate_max = \"none\", watch = \"zipkin\" }]"
                 .into(),
             "flag --collector",
         ),

@@ -22,6 +22,15 @@ impl Bucket {
         Bucket { rate, owed: None }
     }
 
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// Goes on at another rate; what is owed stays.
+    pub fn change(&mut self, rate: f64) {
+        self.rate = rate;
+    }
+
     /// When the next batch may be sent.
     pub fn free_at(&self, now: Instant) -> Instant {
         self.owed.map_or(now, |owed| owed.max(now))

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::super::BatchSettings;
 use super::super::backoff::Backoff;
+use super::brake::Brake;
 use super::bucket::Bucket;
 use super::window::Window;
 use super::{Answer, Change, SinkId, State};
@@ -24,6 +25,7 @@ pub(super) struct Member {
     pub window: Window,
     /// What it may be sent a second.
     pub rate: Option<Bucket>,
+    pub brake: Brake,
     pub state: State,
     /// What it was before it began to be probed; a probe that fails on does not change it.
     pub misconfigured: bool,
@@ -57,12 +59,13 @@ impl Member {
             State::Probing => None,
         };
         let owed = self.rate.as_ref().map_or(now, |rate| rate.free_at(now));
-        free.map(|free| free.max(owed))
+        free.map(|free| free.max(owed).max(self.brake.free_at(now)))
     }
 
     /// What the next batch to it may hold.
     pub fn limits(&self) -> BatchSettings {
         let batch = self.rate.as_ref().map_or(self.batch, |rate| rate.within(self.batch));
+        let batch = self.brake.within(batch);
         match self.state {
             State::Up => batch,
             _ => BatchSettings { spans: batch.spans.min(PROBE_SPANS_MAX), ..batch },

@@ -8,7 +8,7 @@ use super::super::{BatchSettings, Policy};
 use super::*;
 use crate::channel::{self, Channel, Draft, Item, Origin, Start, Takes};
 use crate::metrics::TABLE;
-use crate::sink::{Load, Sending, Sink};
+use crate::sink::{Glimpse, Load, Looking, Sending, Sink};
 use crate::{deadletter, disk};
 
 /// A collector that answers after a time, and counts what it takes.
@@ -18,6 +18,8 @@ struct Scripted {
     /// Until then it fails.
     up_at: Option<Instant>,
     sent: Mutex<Sent>,
+    /// It says to have dropped so much, where it can be asked: ten spans from the first moment on to the second.
+    drops: Option<(Instant, Instant)>,
 }
 
 #[derive(Default)]
@@ -45,7 +47,11 @@ impl Scripted {
     }
 
     fn new(name: usize, takes: Duration, up_at: Option<Instant>) -> Arc<Self> {
-        Arc::new(Scripted { name: name.to_string(), takes, up_at, sent: Mutex::default() })
+        Arc::new(Self::whole(name, takes, up_at))
+    }
+
+    fn whole(name: usize, takes: Duration, up_at: Option<Instant>) -> Self {
+        Scripted { name: name.to_string(), takes, up_at, sent: Mutex::default(), drops: None }
     }
 
     fn taken(&self) -> u64 {
@@ -60,6 +66,15 @@ impl Sink for Scripted {
 
     fn url(&self) -> &str {
         &self.name
+    }
+
+    fn can_be_looked_at(&self) -> bool {
+        self.drops.is_some()
+    }
+
+    fn look(&self) -> Looking<'_> {
+        let dropped = self.drops.map(|(from, to)| Instant::now().min(to).saturating_duration_since(from).as_secs());
+        Box::pin(async move { Glimpse { up: Some(true), dropped } })
     }
 
     fn send<'a>(&'a self, load: &'a Load) -> Sending<'a> {
@@ -278,4 +293,33 @@ async fn rates_hold_what_is_sent_a_second() {
         tokio::time::resume();
         bench.channel.stop();
     }
+}
+
+#[tokio::test]
+async fn a_collector_that_begins_to_drop_is_sent_half_and_more_again_when_it_has_stopped() {
+    let bench = Bench::new();
+    bench.append(600, 1_000, MINUTE_US).await;
+    tokio::time::pause();
+    let start = Instant::now();
+    let after = |seconds| start + Duration::from_secs(seconds);
+    // Two batches of 500 a second under way at a time, or up to four: 1,000 to 2,000 spans a second.
+    let sink = Scripted { drops: Some((after(25), after(35))), ..Scripted::whole(0, Duration::from_secs(1), None) };
+    let sink = Arc::new(sink);
+    let mut drain = bench.drain(|settings| settings.batch.spans = 500, std::slice::from_ref(&sink));
+    run(&mut drain, Duration::from_secs(200)).await;
+    let spans = |from: u64, to: u64| -> u64 {
+        let sent = sink.sent.lock().unwrap();
+        sent.batches
+            .iter()
+            .filter(|(at, ..)| (after(from)..after(to)).contains(at))
+            .map(|(_, n, _)| u64::from(*n))
+            .sum()
+    };
+    let (before, held, later) = (spans(20, 30), spans(31, 40), spans(150, 160));
+    assert!(held <= before * 6 / 10 && held >= before * 3 / 10, "{before} in ten seconds before, {held} then");
+    assert!(later >= before, "{later} in the end, {before} before");
+    let view = drain.status().sinks().remove(0);
+    assert_eq!((view.dropped, view.held_to), (10, None));
+    tokio::time::resume();
+    bench.channel.stop();
 }

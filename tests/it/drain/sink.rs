@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use spangate::sink::zipkin::{Encoding, Settings, Zipkin};
-use spangate::sink::{Load, Sink, Verdict};
+use spangate::sink::{Glimpse, Load, Sink, Verdict};
 
 use super::{id, span};
 use crate::support::collector::{Collector, Play};
@@ -234,4 +234,17 @@ async fn the_addresses_of_a_name_are_tried_in_turn() {
     let sink = Zipkin::at(settings(url), &addresses, "own").unwrap();
     assert_eq!(sink.send(&load(&[1])).await, Verdict::Delivered);
     assert_eq!(collector.requests()[0].headers["host"], format!("collector.test:{port}"), "it is called by its name");
+}
+
+#[tokio::test]
+async fn a_collector_is_looked_at_beside_its_answers() {
+    let mut collector = Collector::start().await;
+    let sink = sink(collector.url());
+    assert!(sink.can_be_looked_at());
+    assert_eq!(sink.look().await, Glimpse { up: Some(true), dropped: Some(0) });
+    collector.say(false, 12_345);
+    assert_eq!(sink.look().await, Glimpse { up: Some(false), dropped: Some(12_345) });
+    collector.fall().await;
+    assert_eq!(sink.look().await, Glimpse::default());
+    assert!(!self::sink(format!("{}/elsewhere", collector.url())).can_be_looked_at());
 }
