@@ -6,11 +6,13 @@
 
 mod build;
 mod descriptors;
+mod filling;
 mod follow;
 mod memory;
 mod process;
 mod promise;
 mod report;
+mod said;
 mod scrape;
 mod signals;
 mod started;

@@ -23,6 +23,9 @@ mod trimmer;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::drain::Sieve;
+
+pub use format::Format;
 pub use run::Archive;
 pub use status::{State, Status};
 
@@ -30,22 +33,27 @@ pub use status::{State, Status};
 pub struct Settings {
     /// The drain's name: `archive`.
     pub name: String,
-    pub store: Store,
+    /// Which spans it takes. Default: all.
+    pub sieve: Sieve,
+    pub target: Target,
     /// `<data>/archive`, whatever the store: a plan of the built-in archive is carried out there after a change, too.
     pub built_in: PathBuf,
-    /// An object is closed at about this size. Default 64 MiB.
+    /// What objects are from the next plan on. Default gzip JSON lines; Parquet for a store that the user names.
+    pub format: Format,
+    /// An object is closed at about this size. Default 64 MiB; 128 MiB for a store that the user names.
     pub roll_bytes: u64,
-    /// Or when its first span is this old. Default 60 s.
+    /// Or when its first span is this old. Default 60 s; 10 min for a store that the user names.
     pub roll_age: Duration,
-    /// Or after this long without a span. Default 5 s.
+    /// Or after this long without a span. Default 5 s; 60 s for a store that the user names.
     pub roll_idle: Duration,
     /// Free bytes on the disk under which intake stops ([`free_min`](crate::channel::free_min)). Nothing is written
     /// under half of it; the built-in archive gives way before it is reached.
     pub free_min_bytes: Option<u64>,
 }
 
+/// Where an archive's objects go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Store {
+pub enum Target {
     /// `<data>/archive`, bounded: oldest objects are removed beyond `keep_bytes` (default 10 GiB), and where intake
     /// would stop for want of room on the disk.
     BuiltIn { dir: PathBuf, keep_bytes: u64 },
@@ -53,10 +61,10 @@ pub enum Store {
     Local { dir: PathBuf },
 }
 
-impl Store {
+impl Target {
     pub fn dir(&self) -> &Path {
         match self {
-            Store::BuiltIn { dir, .. } | Store::Local { dir } => dir,
+            Target::BuiltIn { dir, .. } | Target::Local { dir } => dir,
         }
     }
 }

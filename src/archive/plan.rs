@@ -8,9 +8,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::Store;
+use super::Target;
 use super::format::{Format, UnknownFormat};
 use super::object::{Object, ObjectError};
+use crate::drain::sieve::{Sieve, TextError};
 
 /// The note's limit (DURABILITY.md, cursor slot).
 pub const NOTE_BYTES_MAX: usize = 3072;
@@ -27,9 +28,9 @@ pub enum Place {
 }
 
 impl Place {
-    /// An error says why a plan could not record the store.
-    pub fn of(store: &Store) -> Result<Place, PlaceError> {
-        let Store::Local { dir } = store else { return Ok(Place::BuiltIn) };
+    /// An error says why a plan could not record the target.
+    pub fn of(target: &Target) -> Result<Place, PlaceError> {
+        let Target::Local { dir } = target else { return Ok(Place::BuiltIn) };
         let fits = |dir: &&str| dir.len() <= DIR_BYTES_MAX && !dir.contains(char::is_control);
         match dir.to_str().filter(fits) {
             Some(_) => Ok(Place::Dir(dir.clone())),
@@ -62,15 +63,15 @@ pub struct PlaceError {
 }
 
 /// How an object is made of its spans.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
     /// With the version of its encoder.
     pub format: Format,
-    /// Which of the drain's spans are taken; "" is all of them, the only one so far.
-    pub filter: String,
+    /// Which of the drain's spans are taken.
+    pub sieve: Sieve,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub recipe: Recipe,
     pub place: Place,
@@ -86,8 +87,8 @@ pub enum PlanError {
     Version { found: String },
     #[error("the archive's plan names {0}")]
     Format(#[from] UnknownFormat),
-    #[error("the archive's plan has filter {found:?}; this version of spangate knows none")]
-    Filter { found: String },
+    #[error("the archive's plan has filter {found:?}, which this version of spangate does not know: {error}")]
+    Filter { found: String, error: TextError },
     #[error("the archive's plan, object: {0}")]
     Object(#[from] ObjectError),
     #[error("the archive's plan, line {line}: found {found:?}, expected {expected}")]
@@ -95,17 +96,17 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// The plan of an object by today's recipe.
-    pub fn new(format: Format, place: Place, object: Object) -> Plan {
-        Plan { recipe: Recipe { format, filter: String::new() }, place, name: object.name(format.extension()), object }
+    /// The plan of an object. The sieve's text is at most [`TEXT_BYTES_MAX`](crate::drain::sieve::TEXT_BYTES_MAX) long.
+    pub fn new(recipe: Recipe, place: Place, object: Object) -> Plan {
+        Plan { name: object.name(recipe.format.extension()), recipe, place, object }
     }
 
     /// Six lines of text: a person who inspects a channel can read them.
     pub fn to_note(&self) -> Vec<u8> {
-        let Plan { recipe: Recipe { format, filter }, place, name, object } = self;
-        let recipe = format!("spangate plan 1\nformat {format}\nfilter {filter}\n");
+        let Plan { recipe: Recipe { format, sieve }, place, name, object } = self;
+        let recipe = format!("spangate plan 1\nformat {format}\nfilter {sieve}\n");
         let note = format!("{recipe}place {place}\nname {name}\nobject {object}\n");
-        assert!(note.len() <= NOTE_BYTES_MAX, "directory and name are bounded and all else is short");
+        assert!(note.len() <= NOTE_BYTES_MAX, "directory, sieve and name are bounded and all else is short");
         note.into_bytes()
     }
 
@@ -122,10 +123,9 @@ impl Plan {
             return Err(PlanError::Version { found: version.chars().take(40).collect() });
         }
         let format = line(lines.next(), 2, "format ", "format NAME/ENCODER")?.parse::<Format>()?;
-        let filter = line(lines.next(), 3, "filter ", "filter TEXT")?.to_owned();
-        if !filter.is_empty() {
-            return Err(PlanError::Filter { found: filter });
-        }
+        let filter = line(lines.next(), 3, "filter ", "filter TEXT")?;
+        let sieve = filter.parse::<Sieve>();
+        let sieve = sieve.map_err(|error| PlanError::Filter { found: filter.to_owned(), error })?;
         let place = line(lines.next(), 4, "place ", "place STORE")?;
         let place = Place::parse(place).ok_or_else(|| wrong(4, place, "\"builtin\" or \"file:///DIR\""))?;
         let name = line(lines.next(), 5, "name ", "name PATH")?.to_owned();
@@ -134,7 +134,7 @@ impl Plan {
         }
         let object = line(lines.next(), 6, "object ", "object FACTS")?.parse::<Object>()?;
         match (lines.next(), lines.next()) {
-            (Some(""), None) => Ok(Some(Plan { recipe: Recipe { format, filter }, place, name, object })),
+            (Some(""), None) => Ok(Some(Plan { recipe: Recipe { format, sieve }, place, name, object })),
             (more, _) => Err(wrong(7, more.unwrap_or_default(), "one line end, and nothing after it")),
         }
     }

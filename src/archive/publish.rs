@@ -7,12 +7,13 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
-use super::format::jsonl::{Encoder, Part, Tally};
+use super::format::{Encoder, Part, Tally};
 use super::plan::Plan;
-use super::store::local::{Local, Staged};
-use super::store::{Look, Publish, StoreError};
-use crate::channel::{AppendError, Kind, Ledger, ReadError, Scan};
+use super::store::{Look, Publish, Staged, Store, StoreError};
+use crate::channel::{AppendError, Kind, Ledger, ReadError, Scan, Taken};
+use crate::drain::Sieve;
 use crate::tasks;
 
 /// Canonical bytes that are read before they are encoded: large enough that the change of threads
@@ -73,11 +74,31 @@ impl Trouble {
 /// Carries plans out. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
-    pub store: Local,
+    pub store: Arc<dyn Store>,
     pub ledger: Ledger,
 }
 
 impl Publisher {
+    /// Settles what the recipe leaves out of a stretch that an earlier process planned: what it had settled above its
+    /// low is forgotten (DURABILITY.md, cursor slot).
+    pub async fn leave_out(&self, plan: &Plan) -> Result<(), Trouble> {
+        let sieve = &plan.recipe.sieve;
+        if sieve.takes_all() {
+            return Ok(());
+        }
+        let mut scan = self.ledger.scan(plan.object.first..plan.object.last + 1);
+        loop {
+            match scan.next().await {
+                Ok(None) => return Ok(()),
+                Ok(Some((head, _))) if head.kind != Kind::Spans => {}
+                Ok(Some((head, items))) => drop(sieve.take(Taken { head, open: vec![items] }, &self.ledger)),
+                // The scan has settled it.
+                Err(ReadError::Damaged { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// One try. The caller settles and clears the note when the object stands.
     pub async fn carry_out(&self, plan: &Plan) -> Result<Carried, Trouble> {
         if self.stands(plan).await? {
@@ -88,14 +109,10 @@ impl Publisher {
         if tally != planned {
             return Ok(Carried::Changed { tally, damaged });
         }
-        let (store, name) = (self.store.clone(), plan.name.clone());
-        let (bytes, published) = tasks::blocking(move || {
-            let staged = encoder.finish().map_err(|source| Trouble::Write { name: name.clone(), source })?;
-            let bytes = staged.bytes();
-            Ok::<_, Trouble>((bytes, store.publish(&name, staged)?))
-        })
-        .await?;
-        match published {
+        let finished = tasks::blocking(move || encoder.finish()).await;
+        let staged = finished.map_err(|source| Trouble::Write { name: plan.name.clone(), source })?;
+        let bytes = staged.bytes();
+        match self.store.publish(&plan.name, &plan.object, staged).await? {
             Publish::Done => Ok(Carried::Stands { bytes: Some(bytes) }),
             Publish::Exists if self.stands(plan).await? => Ok(Carried::Stands { bytes: None }),
             Publish::Exists => Err(Trouble::Vanished { name: plan.name.clone() }),
@@ -104,8 +121,7 @@ impl Publisher {
 
     /// Whether the planned object stands under its name; something else there is an error.
     async fn stands(&self, plan: &Plan) -> Result<bool, Trouble> {
-        let (store, name) = (self.store.clone(), plan.name.clone());
-        let found = match tasks::blocking(move || store.look(&name)).await? {
+        let found = match self.store.look(&plan.name).await? {
             Look::Absent => return Ok(false),
             Look::Object(object) if object == plan.object => return Ok(true),
             Look::Object(object) => object.to_string(),
@@ -116,18 +132,22 @@ impl Publisher {
 
     /// Encodes the stretch into the staging directory. Gives the positions that could not be read, too.
     async fn encode(&self, plan: &Plan) -> Result<(Encoder<Staged>, Vec<Range<u64>>), Trouble> {
-        let (store, name, object) = (self.store.clone(), plan.name.clone(), plan.object.clone());
-        let mut encoder =
-            tasks::blocking(move || store.stage(&name).map(|staged| Encoder::new(&object, staged))).await?;
-        let mut reading = Reading::new(&self.ledger, plan.object.first..plan.object.last + 1);
+        let (staging, name, object) = (self.store.staging().clone(), plan.name.clone(), plan.object.clone());
+        let format = plan.recipe.format;
+        let mut encoder = tasks::blocking(move || {
+            let staged = staging.stage(&name)?;
+            Encoder::new(format, &object, staged).map_err(|source| Trouble::Write { name, source })
+        })
+        .await?;
+        let mut reading = Reading::new(&self.ledger, plan);
         loop {
             let parts = reading.piece().await?;
             if parts.is_empty() {
                 break;
             }
-            let (store, name) = (self.store.clone(), plan.name.clone());
+            let (staging, name) = (self.store.staging().clone(), plan.name.clone());
             encoder = tasks::blocking(move || {
-                store.check_room()?;
+                staging.check_room()?;
                 for part in &parts {
                     encoder.add(part).map_err(|source| Trouble::Write { name: name.clone(), source })?;
                 }
@@ -144,14 +164,16 @@ impl Publisher {
 /// A stretch read again.
 struct Reading<'a> {
     ledger: &'a Ledger,
+    sieve: &'a Sieve,
     scan: Scan,
     range: Range<u64>,
     damaged: Vec<Range<u64>>,
 }
 
 impl<'a> Reading<'a> {
-    fn new(ledger: &'a Ledger, range: Range<u64>) -> Self {
-        Reading { ledger, scan: ledger.scan(range.clone()), range, damaged: Vec::new() }
+    fn new(ledger: &'a Ledger, plan: &'a Plan) -> Self {
+        let range = plan.object.first..plan.object.last + 1;
+        Reading { ledger, sieve: &plan.recipe.sieve, scan: ledger.scan(range.clone()), range, damaged: Vec::new() }
     }
 
     /// The next megabyte or so; nothing at the end. Damage is noted and passed.
@@ -168,11 +190,16 @@ impl<'a> Reading<'a> {
                 }
                 Err(error) => return Err(error.into()),
             };
+            let kept = self.sieve.part(&head, std::slice::from_ref(&items)).kept;
+            if kept.is_empty() {
+                continue;
+            }
             match self.ledger.body(&head).await {
                 Ok(body) => {
-                    let part = Part { head, items, body };
-                    bytes += part.bytes();
-                    parts.push(part);
+                    let part = |items| Part { head: head.clone(), items, body: body.clone() };
+                    let from = parts.len();
+                    parts.extend(kept.into_iter().map(part));
+                    bytes += parts[from..].iter().map(Part::bytes).sum::<u64>();
                 }
                 Err(ReadError::Damaged { .. }) => {
                     let first = head.at.first;

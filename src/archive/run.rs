@@ -14,26 +14,26 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::format::Format;
-use super::format::jsonl::Tally;
+use super::format::Tally;
 use super::object::Object;
 use super::patience::{End, Patience};
-use super::plan::{Place, Plan};
+use super::plan::{Place, Plan, Recipe};
 use super::publish::{Carried, Publisher, Trouble};
 use super::status::Status;
-use super::store::StoreError;
+use super::store::Store;
 use super::store::local::Local;
 use super::stretch::{Planner, Rolls, Stretch};
 use super::trim::Keeper;
 use super::trimmer::Trimmer;
-use super::{Settings, Store};
-use crate::channel::{Channel, Ledger, Outcome, Tap};
+use super::{Settings, Target};
+use crate::channel::{Channel, Kind, Ledger, Outcome, Taken, Tap};
 use crate::disk::Disk;
 use crate::metrics::{Counter, Registry};
-use crate::tasks;
 
-/// How long a stop waits for each frame that is durable and was not taken yet.
-const STOP_LINGER: Duration = Duration::from_millis(50);
+/// How long a stop waits for a frame that is known to wait: reading it may take a slow disk's time.
+const STOP_LINGER: Duration = Duration::from_secs(1);
+/// Before something that waits and could not be read is tried again.
+const STOP_RETRY: Duration = Duration::from_millis(50);
 
 /// Part of the channel's capacity that one object may keep waiting.
 const PINNED_SHARE: u64 = 4;
@@ -59,13 +59,13 @@ impl Archive {
     /// An archive of what `tap` gives, which is a tap of `channel`. Touches no file: what is wrong
     /// with the store shows in [`Status`].
     pub fn new(settings: Settings, channel: &Channel, tap: Tap, disk: Arc<dyn Disk>, registry: &Registry) -> Archive {
-        let store = Local::new(disk.clone(), settings.store.dir().to_owned(), settings.free_min_bytes);
-        let trimmer = match &settings.store {
-            Store::BuiltIn { keep_bytes, .. } => {
+        let store = Local::new(disk.clone(), settings.target.dir().to_owned(), settings.free_min_bytes);
+        let trimmer = match &settings.target {
+            Target::BuiltIn { keep_bytes, .. } => {
                 let keeper = Keeper::new(*keep_bytes, channel.id());
                 Some(Trimmer::new(&settings.name, keeper, store.clone(), registry))
             }
-            Store::Local { .. } => None,
+            Target::Local { .. } => None,
         };
         let rolls = Rolls {
             bytes: settings.roll_bytes,
@@ -79,11 +79,11 @@ impl Archive {
             patience: Patience::new(&settings.name, status.clone(), failures),
             meters: Meters::new(registry, &settings.name),
             channel: channel.id().to_owned(),
-            publisher: Publisher { store, ledger: tap.ledger() },
+            publisher: Publisher { store: Arc::new(store), ledger: tap.ledger() },
             tap,
+            planner: Planner::new(rolls, settings.format.ratio_at_start()),
             settings,
             disk,
-            planner: Planner::new(rolls),
             to_the_end: false,
             trimmer,
             status,
@@ -143,13 +143,13 @@ impl Archive {
                 return Ok(());
             }
             // Something waits that could not be read at once.
-            tokio::time::sleep(STOP_LINGER).await;
+            tokio::time::sleep(STOP_RETRY).await;
         }
     }
 
     /// Where objects are planned to stand.
     fn place(&self) -> Result<Place, End> {
-        Place::of(&self.settings.store).map_err(|error| End::Halt(error.to_string()))
+        Place::of(&self.settings.target).map_err(|error| End::Halt(error.to_string()))
     }
 
     /// A publisher of what was planned for `place`.
@@ -160,19 +160,19 @@ impl Archive {
             Place::Dir(dir) => dir,
         };
         let store = Local::new(self.disk.clone(), dir.clone(), self.settings.free_min_bytes);
-        Publisher { store, ledger: self.publisher.ledger.clone() }
+        Publisher { store: Arc::new(store), ledger: self.publisher.ledger.clone() }
     }
 
     /// Opens the store, carries out what the last run had planned, removes what it left unfinished.
     async fn begin(&mut self, stop: &CancellationToken) -> Result<(), End> {
         let store = self.publisher.store.clone();
-        self.patience.tried(stop, || blocking(&store, Local::open)).await?;
+        self.patience.tried(stop, || open(store.clone())).await?;
         match Plan::from_note(&self.tap.note()) {
             Ok(None) => {}
             Ok(Some(plan)) => {
                 tracing::info!(drain = self.settings.name, object = plan.name, "carrying out the plan of the last run");
                 if plan.place != self.place()? {
-                    let (planned, now) = (plan.place.to_string(), self.settings.store.dir().display());
+                    let (planned, now) = (plan.place.to_string(), self.settings.target.dir().display());
                     tracing::warn!(
                         drain = self.settings.name,
                         planned,
@@ -180,6 +180,8 @@ impl Archive {
                         "the archive was moved while an object was under way: it is made where it was planned"
                     );
                 }
+                let publisher = self.publisher.clone();
+                self.patience.tried(stop, || leave_out(publisher.clone(), plan.clone())).await?;
                 self.carry_out(plan, stop).await?;
             }
             Err(error) => return Err(End::Halt(error.to_string())),
@@ -187,12 +189,7 @@ impl Archive {
         // A directory of our own may hold leftovers of an earlier channel; one that is shared, the
         // work of other gateways.
         let channel = self.trimmer.is_none().then(|| self.channel.clone());
-        self.patience
-            .tried(stop, || {
-                let channel = channel.clone();
-                blocking(&store, move |store| store.clean(channel.as_deref()))
-            })
-            .await?;
+        self.patience.tried(stop, || clean(store.clone(), channel.clone())).await?;
         self.trim().await;
         Ok(())
     }
@@ -211,7 +208,7 @@ impl Archive {
                 taken = self.tap.next() => match taken {
                     Ok(Some(taken)) => {
                         self.patience.recovered();
-                        self.planner.add(&taken, Instant::now());
+                        self.add(taken);
                     }
                     Ok(None) => return None,
                     Err(error) => {
@@ -224,10 +221,19 @@ impl Archive {
         }
     }
 
+    /// Adds what the archive takes of a frame to the open stretch.
+    fn add(&mut self, taken: Taken) {
+        if taken.head.kind == Kind::Spans {
+            let kept = self.settings.sieve.take(taken.clone(), &self.publisher.ledger);
+            self.planner.add(&taken, &kept.open, Instant::now());
+        }
+    }
+
     /// On a stop: what is durable already, as far as one object holds it.
     async fn gather_last(&mut self) -> Option<Stretch> {
-        while let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await {
-            self.planner.add(&taken, Instant::now());
+        while self.publisher.ledger.waiting() > self.planner.spans() {
+            let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await else { break };
+            self.add(taken);
             if let Some(full) = self.planner.close(Instant::now()) {
                 return Some(full);
             }
@@ -238,6 +244,7 @@ impl Archive {
     /// Plans a stretch and carries the plan out.
     async fn archive(&mut self, stretch: Stretch, stop: &CancellationToken) -> Result<(), End> {
         self.status.waiting_since(Some(stretch.oldest_us));
+        let recipe = Recipe { format: self.settings.format, sieve: self.settings.sieve.clone() };
         let object = Object {
             channel: self.channel.clone(),
             partition: 0,
@@ -246,7 +253,7 @@ impl Archive {
             spans: stretch.spans,
             bytes: stretch.bytes,
         };
-        let plan = Plan::new(Format::JSON_LINES, self.place()?, object);
+        let plan = Plan::new(recipe, self.place()?, object);
         self.save(Some(&plan), stop).await?;
         self.carry_out(plan, stop).await
     }
@@ -334,6 +341,10 @@ impl Archive {
     }
 }
 
+async fn leave_out(publisher: Publisher, plan: Plan) -> Result<(), Trouble> {
+    publisher.leave_out(&plan).await
+}
+
 async fn carry_out(publisher: Publisher, plan: Plan) -> Result<Carried, Trouble> {
     publisher.carry_out(&plan).await
 }
@@ -342,12 +353,12 @@ async fn settle(ledger: Ledger, positions: Range<u64>) -> Result<(), Trouble> {
     Ok(ledger.commit(positions, Outcome::Delivered, Bytes::new()).await?)
 }
 
-async fn blocking<T: Send + 'static>(
-    store: &Local,
-    work: impl FnOnce(&Local) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Trouble> {
-    let store = store.clone();
-    Ok(tasks::blocking(move || work(&store)).await?)
+async fn open(store: Arc<dyn Store>) -> Result<(), Trouble> {
+    Ok(store.open().await?)
+}
+
+async fn clean(store: Arc<dyn Store>, channel: Option<String>) -> Result<(), Trouble> {
+    Ok(store.clean(channel.as_deref()).await?)
 }
 
 /// Ends at `due`; never, without one.

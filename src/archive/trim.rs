@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::store::Listed;
-use super::store::StoreError;
-use super::store::local::{Local, Room};
+use super::store::local::Local;
+use super::store::{Listed, Room, StoreError};
 
 /// What an object takes on disk beyond its length, at worst: half a block on average, and an inode.
 const BLOCK_BYTES: u64 = 4096;
@@ -80,7 +79,7 @@ impl Keeper {
             return Ok(Trimmed::default());
         }
         self.held = None;
-        let mut listed = store.list()?;
+        let mut listed = store.objects()?;
         let victims = self.victims(&mut listed, wanted);
         let mut trimmed = Trimmed { short: (wanted > 0).then_some(room), ..Trimmed::default() };
         for victim in &listed[..victims] {

@@ -6,13 +6,15 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::build;
 use super::collector::own_listener;
 use super::drains::{Drain, Kind};
 use super::layers::Values;
 use super::problem::{Origin, Problem};
 use super::value::Value;
-use crate::archive::Store;
+use crate::archive::Target;
 use crate::archive::plan::Place;
+use crate::drain::sieve::TEXT_BYTES_MAX;
 
 const LISTENERS: [&str; 3] = ["scribe.address", "http.address", "admin.address"];
 
@@ -29,10 +31,12 @@ pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
                 orders(group, &GROUP, problems);
                 problems.extend(sinks.iter().filter_map(|sink| no_loop(values, sink)));
                 problems.extend(sinks.iter().flat_map(|sink| of_another_policy(group, sink)));
+                problems.extend(sinks.iter().flat_map(of_another_protocol));
             }
             Kind::Archive { values: archive } => {
                 orders(archive, &ARCHIVE, problems);
                 problems.extend(keeps_to_its_own(archive, values));
+                problems.extend(sieve_is_short(archive));
                 if !archive.intact(&["archive"]) {
                     continue;
                 }
@@ -118,6 +122,22 @@ fn of_another_policy(group: &Values, sink: &Values) -> Vec<Problem> {
     unheard.map(problem).collect()
 }
 
+/// What is said of a sink and is not heard over its protocol. A default may stand: the resolved file has them all.
+fn of_another_protocol(sink: &Values) -> Vec<Problem> {
+    let over_scribe = sink.text("url").starts_with("scribe://");
+    let unheard = [
+        ("encoding", over_scribe && sink.text("encoding") != "proto3"),
+        ("gzip", over_scribe && sink.yes("gzip")),
+        ("category", !over_scribe && sink.text("category") != "zipkin"),
+    ];
+    let what = match over_scribe {
+        true => "Scribe has one encoding, Thrift v1 in base64; this key is for HTTP alone",
+        false => "HTTP has no categories; this key is for scribe://HOST:9410 alone",
+    };
+    let said = unheard.into_iter().filter(|(key, unheard)| *unheard && sink.intact(&[key]));
+    said.map(|(key, _)| Problem::new(sink.at(key), sink.full_key(key), what)).collect()
+}
+
 /// `(less, more, why)`: the first may not be greater than the second.
 type Order = (&'static str, &'static str, &'static str);
 
@@ -167,6 +187,18 @@ fn no_sync_in_memory(values: &Values) -> Option<Problem> {
     })
 }
 
+/// An archive's plans record what it takes.
+fn sieve_is_short(archive: &Values) -> Option<Problem> {
+    let long = build::sieve(archive).to_string().len();
+    (long > TEXT_BYTES_MAX).then(|| {
+        let what = format!(
+            "filter and sample_rate take {long} bytes in an archive's plans, which have room for {TEXT_BYTES_MAX}: use \
+             beginnings of names with * at the end"
+        );
+        Problem::new(archive.at("filter.services"), archive.full_key("filter.services"), what)
+    })
+}
+
 /// An archive of the user's own: outside our data directory, and never trimmed.
 fn keeps_to_its_own(archive: &Values, gateway: &Values) -> Vec<Problem> {
     let text = archive.text("archive");
@@ -176,7 +208,7 @@ fn keeps_to_its_own(archive: &Values, gateway: &Values) -> Vec<Problem> {
         let what = format!("{dir} is in the data directory; use \"builtin\", or a directory of its own");
         problems.push(Problem::new(archive.at("archive"), archive.full_key("archive"), what));
     }
-    if let Err(error) = Place::of(&Store::Local { dir: dir.into() }) {
+    if let Err(error) = Place::of(&Target::Local { dir: dir.into() }) {
         problems.push(Problem::new(archive.at("archive"), archive.full_key("archive"), error.to_string()));
     }
     if *archive.at("keep") != Origin::Default {

@@ -196,6 +196,24 @@ impl Batch {
         Ok(())
     }
 
+    /// Takes out what lies before a position.
+    pub fn take_before(&mut self, position: u64) -> Vec<Stretch> {
+        if self.first() >= position {
+            return Vec::new();
+        }
+        let (mut before, mut rest) = (Vec::new(), Vec::new());
+        for stretch in std::mem::take(&mut self.stretches) {
+            let Range { start, end } = stretch.positions();
+            let cut = stretch.items.start + (position.clamp(start, end) - start) as u32;
+            let (first, second) = (stretch.items.start..cut, cut..stretch.items.end);
+            before.extend((!first.is_empty()).then(|| stretch.part(first)));
+            rest.extend((!second.is_empty()).then(|| stretch.part(second)));
+        }
+        let Batch { stretches, spans, bytes, .. } = Batch::of(rest);
+        (self.stretches, self.spans, self.bytes) = (stretches, spans, bytes);
+        before
+    }
+
     pub fn push(&mut self, stretch: Stretch, bytes: usize) {
         self.spans += stretch.len();
         self.bytes += bytes;

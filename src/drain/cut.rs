@@ -125,6 +125,11 @@ impl Cutter {
         Batch { lane, ..batch }
     }
 
+    /// Takes out of all that was pushed and not cut what lies before a position.
+    pub fn take_before(&mut self, position: u64) -> Vec<Stretch> {
+        self.lanes.values_mut().flat_map(|queue| queue.take_before(position)).collect()
+    }
+
     /// Frames in all that was pushed and not cut.
     #[cfg(test)]
     pub fn heads(&self) -> usize {
@@ -167,6 +172,24 @@ impl Queue {
         self.spans -= batch.spans;
         self.bytes -= batch.bytes;
         batch
+    }
+
+    /// What was shared out anew stands in no order, so all is looked at.
+    fn take_before(&mut self, position: u64) -> Vec<Stretch> {
+        if !self.pending.iter().any(|pending| pending.stretch.positions().start < position) {
+            return Vec::new();
+        }
+        let mut before = Vec::new();
+        for Pending { stretch, since } in std::mem::take(self).pending {
+            let Range { start, end } = stretch.positions();
+            let cut = stretch.items.start + (position.clamp(start, end) - start) as u32;
+            let (first, second) = (stretch.items.start..cut, cut..stretch.items.end);
+            before.extend((!first.is_empty()).then(|| stretch.part(first)));
+            if !second.is_empty() {
+                self.push(&stretch.head, second, since);
+            }
+        }
+        before
     }
 
     fn pop_front(&mut self) {

@@ -62,8 +62,9 @@ impl Flow {
         wake.into_iter().chain(back).filter(|wake| *wake > now).min()
     }
 
-    /// Puts a batch among those that wait, oldest first.
+    /// Puts what is not given up of a batch among those that wait, oldest first.
     pub(super) fn put_back(&mut self, batch: Batch) {
+        let Some(batch) = self.giving_up.strain(batch, Instant::now()) else { return };
         let at = self.waiting.partition_point(|b| b.first() < batch.first());
         self.waiting.insert(at, batch);
     }

@@ -13,10 +13,12 @@ mod batch;
 mod bury;
 mod cut;
 mod dispatch;
+mod giving_up;
 mod group;
 mod roster;
 mod run;
 mod seat;
+pub mod sieve;
 mod status;
 mod watch;
 
@@ -26,12 +28,18 @@ pub use group::{Policy, State};
 pub use roster::Roster;
 pub use run::{Drain, Parts};
 pub use seat::{Seat, Terms};
+pub use sieve::Sieve;
 pub use status::{SinkView, Standing, Status};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub name: String,
     pub policy: Policy,
+    /// Which spans are its own. Default: all.
+    pub sieve: Sieve,
+    /// Longest wait of a span in the channel; then it is given up. Default: for ever.
+    pub max_age: Option<Duration>,
+    pub overflow: Overflow,
     /// Of a sink whose terms do not say otherwise.
     pub batch: BatchSettings,
     /// Per sink. Default 4.
@@ -44,6 +52,15 @@ pub struct Settings {
     pub backoff_min: Duration,
     /// Default 30 s.
     pub backoff_max: Duration,
+}
+
+/// What a drain does when the channel is full and it is the one furthest behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// Intake stops. The default: a yes cannot be taken back.
+    Block,
+    /// It gives up its oldest spans.
+    Skip,
 }
 
 /// A batch is closed by whichever comes first.

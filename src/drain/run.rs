@@ -20,6 +20,7 @@ use super::backoff::Backoff;
 use super::batch::{Batch, Stretch, read};
 use super::bury::{Dead, bury};
 use super::cut::Cutter;
+use super::giving_up::GivingUp;
 use super::group::{Answer, Group, Policy, SinkId, Ticket};
 use super::roster::Roster;
 use super::seat::Seat;
@@ -48,6 +49,8 @@ pub struct Parts {
     pub sinks: Roster,
     pub letters: Store,
     pub clock: Clock,
+    /// Where archives keep what it skips, for the log.
+    pub kept_in: Option<String>,
 }
 
 /// A drain that feeds a sink group.
@@ -68,6 +71,7 @@ pub(super) struct Flow {
     pub(super) report: Report,
     pub(super) cutter: Cutter,
     pub(super) backlog: Backlog,
+    pub(super) giving_up: GivingUp,
     /// Batches to be tried again, oldest first.
     pub(super) waiting: VecDeque<Batch>,
     pub(super) dead: VecDeque<Dead>,
@@ -91,7 +95,7 @@ enum Done {
 
 impl Drain {
     pub fn new(parts: Parts, registry: &Registry) -> Self {
-        let Parts { settings, tap, sinks: mut roster, letters, clock } = parts;
+        let Parts { settings, tap, sinks: mut roster, letters, clock, kept_in } = parts;
         if settings.policy == Policy::ByTrace {
             tap.scatter();
         }
@@ -101,6 +105,7 @@ impl Drain {
             report: Report::new(&settings.name, registry),
             cutter: Cutter::default(),
             backlog: Backlog::new(settings.backlog_rate, clock),
+            giving_up: GivingUp::new(&settings, &tap, kept_in),
             waiting: VecDeque::new(),
             dead: VecDeque::new(),
             burying: false,
@@ -139,7 +144,7 @@ impl Drain {
                 () = stop.cancelled() => return,
                 Some(done) = flow.work.next(), if !flow.work.is_empty() => flow.finish(done, Instant::now()),
                 taken = tap.next(), if flow.wants_more(now) => match taken {
-                    Ok(Some(taken)) => flow.take(&taken, Instant::now()),
+                    Ok(Some(taken)) => flow.take(taken, Instant::now()),
                     Ok(None) => return,
                     Err(error) => flow.not_read(&error, Instant::now()),
                 },
@@ -147,6 +152,7 @@ impl Drain {
                     flow.looked(sink, &glimpse);
                 }
                 () = roster.changed() => flow.seat(roster.seats()),
+                () = flow.giving_up.due() => flow.give_up(Instant::now()),
                 () = at(wake) => flow.wake(Instant::now()),
             }
         }
@@ -154,7 +160,7 @@ impl Drain {
 }
 
 /// Sleeps until `wake`, or for ever.
-async fn at(wake: Option<Instant>) {
+pub(super) async fn at(wake: Option<Instant>) {
     match wake {
         Some(wake) => sleep_until(wake).await,
         None => std::future::pending().await,
@@ -162,15 +168,21 @@ async fn at(wake: Option<Instant>) {
 }
 
 impl Flow {
-    fn take(&mut self, taken: &Taken, now: Instant) {
+    fn take(&mut self, taken: Taken, now: Instant) {
         if taken.head.kind == Kind::Spans {
-            return self.queue(taken, now);
+            let kept = self.settings.sieve.take(taken, &self.ledger);
+            let kept = self.giving_up.take(kept, now);
+            return self.queue(&kept, now);
         }
         // Listeners address what is no span to the drain that empties it; a sink has no use for it.
         for items in &taken.open {
             let stretch = Stretch { head: taken.head.clone(), items: items.clone() };
             self.ledger.settle(stretch.positions(), Outcome::Filtered);
         }
+    }
+
+    fn give_up(&mut self, now: Instant) {
+        self.giving_up.give_up(&mut self.waiting, &mut self.cutter, now);
     }
 
     fn wake(&mut self, now: Instant) {

@@ -136,8 +136,8 @@ pub async fn stages(
         let tap = tap(channel, &drain.name, *start, Takes::Common).await?;
         let (sinks, follow) = follow::roster(sinks, terms, channel.id())?;
         stages.follows.extend(follow.map(|follow| (drain.name.clone(), follow)));
-        let parts =
-            drain::Parts { settings: drain.clone(), tap, sinks, letters: letters.clone(), clock: clock.clone() };
+        let (letters, clock, kept_in) = (letters.clone(), clock.clone(), kept_in(settings));
+        let parts = drain::Parts { settings: drain.clone(), tap, sinks, letters, clock, kept_in };
         stages.drains.push((drain.name.clone(), Drain::new(parts, registry)));
     }
     for archive in &settings.archives {
@@ -152,6 +152,13 @@ pub async fn stages(
 async fn tap(channel: &Channel, name: &str, start: Start, takes: Takes) -> Result<Tap, Error> {
     let (channel, name) = (channel.clone(), name.to_owned());
     Ok(tasks::blocking(move || channel.tap(&name, start, takes)).await?)
+}
+
+/// Where archives keep everything, if any does.
+fn kept_in(settings: &Settings) -> Option<String> {
+    let whole = settings.archives.iter().filter(|archive| archive.sieve.takes_all());
+    let places: Vec<String> = whole.map(|archive| archive.target.dir().display().to_string()).collect();
+    (!places.is_empty()).then(|| places.join(" and "))
 }
 
 /// A drain that the configuration no longer names holds the log for ever. One with nothing
@@ -189,10 +196,10 @@ pub fn started(settings: &Settings, sockets: &Sockets, found: Found, channel: &C
     let waiting = channel.snapshot().accounts.into_iter().filter(|account| account.waiting > 0);
     let archive_at = |archive: &archive::Settings| ArchiveAt {
         drain: archive.name.clone(),
-        dir: archive.store.dir().to_owned(),
-        keep_bytes: match archive.store {
-            archive::Store::BuiltIn { keep_bytes, .. } => Some(keep_bytes),
-            archive::Store::Local { .. } => None,
+        dir: archive.target.dir().to_owned(),
+        keep_bytes: match archive.target {
+            archive::Target::BuiltIn { keep_bytes, .. } => Some(keep_bytes),
+            archive::Target::Local { .. } => None,
         },
     };
     Ok(Started {
@@ -205,6 +212,6 @@ pub fn started(settings: &Settings, sockets: &Sockets, found: Found, channel: &C
         found,
         waiting: waiting.map(|account| (account.drain, account.waiting)).collect(),
         archives: settings.archives.iter().map(archive_at).collect(),
-        collectors: settings.drains.iter().flat_map(|drain| &drain.sinks).map(|sink| sink.name.clone()).collect(),
+        collectors: settings.drains.iter().flat_map(|drain| &drain.sinks).map(|sink| sink.name().to_owned()).collect(),
     })
 }

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drain::{Roster, Seat, Terms};
 use crate::gateway::Error;
-use crate::sink::Sink;
 use crate::sink::dns::{Name, Resolver, Told};
 use crate::sink::zipkin::{self, Zipkin};
+use crate::sink::{self, Sink};
 
 /// How often a name is asked for. The machine's resolver does not tell how long an answer holds; collectors that are
 /// replaced are in the record within seconds.
@@ -30,8 +30,8 @@ const FOLLOWED: &str = "dns+";
 const NAME_BYTES_MAX: usize = 60;
 
 /// The sinks of a drain, and who keeps them up to date, where there is a name to follow.
-pub fn roster(sinks: &[zipkin::Settings], terms: &[Terms], own_id: &str) -> Result<(Roster, Option<Follow>), Error> {
-    let entry = |(settings, terms): (&zipkin::Settings, &Terms)| Entry::new(settings, terms, own_id);
+pub fn roster(sinks: &[sink::Settings], terms: &[Terms], own_id: &str) -> Result<(Roster, Option<Follow>), Error> {
+    let entry = |(settings, terms): (&sink::Settings, &Terms)| Entry::new(settings, terms, own_id);
     let entries = sinks.iter().zip(terms).map(entry).collect::<Result<Vec<_>, _>>()?;
     let follows = entries.iter().any(|entry| matches!(entry, Entry::Name(_)));
     let (sender, roster) = Roster::new(seats(&entries));
@@ -66,11 +66,16 @@ struct Followed {
 }
 
 impl Entry {
-    fn new(settings: &zipkin::Settings, terms: &Terms, own_id: &str) -> Result<Entry, Error> {
-        let wrong = |what: String| Error::Config(format!("collector {}: {what}", settings.url));
-        let Some(url) = settings.url.strip_prefix(FOLLOWED) else {
-            let sink = Zipkin::new(settings.clone(), own_id).map_err(|error| wrong(error.to_string()))?;
-            return Ok(Entry::Sink(Seat { sink: Arc::new(sink), terms: terms.clone() }));
+    fn new(settings: &sink::Settings, terms: &Terms, own_id: &str) -> Result<Entry, Error> {
+        let wrong = |what: String| Error::Config(format!("collector {}: {what}", settings.name()));
+        let (settings, url) = match settings {
+            sink::Settings::Zipkin(zipkin) if zipkin.url.starts_with(FOLLOWED) => {
+                (zipkin, &zipkin.url[FOLLOWED.len()..])
+            }
+            _ => {
+                let sink = sink::build(settings, own_id).map_err(|error| wrong(error.to_string()))?;
+                return Ok(Entry::Sink(Seat { sink, terms: terms.clone() }));
+            }
         };
         let parsed = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
         let (host, port) = (parsed.host_str(), parsed.port_or_known_default());

@@ -3,7 +3,9 @@
 
 mod flow;
 mod gate;
+mod giving_up;
 mod policies;
+mod scribe;
 mod sink;
 
 use std::collections::BTreeSet;

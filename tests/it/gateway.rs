@@ -7,8 +7,11 @@
 mod account;
 mod crash;
 mod memory;
+mod overflow;
 mod path;
 mod rig;
+mod scribe;
+mod several;
 mod sinks;
 mod start;
 mod stop;

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod http;
 pub mod process;
 pub mod scribe;
+pub mod scribe_server;
 pub mod spans;
 pub mod thrift;
 pub mod vectors;

@@ -1,19 +1,28 @@
 use super::super::object::tests::object;
 use super::*;
+use crate::drain::sieve::{Filter, TEXT_BYTES_MAX};
 
 fn plan() -> Plan {
-    planned_in(&Store::Local { dir: "/srv/spans of all".into() })
+    planned_in(&Target::Local { dir: "/srv/spans of all".into() })
 }
 
-fn planned_in(store: &Store) -> Plan {
-    Plan::new(Format::JSON_LINES, Place::of(store).unwrap(), object())
+fn planned_in(target: &Target) -> Plan {
+    Plan::new(recipe(Sieve::default()), Place::of(target).unwrap(), object())
+}
+
+fn recipe(sieve: Sieve) -> Recipe {
+    Recipe { format: Format::JsonLinesGzip1, sieve }
 }
 
 #[test]
 fn a_note_comes_back_as_the_plan() {
-    let built_in = planned_in(&Store::BuiltIn { dir: "/data/archive".into(), keep_bytes: 1 });
-    let longest = planned_in(&Store::Local { dir: format!("/{}", "d".repeat(DIR_BYTES_MAX - 1)).into() });
-    for plan in [plan(), built_in, longest] {
+    let built_in = planned_in(&Target::BuiltIn { dir: "/data/archive".into(), keep_bytes: 1 });
+    let longest = planned_in(&Target::Local { dir: format!("/{}", "d".repeat(DIR_BYTES_MAX - 1)).into() });
+    let mut sampled = longest.clone();
+    let services = (0..8).map(|n| format!("{n:049}")).collect();
+    sampled.recipe = recipe(Sieve::new(Filter { services, ..Filter::default() }, 0.1));
+    assert!((400..TEXT_BYTES_MAX).contains(&sampled.recipe.sieve.to_string().len()), "about the longest");
+    for plan in [plan(), built_in, longest, sampled] {
         assert_eq!(Plan::from_note(&plan.to_note()), Ok(Some(plan)));
     }
 }
@@ -21,7 +30,7 @@ fn a_note_comes_back_as_the_plan() {
 #[test]
 fn a_directory_that_a_note_cannot_hold_is_refused_by_name() {
     for dir in ["/a\nname x".to_owned(), format!("/{}", "d".repeat(DIR_BYTES_MAX))] {
-        let error = Place::of(&Store::Local { dir: dir.clone().into() }).unwrap_err();
+        let error = Place::of(&Target::Local { dir: dir.clone().into() }).unwrap_err();
         assert!(error.to_string().starts_with(&dir), "{error}");
     }
 }
@@ -54,7 +63,8 @@ fn a_plan_of_an_unknown_encoder_or_filter_is_refused() {
     let encoder = note.replace("jsonl.gz/1", "jsonl.gz/9");
     assert!(matches!(Plan::from_note(encoder.as_bytes()), Err(PlanError::Format(_))));
     let filter = note.replace("filter \n", "filter service=a\n");
-    assert_eq!(Plan::from_note(filter.as_bytes()), Err(PlanError::Filter { found: "service=a".into() }));
+    let error = Plan::from_note(filter.as_bytes()).unwrap_err();
+    assert!(matches!(&error, PlanError::Filter { found, .. } if found == "service=a"), "{error}");
 }
 
 #[test]

@@ -1,209 +1,168 @@
 //! A directory as a store, over the disk seam, with file and directory syncs.
 //!
-//! `<dir>/<name>` are objects; `<dir>/_spangate/<name>.tmp` are unfinished ones, out of readers'
-//! sight (Spark, Trino and Hive pass over names that start with `_`; `*.gz` does not match them).
-//! A name is published by a rename that replaces nothing. All calls block.
+//! `<dir>/<name>` are objects; `<dir>/_spangate/` holds unfinished ones, out of readers' sight (Spark,
+//! Trino and Hive pass over names that start with `_`; `*.gz` does not match them). A name is published
+//! by a rename that replaces nothing. Directories in a name are made, and synced in the one above.
 
-use std::io::{self, ErrorKind, IoSlice, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Listed, Look, Publish, StoreError};
-use crate::archive::format::jsonl;
-use crate::archive::object::ObjectName;
-use crate::channel;
+use super::staging::{self, failed};
+use super::{Answer, Listed, Look, Publish, Room, Staged, Staging, Store, StoreError};
+use crate::archive::format::{FactsError, Format};
+use crate::archive::object::{Object, ObjectName};
 use crate::disk::{Disk, File, Open};
+use crate::tasks;
 
 const STAGING: &str = "_spangate";
 
-/// Of the free space under which intake stops: what is left to objects under way then.
-const RESERVE_SHARE: u64 = 2;
+/// Directories in each other that a listing goes into: a template's bound, with room to spare.
+const DEPTH_MAX: usize = 32;
 
-/// Bytes on the file system that holds a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    pub free: u64,
-    /// Under this intake stops.
-    pub floor: u64,
-}
-
-/// Cheap to clone.
+/// Cheap to clone. Its own calls block; those of [`Store`] do so on a blocking thread.
 #[derive(Clone)]
 pub struct Local {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    free_min_bytes: Option<u64>,
+    staging: Staging,
+}
+
+impl Store for Local {
+    fn open(&self) -> Answer<'_, ()> {
+        self.blocking(Local::make)
+    }
+
+    fn staging(&self) -> &Staging {
+        &self.staging
+    }
+
+    fn publish<'a>(&'a self, name: &'a str, _: &'a Object, staged: Staged) -> Answer<'a, Publish> {
+        let name = name.to_owned();
+        self.blocking(move |local| local.name_it(&name, &staged))
+    }
+
+    fn look<'a>(&'a self, name: &'a str) -> Answer<'a, Look> {
+        let name = name.to_owned();
+        self.blocking(move |local| local.look_at(&name))
+    }
+
+    fn list(&self) -> Answer<'_, Vec<Listed>> {
+        self.blocking(Local::objects)
+    }
+
+    fn clean<'a>(&'a self, channel: Option<&'a str>) -> Answer<'a, ()> {
+        let channel = channel.map(str::to_owned);
+        self.blocking(move |local| local.staging.clean(channel.as_deref()))
+    }
 }
 
 impl Local {
-    /// Touches nothing; [`open`](Self::open) does.
+    /// Touches nothing; [`open`](Store::open) does.
     pub fn new(disk: Arc<dyn Disk>, dir: PathBuf, free_min_bytes: Option<u64>) -> Self {
-        Local { disk, dir, free_min_bytes }
+        let staging = Staging::new(disk.clone(), dir.clone(), STAGING, free_min_bytes);
+        Local { disk, dir, staging }
+    }
+
+    fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Local) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'_, T> {
+        let local = self.clone();
+        Box::pin(tasks::blocking(move || work(&local)))
     }
 
     /// Makes the directory if it is not there.
-    pub fn open(&self) -> Result<(), StoreError> {
+    fn make(&self) -> Result<(), StoreError> {
         self.disk.create_dir_all(&self.dir).map_err(failed("make the directory", &self.dir))
     }
 
-    /// Starts an unfinished object, cutting what an earlier try left under this name. A directory
-    /// that has gone since it was opened is an error: it may be a mount that will come back.
-    pub fn stage(&self, name: &str) -> Result<Staged, StoreError> {
-        self.check_room()?;
-        let staging = self.dir.join(STAGING);
-        self.disk.create_dir_all(&staging).map_err(failed("make the directory", &staging))?;
-        let path = self.staged(name);
-        let file = self.disk.open(&path, Open::Truncate).map_err(failed("create", &path))?;
-        Ok(Staged { file, path, at: 0 })
-    }
-
-    /// Whether there is more room than the reserve.
-    pub fn check_room(&self) -> Result<(), StoreError> {
-        let Room { free, floor } = self.room()?;
-        let reserve = floor / RESERVE_SHARE;
-        if free < reserve {
-            return Err(StoreError::Reserve { path: self.dir.clone(), free, reserve });
-        }
-        Ok(())
-    }
-
     pub fn room(&self) -> Result<Room, StoreError> {
-        let space = self.disk.space(&self.dir).map_err(failed("look at", &self.dir))?;
-        Ok(Room { free: space.free, floor: channel::free_min(self.free_min_bytes, space.total) })
+        self.staging.room()
     }
 
-    /// Makes a finished object durable and gives it its name, if nothing has that.
-    pub fn publish(&self, name: &str, staged: Staged) -> Result<Publish, StoreError> {
-        staged.file.sync_data().map_err(failed("sync", &staged.path))?;
+    fn name_it(&self, name: &str, staged: &Staged) -> Result<Publish, StoreError> {
+        staged.sync()?;
         let to = self.dir.join(name);
-        match self.disk.rename_new(&staged.path, &to) {
-            Ok(()) => self.sync().map(|()| Publish::Done),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                self.remove_path(&staged.path)?;
-                Ok(Publish::Exists)
-            }
+        let dir = parent(&to);
+        if dir != self.dir {
+            self.disk.create_dir_all(dir).map_err(failed("make the directory", dir))?;
+        }
+        match self.disk.rename_new(staged.path(), &to) {
+            Ok(()) => self.sync_dir(dir).map(|()| Publish::Done),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => staged.remove().map(|()| Publish::Exists),
             Err(error) => Err(failed("rename to", &to)(error)),
         }
     }
 
-    /// What stands under a name; durably so, where it is an object of ours: its content was synced
-    /// before it got the name, and the directory is synced before this returns.
-    pub fn look(&self, name: &str) -> Result<Look, StoreError> {
+    /// An object's content was synced before it got its name, and the directory is synced before this returns.
+    fn look_at(&self, name: &str) -> Result<Look, StoreError> {
         let path = self.dir.join(name);
         let file = match self.disk.open(&path, Open::Read) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Look::Absent),
             Err(error) => return Err(failed("open", &path)(error)),
         };
-        let start = read_start(&*file).map_err(failed("read", &path))?;
-        match jsonl::read_header(&start) {
-            Ok(object) => self.sync().map(|()| Look::Object(object)),
-            Err(error) => Ok(Look::Stranger(error)),
+        let Some(format) = Format::of_name(name) else { return Ok(Look::Stranger(FactsError::Name.to_string())) };
+        let facts = file.len().and_then(|len| format.facts(len, &mut |at, len| read_part(&*file, at, len)));
+        match facts.map_err(failed("read", &path))? {
+            Ok(object) => self.sync_dir(parent(&path)).map(|()| Look::Object(object)),
+            Err(error) => Ok(Look::Stranger(error.to_string())),
         }
     }
 
-    /// Bytes of a published object.
-    pub fn size(&self, name: &str) -> Result<u64, StoreError> {
-        let path = self.dir.join(name);
-        let file = self.disk.open(&path, Open::Read).map_err(failed("open", &path))?;
-        file.len().map_err(failed("look at", &path))
-    }
-
-    /// The objects, in order of (channel, partition, position). Other files are passed over.
-    pub fn list(&self) -> Result<Vec<Listed>, StoreError> {
-        let entries = self.disk.list(&self.dir).map_err(failed("list", &self.dir))?;
-        let mut objects: Vec<Listed> = entries
-            .into_iter()
-            .filter(|entry| !entry.is_dir)
-            .filter_map(|entry| {
-                let parsed = ObjectName::parse(&entry.name, jsonl::EXTENSION)?;
-                Some(Listed { name: entry.name, parsed, bytes: entry.len })
-            })
-            .collect();
+    /// See [`Store::list`].
+    pub fn objects(&self) -> Result<Vec<Listed>, StoreError> {
+        let mut objects = Vec::new();
+        self.gather("", DEPTH_MAX, &mut objects)?;
         objects.sort_by(|a, b| a.parsed.cmp(&b.parsed));
         Ok(objects)
     }
 
+    /// Adds the objects under `prefix`, which is empty or ends in `/`.
+    fn gather(&self, prefix: &str, depth: usize, objects: &mut Vec<Listed>) -> Result<(), StoreError> {
+        let dir = self.dir.join(prefix);
+        for entry in self.disk.list(&dir).map_err(failed("list", &dir))? {
+            let name = format!("{prefix}{}", entry.name);
+            if entry.is_dir && depth > 0 && !entry.name.starts_with(['_', '.']) {
+                self.gather(&format!("{name}/"), depth - 1, objects)?;
+            } else if let Some(parsed) = parsed_name(&entry.name).filter(|_| !entry.is_dir) {
+                objects.push(Listed { name, parsed, bytes: entry.len });
+            }
+        }
+        Ok(())
+    }
+
     /// Removes an object; one that is gone is as good as removed. Durable after [`sync`](Self::sync).
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
-        self.remove_path(&self.dir.join(name))
+        staging::remove(&*self.disk, &self.dir.join(name))
     }
 
+    /// Makes removals durable, of names without directories.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.disk.sync_dir(&self.dir).map_err(failed("sync", &self.dir))
+        self.sync_dir(&self.dir)
     }
 
-    /// Removes what earlier runs left unfinished: all of it, or what `channel` left. A directory
-    /// that gateways share holds unfinished objects of others, which may be at work.
-    pub fn clean(&self, channel: Option<&str>) -> Result<(), StoreError> {
-        let staging = self.dir.join(STAGING);
-        let entries = match self.disk.list(&staging) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed("list", &staging)(error)),
-        };
-        let ours = |name: &str| channel.is_none_or(|channel| name.starts_with(channel));
-        for entry in entries.iter().filter(|entry| !entry.is_dir && ours(&entry.name)) {
-            self.remove_path(&staging.join(&entry.name))?;
-        }
-        Ok(())
-    }
-
-    fn staged(&self, name: &str) -> PathBuf {
-        self.dir.join(STAGING).join(format!("{name}.tmp"))
-    }
-
-    fn remove_path(&self, path: &Path) -> Result<(), StoreError> {
-        match self.disk.remove(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", path)(error)),
-            _ => Ok(()),
-        }
+    fn sync_dir(&self, dir: &Path) -> Result<(), StoreError> {
+        self.disk.sync_dir(dir).map_err(failed("sync", dir))
     }
 }
 
-/// An unfinished object. One that is dropped stays in the staging directory until the next try
-/// cuts it or the next start removes it.
-pub struct Staged {
-    file: Arc<dyn File>,
-    path: PathBuf,
-    at: u64,
+fn parent(path: &Path) -> &Path {
+    path.parent().expect("a name in a directory has one above it")
 }
 
-impl Staged {
-    /// Bytes written so far.
-    pub fn bytes(&self) -> u64 {
-        self.at
-    }
+/// `None` for a file that no archive named.
+fn parsed_name(file: &str) -> Option<ObjectName> {
+    ObjectName::parse(file, Format::of_name(file)?.extension())
 }
 
-impl Write for Staged {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write_at(&[IoSlice::new(bytes)], self.at)?;
-        self.at += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    /// Nothing is held back here; durability is [`Local::publish`]'s.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn read_start(file: &dyn File) -> io::Result<Vec<u8>> {
-    let mut start = vec![0; jsonl::HEADER_BYTES_MAX];
-    let mut have = 0;
-    while have < start.len() {
-        match file.read_at(&mut start[have..], have as u64)? {
-            0 => break,
-            n => have += n,
-        }
-    }
-    start.truncate(have);
-    Ok(start)
-}
-
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    move |source| StoreError::Io { what, path: path.to_owned(), source }
+/// At most `len` bytes from `at` on; fewer at the end of the file.
+fn read_part(file: &dyn File, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut part = vec![0; len];
+    let have = crate::disk::read_full(file, &mut part, at)?;
+    part.truncate(have);
+    Ok(part)
 }
 
 #[cfg(test)]

@@ -1,21 +1,50 @@
-//! Where objects go. A store stages (out of readers' sight), publishes if absent, looks, lists and
-//! cleans; whoever asks decides what an answer means. Its errors name the path and what was tried.
+//! Where objects go. A store publishes an object if its name is free, looks, lists and cleans; whoever
+//! asks decides what an answer means. Its errors name the place and what was tried.
+//!
+//! Every object is first written whole into a [`Staging`] directory of this machine, out of readers'
+//! sight: so the encoder never waits for a network, an upload that broke begins again from the file, and
+//! memory does not grow with an object. Names may have directories (`dt=2026-11-21/hour=06/NAME`).
 
 pub mod local;
+mod staging;
 
+use std::future::Future;
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 
-use super::format::jsonl::HeaderError;
+pub use staging::{Room, Staged, Staging};
+
 use super::object::{Object, ObjectName};
+
+/// The future that a store's calls return. Dropping it gives the try up; what it began may yet take effect.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// A place for objects. Each call is one try, within the store's own time limits, and may be repeated.
+pub trait Store: Send + Sync + 'static {
+    /// Makes ready before anything else is asked.
+    fn open(&self) -> Answer<'_, ()>;
+    /// Where objects are written before they are published.
+    fn staging(&self) -> &Staging;
+    /// Makes a finished object durable under a name, if nothing has that, with `object` as what it says of itself: in
+    /// the store's own metadata, where it has some. The staged file is gone when the name stands.
+    fn publish<'a>(&'a self, name: &'a str, object: &'a Object, staged: Staged) -> Answer<'a, Publish>;
+    /// What stands under a name; durably so, where it is an object of ours.
+    fn look<'a>(&'a self, name: &'a str) -> Answer<'a, Look>;
+    /// The objects in all directories, in order of (channel, partition, position). Other files are passed over.
+    fn list(&self) -> Answer<'_, Vec<Listed>>;
+    /// Removes what earlier runs left unfinished, here and in staging: all of it, or what `channel` left. A place that
+    /// gateways share holds unfinished objects of others, which may be at work.
+    fn clean<'a>(&'a self, channel: Option<&'a str>) -> Answer<'a, ()>;
+}
 
 /// What stands under a name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Look {
     Absent,
     Object(Object),
-    /// Something that no archive wrote.
-    Stranger(HeaderError),
+    /// Something that no archive wrote, and how that shows.
+    Stranger(String),
 }
 
 /// What publishing did.
@@ -29,6 +58,7 @@ pub enum Publish {
 /// An object that stands in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
+    /// With its directories.
     pub name: String,
     pub parsed: ObjectName,
     pub bytes: u64,

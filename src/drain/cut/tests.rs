@@ -61,6 +61,25 @@ fn a_batch_closes_before_its_bytes_are_exceeded() {
 }
 
 #[test]
+fn what_lies_before_a_position_is_taken_out_of_what_waits() {
+    let (mut cutter, limits, now) = (Cutter::default(), limits(4, 1_000), Instant::now());
+    cutter.push(&whole(&head(0, &[1, 2, 3])), now);
+    cutter.push(&whole(&head(10, &[4; 6])), now);
+    let taken = |cutter: &mut Cutter, position| -> Vec<_> {
+        cutter.take_before(position).iter().map(|stretch| (stretch.positions(), stretch.bytes())).collect()
+    };
+    assert_eq!(taken(&mut cutter, 0), []);
+    assert_eq!(taken(&mut cutter, 2), [(0..2, 3)]);
+    assert_eq!(taken(&mut cutter, 12), [(2..3, 3), (10..12, 8)]);
+    assert_eq!(cutter.take_before(12).len(), 0);
+    let left = cutter.cut(None, &limits);
+    assert_eq!((left.first(), left.spans, left.bytes), (12, 4, 16));
+    cutter.push(&whole(&head(20, &[1])), now);
+    assert_eq!(taken(&mut cutter, 100), [(20..21, 1)]);
+    assert_eq!((cutter.ready(None, &limits), cutter.heads()), (None, 0));
+}
+
+#[test]
 fn a_batch_closes_after_its_linger() {
     let (mut cutter, limits, now) = (Cutter::default(), limits(100, 1_000), Instant::now());
     cutter.push(&whole(&head(0, &[1])), now);

@@ -1,5 +1,6 @@
 //! Which sink is next, event by event.
 
+use super::super::{Overflow, Sieve};
 use super::*;
 
 const MIN: Duration = Duration::from_millis(200);
@@ -14,6 +15,9 @@ fn with(policy: Policy, terms: Vec<Terms>) -> Group {
     let settings = Settings {
         name: "zipkin".into(),
         policy,
+        sieve: Sieve::default(),
+        max_age: None,
+        overflow: Overflow::Block,
         batch: BatchSettings { spans: 5_000, bytes: 4 << 20, linger: Duration::from_millis(20) },
         in_flight_max: 4,
         rate_max: None,

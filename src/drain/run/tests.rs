@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::super::{BatchSettings, Policy};
+use super::super::{BatchSettings, Overflow, Policy, Sieve};
 use super::*;
 use crate::channel::{self, Channel, Draft, Item, Origin, Start, Takes};
 use crate::metrics::TABLE;
@@ -128,6 +128,9 @@ impl Bench {
         let mut settings = Settings {
             name: "zipkin".into(),
             policy: Policy::RoundRobin,
+            sieve: Sieve::default(),
+            max_age: None,
+            overflow: Overflow::Block,
             batch: BatchSettings { spans: 5000, bytes: 4 << 20, linger: Duration::from_millis(20) },
             in_flight_max: 4,
             rate_max: None,
@@ -138,7 +141,8 @@ impl Bench {
         change(&mut settings);
         let sinks = sinks.iter().map(|sink| Seat::from(sink.clone() as Arc<dyn Sink>)).collect();
         let tap = self.channel.tap("zipkin", Start::Oldest, Takes::Common).expect("the drain is attached");
-        let parts = Parts { settings, tap, sinks: Roster::fixed(sinks), letters, clock: self.clock.clone() };
+        let parts =
+            Parts { settings, tap, sinks: Roster::fixed(sinks), letters, clock: self.clock.clone(), kept_in: None };
         Drain::new(parts, &self.registry)
     }
 

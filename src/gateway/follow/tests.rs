@@ -20,14 +20,14 @@ impl Resolver for Script {
     }
 }
 
-fn settings(name: &str, url: &str) -> zipkin::Settings {
-    zipkin::Settings {
+fn settings(name: &str, url: &str) -> sink::Settings {
+    sink::Settings::Zipkin(zipkin::Settings {
         name: name.to_owned(),
         url: url.to_owned(),
         encoding: Encoding::Proto3,
         gzip: false,
         timeout: Duration::from_secs(1),
-    }
+    })
 }
 
 fn record(ends: &[u8]) -> Option<Vec<SocketAddr>> {

@@ -48,6 +48,9 @@ pub fn settings() -> Settings {
     Settings {
         name: "zipkin".to_owned(),
         policy: Policy::RoundRobin,
+        sieve: spangate::drain::Sieve::default(),
+        max_age: None,
+        overflow: spangate::drain::Overflow::Block,
         batch: BatchSettings { spans: 50, bytes: 1 << 20, linger: Duration::from_millis(5) },
         in_flight_max: 4,
         rate_max: None,
@@ -101,7 +104,8 @@ impl Gate {
         };
         let (seats, roster) = Roster::new(sinks.iter().enumerate().map(seat).collect());
         let tap = channel.tap(&settings.name, Start::End, Takes::Common).unwrap();
-        let drain = Drain::new(Parts { settings, tap, sinks: roster, letters: letters.clone(), clock }, &registry);
+        let parts = Parts { settings, tap, sinks: roster, letters: letters.clone(), clock, kept_in: None };
+        let drain = Drain::new(parts, &registry);
         let aside_tap = channel.tap(aside::NAME, Start::End, Takes::Addressed).unwrap();
         let (status, stop) = (drain.status(), CancellationToken::new());
         let parts = Some((drain, aside_tap, letters));
@@ -254,7 +258,7 @@ fn flip(path: &Path, span: &[u8]) -> bool {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own task")]
-fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(task)
 }
 
