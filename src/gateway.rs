@@ -8,6 +8,7 @@ mod build;
 mod crew;
 mod descriptors;
 mod filling;
+mod follow;
 mod memory;
 mod process;
 mod promise;
@@ -150,6 +151,7 @@ impl Gateway {
         let kit = Kit {
             channel: channel.clone(),
             disk: disk.clone(),
+            clock: clock.clone(),
             registry: registry.clone(),
             letters: stages.letters.clone(),
             statuses: statuses.clone(),

@@ -68,6 +68,8 @@ pub struct Drain {
     pub drain: crate::drain::Settings,
     pub start: crate::channel::Start,
     pub sinks: Vec<crate::sink::Settings>,
+    /// Of each sink, in the same order.
+    pub terms: Vec<crate::drain::Terms>,
 }
 
 #[derive(Debug, Clone)]

@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::batch::{Batch, Builder, Stretch};
+use super::batch::{Batch, Stretch};
+use super::cut::Cutter;
 use super::run::at;
 use super::{Overflow, Settings};
 use crate::channel::{Ledger, Outcome, Taken, Tap};
@@ -83,7 +84,7 @@ impl GivingUp {
     }
 
     /// Raises the floors, takes what lies below out of what waits, and tells what is due.
-    pub fn give_up(&mut self, waiting: &mut VecDeque<Batch>, builder: &mut Builder, now: Instant) {
+    pub fn give_up(&mut self, waiting: &mut VecDeque<Batch>, cutter: &mut Cutter, now: Instant) {
         if let Some(asked) = &mut self.asked {
             self.skipped.below = self.skipped.below.max(*asked.borrow_and_update());
         }
@@ -92,7 +93,7 @@ impl GivingUp {
             self.look_due = now + (age / LOOKS).clamp(LOOK_MIN, LOOK_MAX);
         }
         for floor in [&mut self.expired, &mut self.skipped] {
-            let mut given_up = builder.take_before(floor.below);
+            let mut given_up = cutter.take_before(floor.below);
             given_up.extend(waiting.iter_mut().flat_map(|batch| batch.take_before(floor.below)));
             waiting.retain(|batch| batch.spans > 0);
             floor.settle(given_up.iter().map(Stretch::positions), &self.ledger, now);

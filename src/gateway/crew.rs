@@ -14,14 +14,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::{self, Archive};
 use crate::channel::{Channel, Start, Takes, Tap};
+use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::deadletter;
 use crate::disk::Disk;
-use crate::drain::{self, Drain};
+use crate::drain::{self, Drain, Roster};
+use crate::gateway::follow::{self, Follow};
 use crate::gateway::report::{Shown, Statuses};
 use crate::gateway::{Error, build};
 use crate::metrics::Registry;
-use crate::sink::{self, Sink};
+use crate::sink;
 use crate::tasks::{self, Part, Tasks};
 
 /// A drain that lacks nothing but its place in the channel.
@@ -32,7 +34,7 @@ pub struct Ready {
 }
 
 enum Work {
-    Group { settings: drain::Settings, sinks: Vec<Arc<dyn Sink>>, kept_in: Option<String> },
+    Group { settings: drain::Settings, roster: Roster, follow: Option<Follow>, kept_in: Option<String> },
     Archive(archive::Settings),
 }
 
@@ -50,25 +52,13 @@ impl Ready {
     }
 
     fn group(
-        config::Drain { drain, start, sinks }: &config::Drain,
+        config::Drain { drain, start, sinks, terms }: &config::Drain,
         channel_id: &str,
         kept_in: Option<String>,
     ) -> Result<Ready, Error> {
-        let make = |settings: &sink::Settings| {
-            sink::build(settings, channel_id)
-                .map_err(|error| Error::Config(format!("collector {}: {error}", settings.name())))
-        };
-        let sinks = sinks.iter().map(make).collect::<Result<_, _>>()?;
-        let work = Work::Group { settings: drain.clone(), sinks, kept_in };
+        let (roster, follow) = follow::roster(sinks, terms, channel_id)?;
+        let work = Work::Group { settings: drain.clone(), roster, follow, kept_in };
         Ok(Ready { name: drain.name.clone(), start: *start, work })
-    }
-
-    /// Names of its sinks; none for an archive.
-    fn sinks(&self) -> Vec<String> {
-        match &self.work {
-            Work::Group { sinks, .. } => sinks.iter().map(|sink| sink.name().to_owned()).collect(),
-            Work::Archive(_) => Vec::new(),
-        }
     }
 }
 
@@ -84,6 +74,7 @@ fn kept_in(settings: &Settings) -> Option<String> {
 pub struct Kit {
     pub channel: Channel,
     pub disk: Arc<dyn Disk>,
+    pub clock: Clock,
     pub registry: Registry,
     pub letters: deadletter::Store,
     pub statuses: Statuses,
@@ -99,11 +90,18 @@ impl Kit {
     /// Puts a drain together, and shows it.
     fn run(&self, ready: Ready, tap: Tap, part: Part) -> Run {
         match ready.work {
-            Work::Group { settings, sinks, kept_in } => {
-                let parts = drain::Parts { settings, tap, sinks, letters: self.letters.clone(), kept_in };
+            Work::Group { settings, roster, follow, kept_in } => {
+                let (letters, clock) = (self.letters.clone(), self.clock.clone());
+                let parts = drain::Parts { settings, tap, sinks: roster, letters, clock, kept_in };
                 let drain = Drain::new(parts, &self.registry);
                 self.statuses.show(&ready.name, Shown::Drain(drain.status()));
-                Box::pin(drain.run(part, self.grace))
+                let (ending, drain) = (part.ending().clone(), drain.run(part, self.grace));
+                match follow {
+                    None => Box::pin(drain),
+                    Some(follow) => Box::pin(async move {
+                        tokio::join!(drain, follow.run(ready.name, Arc::new(sink::dns::System), ending));
+                    }),
+                }
             }
             Work::Archive(settings) => {
                 let archive = Archive::new(settings, &self.channel, tap, self.disk.clone(), &self.registry);
@@ -114,8 +112,10 @@ impl Kit {
         }
     }
 
-    fn retire(&self, drain: &str, sinks: &[String]) {
-        sinks.iter().for_each(|sink| self.registry.retire(drain, Some(sink)));
+    /// Shows the sinks of a drain that has ended no more.
+    fn retire_sinks(&self, drain: &str) {
+        let sinks = self.statuses.of(drain).map(|shown| shown.sinks()).unwrap_or_default();
+        sinks.iter().for_each(|sink| self.registry.retire(drain, Some(&sink.name)));
     }
 
     /// Takes a drain out of the channel and of all that shows it.
@@ -139,12 +139,7 @@ pub struct Crew {
     /// Stopped before archives, which may take what is still to come.
     drains: Tasks,
     archives: Tasks,
-    running: BTreeMap<String, Running>,
-}
-
-struct Running {
-    part: Part,
-    sinks: Vec<String>,
+    running: BTreeMap<String, Part>,
 }
 
 impl Crew {
@@ -164,7 +159,7 @@ impl Crew {
     pub fn begin(&mut self, ready: Ready, tap: Tap) {
         let (tasks, what) = self.tasks(&ready);
         let part = tasks.part();
-        self.running.insert(ready.name.clone(), Running { part: part.clone(), sinks: ready.sinks() });
+        self.running.insert(ready.name.clone(), part.clone());
         tasks.vital_part(what, part.clone(), self.kit.run(ready, tap, part));
     }
 
@@ -172,13 +167,12 @@ impl Crew {
     pub fn hand_over(&mut self, ready: Ready) -> CancellationToken {
         let (tasks, what) = self.tasks(&ready);
         let (kit, part, done) = (self.kit.clone(), tasks.part(), CancellationToken::new());
-        let running = Running { part: part.clone(), sinks: ready.sinks() };
-        let old = self.running.insert(ready.name.clone(), running).expect("a drain that runs is handed over");
-        old.part.ending().cancel();
+        let old = self.running.insert(ready.name.clone(), part.clone()).expect("a drain that runs is handed over");
+        old.ending().cancel();
         let (taken, next) = (done.clone().drop_guard(), part.clone());
         tasks.vital_part(what, part, async move {
-            old.part.ended().await;
-            kit.retire(&ready.name, &old.sinks);
+            old.ended().await;
+            kit.retire_sinks(&ready.name);
             if next.ending().is_cancelled() {
                 return;
             }
@@ -197,12 +191,12 @@ impl Crew {
         let (kit, old, done) = (self.kit.clone(), self.running.remove(&name), CancellationToken::new());
         let given_up = done.clone().drop_guard();
         if let Some(old) = &old {
-            old.part.ending().cancel();
+            old.ending().cancel();
         }
         self.drains.spawn("drain given up", async move {
             if let Some(old) = old {
-                old.part.ended().await;
-                kit.retire(&name, &old.sinks);
+                old.ended().await;
+                kit.retire_sinks(&name);
             }
             kit.give_up(name).await;
             drop(given_up);

@@ -52,6 +52,16 @@ pub enum Shown {
     Archive(archive::Status),
 }
 
+impl Shown {
+    /// None for an archive.
+    pub fn sinks(&self) -> Vec<SinkView> {
+        match self {
+            Shown::Drain(status) => status.sinks(),
+            Shown::Archive(_) => Vec::new(),
+        }
+    }
+}
+
 impl Statuses {
     pub fn show(&self, drain: &str, shown: Shown) {
         self.lock().insert(drain.to_owned(), shown);
@@ -71,7 +81,7 @@ impl Statuses {
         self.lock().iter().map(|(name, shown)| (name.clone(), shown.clone())).collect()
     }
 
-    fn of(&self, drain: &str) -> Option<Shown> {
+    pub fn of(&self, drain: &str) -> Option<Shown> {
         self.lock().get(drain).cloned()
     }
 
@@ -134,7 +144,7 @@ impl Watch {
             match shown {
                 Shown::Drain(status) => {
                     let down = status.sinks().into_iter().filter(|sink| sink.standing != Standing::Up);
-                    let told = |sink: SinkView| format!("drain {name}: {} is {}", sink.name, standing(sink.standing));
+                    let told = |sink: SinkView| format!("drain {name}: {} is {}", sink.name, sink.standing.name());
                     details.extend(down.map(told));
                 }
                 Shown::Archive(status) => {
@@ -184,6 +194,12 @@ impl Watch {
     /// What an OK or a 202 promises with the settings in force.
     pub fn promise(&self) -> Promise {
         self.promise
+    }
+
+    /// Every sink, with its drain's name.
+    pub fn sinks(&self) -> Vec<(String, SinkView)> {
+        let drains = self.statuses.all().into_iter();
+        drains.flat_map(|(name, shown)| shown.sinks().into_iter().map(move |sink| (name.clone(), sink))).collect()
     }
 
     /// The channel at one moment.
@@ -259,21 +275,17 @@ fn intake_text(snapshot: &Snapshot) -> String {
     }
 }
 
-fn standing(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Up => "up",
-        Standing::Resting => "resting",
-        Standing::Probing => "probing",
-        Standing::Misconfigured => "misconfigured",
-    }
-}
-
 fn sink(sink: &SinkView) -> Value {
     json!({
         "name": sink.name,
         "url": sink.url,
-        "state": standing(sink.standing),
+        "state": sink.standing.name(),
+        "backoff_seconds": sink.backoff_left(Instant::now()).as_secs_f64(),
         "in_flight": sink.in_flight,
+        "in_flight_limit": sink.limit,
+        "dropped_spans": sink.dropped,
+        "held_to_spans_per_second": sink.held_to,
+        "says_down": sink.says_down,
         "last_error": sink.last_error,
     })
 }

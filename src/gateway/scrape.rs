@@ -96,6 +96,11 @@ impl Scrape {
         self.gauges.full_in.set(filling.full_in(Instant::now(), snapshot));
         self.gauges.disk_free.set(snapshot.disk_free_bytes as f64);
         self.gauges.ready.set(if self.watch.accepting(snapshot) { 1.0 } else { 0.0 });
+        for (drain, sink) in self.watch.sinks() {
+            let labels = [("drain", drain.as_str()), ("sink", sink.name.as_str())];
+            let left = sink.backoff_left(Instant::now()).as_secs_f64();
+            self.registry.gauge("spangate_sink_backoff_seconds", &labels).set(left);
+        }
     }
 
     /// The families of the drains' accounts.

@@ -4,6 +4,7 @@
 mod flow;
 mod gate;
 mod giving_up;
+mod policies;
 mod scribe;
 mod sink;
 

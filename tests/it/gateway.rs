@@ -13,5 +13,6 @@ mod reload;
 mod rig;
 mod scribe;
 mod several;
+mod sinks;
 mod start;
 mod stop;
