@@ -109,6 +109,11 @@ pub const TABLE: &[Family] = &[
     gauge("spangate_drain_waiting_bytes", &["drain"], "Bytes of log from the drain's position to the end"),
     gauge("spangate_drain_lag_seconds", &["drain"], "Age of the oldest span that this drain has not settled"),
     gauge("spangate_drain_blocking", &["drain"], "1 for the drain furthest behind while the channel is full"),
+    gauge(
+        "spangate_drain_held_spans",
+        &["drain", "reason"],
+        "Spans kept apart from the flow: refused ones that wait for a second opinion, and suspects that broke sinks",
+    ),
     counter("spangate_sink_spans_total", &["drain", "sink", "outcome"], "Spans sent, by verdict"),
     histogram("spangate_sink_request_seconds", &["drain", "sink"], SECONDS, "Time of one request to a collector"),
     gauge("spangate_sink_in_flight", &["drain", "sink"], "Requests under way"),

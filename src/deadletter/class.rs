@@ -1,4 +1,4 @@
-//! The files of one class: `<seq:016x>.jsonl`, the last one growing, oldest first to go.
+//! The files of one directory of letters: `<seq:016x>.jsonl`, the last one growing, oldest first to go.
 //!
 //! Letters are appended in one write and synced. After a failed write or sync the file is given
 //! up where it was last synced and the next append begins another: its page cache may hold what
@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, File, Open};
@@ -28,33 +28,38 @@ pub(super) struct Files {
     files: VecDeque<(u64, u64)>,
     /// The last of `files`, while it may be appended to.
     last: Option<Arc<dyn File>>,
-    written: Counter,
+    written: Vec<(Class, Counter)>,
     removed: Counter,
     bytes: Gauge,
 }
 
 impl Files {
+    /// The files of `classes` in a directory of `dir`.
     pub fn open(
         disk: Arc<dyn Disk>,
-        dir: PathBuf,
+        dir: &Path,
+        classes: &[Class],
         bytes_max: u64,
-        class: Class,
         registry: &Registry,
     ) -> io::Result<Files> {
+        let name = classes.first().map_or("", |class| class.name());
+        let dir = dir.join(name);
         disk.create_dir_all(&dir)?;
         let sequence = |name: &str| name.strip_suffix(SUFFIX).and_then(|hex| u64::from_str_radix(hex, 16).ok());
         let listed = disk.list(&dir)?;
         let mut found: Vec<_> =
             listed.iter().filter(|e| !e.is_dir).filter_map(|e| Some((sequence(&e.name)?, e.len))).collect();
         found.sort_unstable();
-        let labels = [("class", class.name())];
+        let labels = [("class", name)];
+        let written =
+            |class: &Class| (*class, registry.counter("spangate_dead_letters_total", &[("class", class.name())]));
         let mut files = Files {
             disk,
             dir,
             bytes_max,
             files: found.into(),
             last: None,
-            written: registry.counter("spangate_dead_letters_total", &labels),
+            written: classes.iter().map(written).collect(),
             removed: registry.counter("spangate_dead_letters_removed_total", &labels),
             bytes: registry.gauge("spangate_dead_letters_bytes", &labels),
         };
@@ -63,8 +68,8 @@ impl Files {
         Ok(files)
     }
 
-    /// Appends `lines`, which are `count` letters, and syncs.
-    pub fn append(&mut self, lines: &[u8], count: u64) -> io::Result<()> {
+    /// Appends `lines`, which are letters of `classes`, and syncs.
+    pub fn append(&mut self, lines: &[u8], classes: &[Class]) -> io::Result<()> {
         self.make_room(lines.len() as u64)?;
         let file = self.file_for(lines.len() as u64)?;
         let at = self.files.back().map_or(0, |(_, len)| *len);
@@ -77,7 +82,9 @@ impl Files {
         if let Some((_, len)) = self.files.back_mut() {
             *len += lines.len() as u64;
         }
-        self.written.increment(count);
+        for (class, written) in &self.written {
+            written.increment(classes.iter().filter(|of| *of == class).count() as u64);
+        }
         self.show();
         Ok(())
     }

@@ -36,19 +36,26 @@ pub struct Settings {
 pub enum Class {
     /// A span as an element of a `ListOfSpans`: tag, length, canonical proto3 bytes.
     Refused,
+    /// The same; it was never refused, but broke the collectors that it was sent to. Kept with the refused ones.
+    Suspect,
     /// A Scribe entry's message as it came.
     Undecodable,
 }
 
 impl Class {
-    /// Its directory, and its name in letters and metrics.
+    /// Its name in letters and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Class::Refused => "refused",
+            Class::Suspect => "suspect",
             Class::Undecodable => "undecodable",
         }
     }
 }
+
+/// The classes that share a directory, a file and a bound; the first gives its name.
+const SPANS: &[Class] = &[Class::Refused, Class::Suspect];
+const ENTRIES: &[Class] = &[Class::Undecodable];
 
 #[derive(Debug, Clone)]
 pub struct Letter {
@@ -87,11 +94,10 @@ impl Store {
         channel_id: &str,
         registry: &Registry,
     ) -> io::Result<Store> {
-        let open = |class: Class, bytes_max| {
-            Files::open(disk.clone(), settings.dir.join(class.name()), bytes_max, class, registry).map(Mutex::new)
-        };
-        let refused = open(Class::Refused, settings.refused_bytes_max)?;
-        let undecodable = open(Class::Undecodable, settings.undecodable_bytes_max)?;
+        let open =
+            |classes, bytes_max| Files::open(disk.clone(), &settings.dir, classes, bytes_max, registry).map(Mutex::new);
+        let refused = open(SPANS, settings.refused_bytes_max)?;
+        let undecodable = open(ENTRIES, settings.undecodable_bytes_max)?;
         let channel_id = channel_id.to_owned();
         Ok(Store(Arc::new(Inner { settings, disk, clock, channel_id, refused, undecodable })))
     }
@@ -101,17 +107,16 @@ impl Store {
     pub fn write(&self, letters: &[Letter]) -> io::Result<()> {
         self.check_space(letters)?;
         let written_us = self.0.clock.now_us();
-        for class in [Class::Refused, Class::Undecodable] {
+        for (classes, files) in [(SPANS, &self.0.refused), (ENTRIES, &self.0.undecodable)] {
             let mut lines = Vec::new();
-            let mut count = 0;
-            for letter in letters.iter().filter(|l| l.class == class) {
+            let mut written = Vec::new();
+            for letter in letters.iter().filter(|l| classes.contains(&l.class)) {
                 line::write(&mut lines, letter, &self.0.channel_id, written_us);
-                count += 1;
+                written.push(letter.class);
             }
-            if count > 0 {
-                let files = if class == Class::Refused { &self.0.refused } else { &self.0.undecodable };
+            if !written.is_empty() {
                 // A panic while the lock was held left counts that the next write corrects or fails on.
-                files.lock().unwrap_or_else(PoisonError::into_inner).append(&lines, count)?;
+                files.lock().unwrap_or_else(PoisonError::into_inner).append(&lines, &written)?;
             }
         }
         Ok(())

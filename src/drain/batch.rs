@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::BatchSettings;
+use super::group::SinkId;
 use crate::channel::{Head, Ledger, ReadError, Taken};
 use crate::sink::Load;
 
@@ -70,13 +71,60 @@ pub(super) struct Batch {
     pub maybe_taken: bool,
     /// The last try ended with a kept connection closing; twice in a row is a failure.
     pub again: bool,
+    /// Of its last try; later tries have higher numbers.
+    pub number: u64,
+    pub history: History,
+}
+
+/// What befell a batch, and what it was cut from. Marks are numbers of tries: those that begin later are higher.
+#[derive(Debug, Clone, Default)]
+pub(super) struct History {
+    /// The mark of the first verdict against it; halves inherit it.
+    pub since: Option<u64>,
+    /// The mark of its last failure.
+    pub last: u64,
+    /// The mark at which it was cut as it is.
+    pub born: u64,
+    /// Failures since it was cut, whether or not they speak against it.
+    pub failures: u32,
+    /// The sinks of failures that speak against it, one for each.
+    pub broke: Vec<SinkId>,
+    /// The sinks that refused it while it stood alone, one for each time.
+    pub refused_by: Vec<SinkId>,
+    /// One of those had taken something else since the first refusal.
+    pub proven: bool,
+    /// It breaks sinks: it left the flow, and what it breaks does not rest.
+    pub suspect: bool,
+}
+
+impl History {
+    /// Of a half that is cut at `mark`. What was held against the whole is; what befell it alone is not.
+    fn of_half(&self, mark: u64) -> History {
+        let broke = if self.suspect { Vec::new() } else { self.broke.clone() };
+        History { since: self.since, last: self.last, born: mark, broke, suspect: self.suspect, ..History::default() }
+    }
+
+    /// Whether this sink has spoken against the span.
+    pub fn knows(&self, sink: SinkId) -> bool {
+        self.refused_by.contains(&sink) || self.broke.contains(&sink)
+    }
+
+    /// Whether it waits apart from the flow.
+    pub fn is_apart(&self) -> bool {
+        self.suspect || !self.refused_by.is_empty()
+    }
 }
 
 impl Batch {
     pub fn of(stretches: Vec<Stretch>) -> Batch {
         let spans = stretches.iter().map(Stretch::len).sum();
         let bytes = stretches.iter().map(Stretch::bytes).sum();
-        Batch { stretches, spans, bytes, maybe_taken: false, again: false }
+        Batch { stretches, spans, bytes, ..Batch::default() }
+    }
+
+    /// Whether it has not failed as it is.
+    pub fn is_well(&self) -> bool {
+        self.history.failures == 0
     }
 
     /// The first position: older batches go first.
@@ -96,12 +144,42 @@ impl Batch {
         ranges
     }
 
-    /// Two batches of half the spans each, in order; `None` for a single span.
-    pub fn halves(&self) -> Option<(Batch, Batch)> {
+    /// Two batches of half the spans each, in order, cut at `mark`; `None` for a single span.
+    pub fn halves(&self, mark: u64) -> Option<(Batch, Batch)> {
         if self.spans < 2 {
             return None;
         }
-        let mut left = self.spans / 2;
+        let history = self.history.of_half(mark);
+        let half =
+            |stretches| Batch { maybe_taken: self.maybe_taken, history: history.clone(), ..Batch::of(stretches) };
+        let (first, second) = self.cut(self.spans / 2);
+        Some((half(first), half(second)))
+    }
+
+    /// Cuts off what is beyond `bytes`; one span stays, whatever its length. A half is a batch as the whole was.
+    pub fn cut_to(self, bytes: usize) -> (Batch, Option<Batch>) {
+        let lens = self.stretches.iter().flat_map(|s| &s.head.items[s.items.start as usize..s.items.end as usize]);
+        let mut sum = 0;
+        let fits = lens.take_while(|item| {
+            sum += item.len as usize;
+            sum <= bytes
+        });
+        let fits = u32::try_from(fits.count()).unwrap_or(u32::MAX).max(1);
+        if fits >= self.spans {
+            return (self, None);
+        }
+        let part = |stretches| Batch {
+            maybe_taken: self.maybe_taken,
+            again: self.again,
+            history: self.history.clone(),
+            ..Batch::of(stretches)
+        };
+        let (first, rest) = self.cut(fits);
+        (part(first), Some(part(rest)))
+    }
+
+    /// The first `left` spans, and the others.
+    fn cut(&self, mut left: u32) -> (Vec<Stretch>, Vec<Stretch>) {
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for stretch in &self.stretches {
             let cut = stretch.items.start + left.min(stretch.len());
@@ -113,8 +191,7 @@ impl Batch {
                 second.push(stretch.part(cut..stretch.items.end));
             }
         }
-        let half = |stretches| Batch { maybe_taken: self.maybe_taken, ..Batch::of(stretches) };
-        Some((half(first), half(second)))
+        (first, second)
     }
 
     fn push(&mut self, stretch: Stretch, bytes: usize) {

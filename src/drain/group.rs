@@ -10,6 +10,9 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 
+/// A sink's name within its group; never used twice.
+pub(super) type SinkId = usize;
+
 /// Where a sink stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -86,11 +89,11 @@ impl Group {
         Group { members: backoffs.into_iter().map(member).collect(), next: 0, in_flight_max: in_flight_max.max(1) }
     }
 
-    /// The sink that takes the next batch; `None` while all are full or rest.
-    pub fn pick(&mut self, now: Instant) -> Option<Ticket> {
+    /// The sink that takes the next batch, of those for which `fits` has one; `None` while all are full or rest.
+    pub fn pick(&mut self, now: Instant, fits: impl Fn(SinkId) -> bool) -> Option<Ticket> {
         let count = self.members.len();
-        let sink =
-            (0..count).map(|n| (self.next + n) % count).find(|n| self.members[*n].takes(now, self.in_flight_max))?;
+        let mut round = (0..count).map(|n| (self.next + n) % count);
+        let sink = round.find(|n| self.members[*n].takes(now, self.in_flight_max) && fits(*n))?;
         self.next = (sink + 1) % count;
         Some(Ticket { sink, epoch: self.members[sink].sent() })
     }
@@ -108,6 +111,11 @@ impl Group {
     /// When the first rest ends: a batch that waits can be tried then.
     pub fn wakes(&self) -> Option<Instant> {
         self.members.iter().filter_map(|m| m.rests_until()).min()
+    }
+
+    /// The sinks that take batches.
+    pub fn up(&self) -> Vec<SinkId> {
+        (0..self.members.len()).filter(|n| self.members[*n].state == State::Up).collect()
     }
 
     pub fn state(&self, sink: usize) -> State {

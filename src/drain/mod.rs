@@ -2,21 +2,22 @@
 //!
 //! A drain is one task that owns its group's state and polls its sends, several to a sink. A
 //! batch belongs to the group, not to the sink: what one sink does not take another gets, and
-//! while all rest everything waits in the channel. A batch that is refused is halved until the
-//! bad spans stand alone; those end in the dead letters. [`aside`] is the drain that empties
-//! what the listeners set aside.
+//! while all rest everything waits in the channel. What becomes of a batch after its verdict is
+//! `judge`'s to say. [`aside`] is the drain that empties what the listeners set aside.
 
 pub mod aside;
 pub mod backoff;
 mod batch;
 mod bury;
 mod group;
+mod judge;
 mod run;
 mod status;
 
 use std::time::Duration;
 
 pub use group::State;
+pub use judge::Held;
 pub use run::{Drain, Parts};
 pub use status::{SinkView, Standing, Status};
 
@@ -30,6 +31,17 @@ pub struct Settings {
     pub backoff_min: Duration,
     /// Default 30 s.
     pub backoff_max: Duration,
+    pub mass_refusal: MassRefusal,
+}
+
+/// What is made of a sink that refuses more than one span in twenty, and at least a thousand in a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MassRefusal {
+    /// The sink is wrong, not the spans: it is held like a misconfigured one, and they stay in the channel.
+    #[default]
+    Hold,
+    /// The spans are wrong, however many.
+    DeadLetter,
 }
 
 /// A batch is closed by whichever comes first.

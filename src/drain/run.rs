@@ -19,7 +19,8 @@ use super::Settings;
 use super::backoff::Backoff;
 use super::batch::{Batch, Builder, Stretch, read};
 use super::bury::{Dead, bury};
-use super::group::{Answer, Group, Ticket};
+use super::group::{Answer, Group, SinkId, State, Ticket};
+use super::judge::{Fate, Judge, Ruling, Scene, Sent};
 use super::status::{Report, Status};
 use crate::channel::{Kind, Ledger, Outcome, ReadError, Taken, Tap};
 use crate::deadletter::Store;
@@ -59,6 +60,7 @@ struct Flow {
     letters: Store,
     group: Group,
     report: Report,
+    judge: Judge,
     builder: Builder,
     /// Batches to be tried again, oldest first.
     waiting: VecDeque<Batch>,
@@ -87,6 +89,7 @@ impl Drain {
             group: Group::new(backoffs, settings.in_flight_max),
             report: Report::new(&settings.name, &sinks, registry),
             builder: Builder::new(settings.batch.clone()),
+            judge: Judge::new(&settings),
             waiting: VecDeque::new(),
             dead: VecDeque::new(),
             burying: false,
@@ -163,9 +166,10 @@ impl Flow {
         if self.read_pause.is_some() {
             return self.read_pause;
         }
-        let batch_waits = !self.waiting.is_empty() || self.builder.has_batch(now);
-        let wake = if batch_waits { self.group.wakes() } else { self.builder.due() };
-        wake.filter(|wake| *wake > now)
+        let apart = self.judge.wakes();
+        let sink = if self.flows(now) || apart.is_some() { self.group.wakes() } else { None };
+        let later = |wake: &Instant| *wake > now;
+        [apart, sink, self.builder.due()].into_iter().flatten().filter(later).min()
     }
 
     fn wake(&mut self, now: Instant) {
@@ -179,15 +183,54 @@ impl Flow {
     fn dispatch(&mut self, now: Instant) {
         self.start_burial();
         while self.read_pause.is_none() && self.dead.len() < DEAD_MAX && self.group.has_room(now) {
-            let Some(batch) = self.waiting.pop_front().or_else(|| self.builder.pop(now)) else { return };
-            match self.group.pick(now) {
-                Some(ticket) => self.start_send(batch, ticket),
-                None => return self.put_back(batch),
+            let (up, flows) = (self.group.up(), self.flows(now));
+            let fits = |sink| {
+                let apart = self.judge.has_for(sink, &up, now);
+                if self.judge.wants_sample(sink) { apart } else { apart || flows }
+            };
+            let Some(ticket) = self.group.pick(now, fits) else { break };
+            let batch = self.next_for(ticket.sink, &up, now).expect("the sink was picked for it");
+            let (batch, rest) = batch.cut_to(self.judge.bytes_max(ticket.sink, now));
+            rest.into_iter().for_each(|rest| self.put_back(rest));
+            self.start_send(batch, ticket);
+        }
+        self.report.holds(self.judge.held());
+    }
+
+    /// Whether the flow has a batch to send.
+    fn flows(&self, now: Instant) -> bool {
+        !self.waiting.is_empty() || (self.wants_new() && self.builder.has_batch(now))
+    }
+
+    /// Whether a batch may be sent for the first time: not while many have failed, or too much is kept apart.
+    fn wants_new(&self) -> bool {
+        let failed = self.waiting.iter().filter(|batch| !batch.is_well()).count();
+        failed < self.settings.in_flight_max * self.sinks.len() && self.judge.has_room()
+    }
+
+    /// What is sent to a sink next. What is kept apart goes first, for it has its turn rarely, but a sink that is probed
+    /// is tried with what is likeliest to pass.
+    fn next_for(&mut self, sink: SinkId, up: &[SinkId], now: Instant) -> Option<Batch> {
+        if self.group.state(sink) != State::Probing || self.judge.wants_sample(sink) || !self.flows(now) {
+            if let Some(apart) = self.judge.take(sink, up, now) {
+                return Some(apart);
             }
+        }
+        let probed_with_new = self.group.state(sink) == State::Probing
+            && self.waiting.front().is_some_and(|batch| !batch.is_well())
+            && self.wants_new();
+        if probed_with_new && let Some(new) = self.builder.pop(now) {
+            return Some(new);
+        }
+        match self.waiting.pop_front() {
+            Some(batch) => Some(batch),
+            None if self.wants_new() => self.builder.pop(now),
+            None => None,
         }
     }
 
-    fn start_send(&mut self, batch: Batch, ticket: Ticket) {
+    fn start_send(&mut self, mut batch: Batch, ticket: Ticket) {
+        batch.number = self.judge.number();
         if batch.maybe_taken {
             self.report.repeated(batch.spans);
         }
@@ -224,7 +267,9 @@ impl Flow {
 
     fn finish(&mut self, done: Done, now: Instant) {
         match done {
-            Done::Sent { batch, ticket, verdict, took } => self.sent(batch, &ticket, verdict, took, now),
+            Done::Sent { batch, ticket, verdict, took } => {
+                self.sent(Sent { batch, sink: ticket.sink, verdict }, &ticket, took, now);
+            }
             Done::NotRead { batch, ticket, index, error } => {
                 self.answer(&ticket, Answer::Void, "", now);
                 self.batch_not_read(batch, index, &error, now);
@@ -238,53 +283,28 @@ impl Flow {
         }
     }
 
-    fn sent(&mut self, mut batch: Batch, ticket: &Ticket, verdict: Verdict, took: Duration, now: Instant) {
+    fn sent(&mut self, sent: Sent, ticket: &Ticket, took: Duration, now: Instant) {
         // It was sent, so its bytes could be read. That a frame's head could be says nothing of its body.
         self.read_backoff.reset();
-        self.report.answered(ticket.sink, &verdict, batch.spans, took);
-        let again = std::mem::take(&mut batch.again);
-        match verdict {
-            Verdict::Delivered => {
-                self.answer(ticket, Answer::Well, "", now);
+        self.report.answered(ticket.sink, &sent.verdict, sent.batch.spans, took);
+        let idle = !self.waiting.iter().any(Batch::is_well) && !(self.wants_new() && self.builder.has_batch(now));
+        let scene = Scene { now, up: &self.group.up(), idle };
+        let Ruling { answer, fate, reason } = self.judge.judge(sent, &scene);
+        self.answer(ticket, answer, &reason, now);
+        self.carry_out(fate);
+    }
+
+    fn carry_out(&mut self, fate: Fate) {
+        match fate {
+            Fate::Delivered(batch) => {
                 for positions in batch.positions() {
                     self.ledger.settle(positions, Outcome::Delivered);
                 }
             }
-            Verdict::Refused(reason) | Verdict::TooLarge(reason) => {
-                self.answer(ticket, Answer::Well, &reason, now);
-                self.halve(batch, reason);
-            }
-            Verdict::Again(_) if !again => {
-                self.answer(ticket, Answer::Void, "", now);
-                self.put_back(Batch { maybe_taken: true, again: true, ..batch });
-            }
-            Verdict::Elsewhere { reason, maybe_taken } => {
-                self.answer(ticket, Answer::Failed, &reason, now);
-                self.put_back(Batch { maybe_taken: batch.maybe_taken || maybe_taken, ..batch });
-            }
-            Verdict::Again(reason) => {
-                self.answer(ticket, Answer::Failed, &reason, now);
-                self.put_back(Batch { maybe_taken: true, ..batch });
-            }
-            Verdict::Wait(wait, reason) => {
-                self.answer(ticket, Answer::Wait(wait), &reason, now);
-                self.put_back(batch);
-            }
-            Verdict::Misconfigured(reason) => {
-                self.answer(ticket, Answer::Misconfigured, &reason, now);
-                self.put_back(batch);
-            }
+            Fate::Flow(batches) => batches.into_iter().for_each(|batch| self.put_back(batch)),
+            Fate::Apart => {}
+            Fate::Dead(dead) => self.dead.push_back(dead),
         }
-    }
-
-    /// Halves a batch that was refused; a single span is dead.
-    fn halve(&mut self, batch: Batch, reason: String) {
-        if let Some((first, second)) = batch.halves() {
-            self.put_back(second);
-            self.put_back(first);
-            return;
-        }
-        self.dead.extend(batch.stretches.into_iter().map(|span| Dead { span, reason: reason.clone() }));
     }
 
     /// Takes the part that could not be read out of a batch, where it is damaged, or pauses all reading.
@@ -294,14 +314,17 @@ impl Flow {
                 // One check covers a frame's whole body: what this batch has of it is lost.
                 let damaged = batch.stretches.remove(index);
                 self.ledger.settle(damaged.positions(), Outcome::Damaged);
-                let rest = Batch { maybe_taken: batch.maybe_taken, ..Batch::of(batch.stretches) };
+                let Batch { maybe_taken, history, stretches, .. } = batch;
+                let rest = Batch { maybe_taken, history, ..Batch::of(stretches) };
                 if rest.spans > 0 {
-                    self.put_back(rest);
+                    let fate = self.judge.back(rest, now);
+                    self.carry_out(fate);
                 }
             }
             ReadError::Failed(_) => {
                 self.not_read(error, now);
-                self.put_back(batch);
+                let fate = self.judge.back(batch, now);
+                self.carry_out(fate);
             }
         }
     }
@@ -314,9 +337,10 @@ impl Flow {
         self.read_pause = Some(now + self.read_backoff.fail());
     }
 
-    /// Puts a batch among those that wait, oldest first.
+    /// Puts a batch among those that wait: those that failed least, then the oldest, first.
     fn put_back(&mut self, batch: Batch) {
-        let at = self.waiting.partition_point(|b| b.first() < batch.first());
+        let order = |batch: &Batch| (batch.history.failures, batch.first());
+        let at = self.waiting.partition_point(|b| order(b) < order(&batch));
         self.waiting.insert(at, batch);
     }
 

@@ -10,12 +10,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::group::{Change, State};
+use super::judge::Held;
 use crate::metrics::{Counter, Gauge, Histogram, Registry};
 use crate::sink::{Sink, Verdict};
 
 /// State changes of one sink that are logged in a minute: three outages.
 const LINES_MAX: u32 = 6;
 const MINUTE: Duration = Duration::from_secs(60);
+const PAUSED: &str = "too many refused or suspect spans wait: nothing new is sent";
 
 /// A sink's state as people name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,13 @@ pub struct SinkView {
 
 /// The sinks of a drain, to be asked from any thread. Cheap to clone.
 #[derive(Clone)]
-pub struct Status(Arc<Mutex<Vec<SinkView>>>);
+pub struct Status(Arc<Mutex<View>>);
+
+#[derive(Default)]
+struct View {
+    sinks: Vec<SinkView>,
+    held: Held,
+}
 
 impl Status {
     pub(super) fn new(sinks: &[Arc<dyn Sink>]) -> Self {
@@ -51,20 +59,25 @@ impl Status {
             in_flight: 0,
             last_error: None,
         };
-        Status(Arc::new(Mutex::new(sinks.iter().map(view).collect())))
+        Status(Arc::new(Mutex::new(View { sinks: sinks.iter().map(view).collect(), held: Held::default() })))
     }
 
     /// The sinks, in the configuration's order.
     pub fn sinks(&self) -> Vec<SinkView> {
-        self.lock().clone()
+        self.lock().sinks.clone()
+    }
+
+    /// What the drain keeps apart.
+    pub fn held(&self) -> Held {
+        self.lock().held
     }
 
     /// Whether every sink takes batches.
     pub fn all_up(&self) -> bool {
-        self.lock().iter().all(|s| s.standing == Standing::Up)
+        self.lock().sinks.iter().all(|s| s.standing == Standing::Up)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<SinkView>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, View> {
         // Views are replaced field by field; a panic between two of them leaves nothing broken.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,6 +89,8 @@ pub(super) struct Report {
     status: Status,
     sinks: Vec<SinkReport>,
     repeats: Counter,
+    /// Spans kept apart: refused, suspect.
+    held: (Gauge, Gauge),
 }
 
 struct SinkReport {
@@ -94,11 +109,13 @@ struct SinkReport {
 
 impl Report {
     pub fn new(drain: &str, sinks: &[Arc<dyn Sink>], registry: &Registry) -> Self {
+        let held = |why| registry.gauge("spangate_drain_held_spans", &[("drain", drain), ("reason", why)]);
         Report {
             drain: drain.to_owned(),
             status: Status::new(sinks),
             sinks: sinks.iter().map(|sink| SinkReport::new(drain, sink.name(), registry)).collect(),
             repeats: registry.counter("spangate_repeats_total", &[("drain", drain)]),
+            held: (held("refused"), held("suspect")),
         }
     }
 
@@ -116,7 +133,9 @@ impl Report {
         report.request_seconds.record(took.as_secs_f64());
         let (counter, error) = match verdict {
             Verdict::Delivered => (&report.delivered, None),
-            Verdict::Elsewhere { reason, .. } | Verdict::Again(reason) => (&report.elsewhere, Some(reason)),
+            Verdict::Absent(reason) | Verdict::Elsewhere { reason, .. } | Verdict::Again(reason) => {
+                (&report.elsewhere, Some(reason))
+            }
             Verdict::Wait(_, reason) => (&report.wait, Some(reason)),
             Verdict::TooLarge(reason) => (&report.too_large, Some(reason)),
             Verdict::Refused(reason) => (&report.refused, Some(reason)),
@@ -124,7 +143,7 @@ impl Report {
         };
         counter.increment(u64::from(spans));
         if let Some(error) = error {
-            self.status.lock()[sink].last_error = Some(error.clone());
+            self.status.lock().sinks[sink].last_error = Some(error.clone());
         }
     }
 
@@ -139,8 +158,24 @@ impl Report {
         let report = &self.sinks[sink];
         report.in_flight.set(in_flight as f64);
         report.up.set(if standing == Standing::Up { 1.0 } else { 0.0 });
-        let mut views = self.status.lock();
-        (views[sink].standing, views[sink].in_flight) = (standing, in_flight);
+        let mut view = self.status.lock();
+        (view.sinks[sink].standing, view.sinks[sink].in_flight) = (standing, in_flight);
+    }
+
+    /// Shows what is kept apart; a line says when that stops the flow, and when it goes on.
+    pub fn holds(&self, held: Held) {
+        let before = std::mem::replace(&mut self.status.lock().held, held);
+        if before == held {
+            return;
+        }
+        self.held.0.set(held.refused as f64);
+        self.held.1.set(held.suspects as f64);
+        let drain = self.drain.as_str();
+        match (before.paused, held.paused) {
+            (false, true) => tracing::warn!(drain, held.refused, held.suspects, "{PAUSED}"),
+            (true, false) => tracing::info!(drain, "over: {PAUSED}"),
+            _ => {}
+        }
     }
 
     /// Logs a change of state; `reason` is the verdict's text.
@@ -154,7 +189,7 @@ impl Report {
             report.down_since = None;
         }
         let Some(left_out) = report.lines.next(now) else { return };
-        let (drain, name) = (self.drain.as_str(), self.status.lock()[sink].name.clone());
+        let (drain, name) = (self.drain.as_str(), self.status.lock().sinks[sink].name.clone());
         match change {
             Change::Nothing => {}
             Change::Rests => tracing::warn!(drain, sink = name, reason, left_out, "a collector failed and rests"),

@@ -170,6 +170,8 @@ impl Watch {
         });
         if let Some((_, status)) = self.drains.iter().find(|(name, _)| *name == account.drain) {
             value["sinks"] = status.sinks().iter().map(sink).collect();
+            let held = status.held();
+            value["held"] = json!({ "refused": held.refused, "suspects": held.suspects, "paused": held.paused });
         }
         if let Some((_, status)) = self.archives.iter().find(|(name, _)| *name == account.drain) {
             let seen = status.seen();

@@ -4,6 +4,7 @@
 mod flow;
 mod gate;
 mod sink;
+mod verdict;
 
 use std::collections::BTreeSet;
 

@@ -94,7 +94,7 @@ fn halves_hold_what_the_whole_held() {
     let mut queue = vec![Batch { maybe_taken: true, ..Batch::of(stretches) }];
     let mut singles = Vec::new();
     while let Some(batch) = queue.pop() {
-        match batch.halves() {
+        match batch.halves(7) {
             Some((first, second)) => {
                 assert_eq!((first.spans + second.spans, first.bytes + second.bytes), (batch.spans, batch.bytes));
                 assert!(first.spans.abs_diff(second.spans) <= 1 && first.first() < second.first());

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::super::BatchSettings;
+use super::super::{BatchSettings, MassRefusal};
 use super::*;
 use crate::channel::{self, Channel, Draft, Item, Origin, Start, Takes};
 use crate::clock::Clock;
@@ -25,7 +25,7 @@ impl Sink for Down {
     fn send<'a>(&'a self, _: &'a Load) -> Sending<'a> {
         Box::pin(async {
             tokio::time::sleep(Duration::from_millis(5)).await;
-            Verdict::Elsewhere { reason: "refused".into(), maybe_taken: false }
+            Verdict::Absent("refused".into())
         })
     }
 }
@@ -57,6 +57,7 @@ fn drain(dir: &std::path::Path, channel: &Channel, registry: &Registry, sinks: u
         in_flight_max: 4,
         backoff_min: Duration::from_millis(20),
         backoff_max: Duration::from_millis(50),
+        mass_refusal: MassRefusal::Hold,
     };
     let sinks = (0..sinks).map(|n| Arc::new(Down(n.to_string())) as Arc<dyn Sink>).collect();
     let tap = channel.tap("zipkin", Start::Oldest, Takes::Common).expect("the drain is attached");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use spangate::channel::{Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Sync, Takes, Tap};
 use spangate::clock::Clock;
 use spangate::deadletter::{self, Store};
-use spangate::drain::{BatchSettings, Drain, Parts, Settings, Status, aside};
+use spangate::drain::{BatchSettings, Drain, MassRefusal, Parts, Settings, Status, aside};
 use spangate::metrics::{Registry, TABLE};
 use spangate::sink::zipkin::{self, Encoding, Zipkin};
 use spangate::sink::{self, Sink};
@@ -48,6 +48,7 @@ pub fn settings() -> Settings {
         in_flight_max: 4,
         backoff_min: Duration::from_millis(20),
         backoff_max: Duration::from_millis(300),
+        mass_refusal: MassRefusal::Hold,
     }
 }
 
