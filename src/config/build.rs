@@ -6,6 +6,7 @@ use super::drains::{Drain, Kind};
 use super::layers::Values;
 use super::{ChannelKind, Log, LogFormat, Settings};
 use crate::channel::{Start, Sync};
+use crate::drain::{Policy, Terms};
 use crate::listener::{http, intake, scribe};
 use crate::sink::zipkin::{self, Encoding};
 use crate::{admin, archive, channel, deadletter, drain};
@@ -109,14 +110,16 @@ fn log(values: &Values) -> Log {
 }
 
 fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
+    let batch = drain::BatchSettings {
+        spans: narrow(values.number("batch.spans")),
+        bytes: values.size("batch.bytes"),
+        linger: values.time("batch.linger"),
+    };
     super::Drain {
         drain: drain::Settings {
             name: name.into(),
-            batch: drain::BatchSettings {
-                spans: u32::try_from(values.number("batch.spans")).expect("the table bounds it far below"),
-                bytes: values.size("batch.bytes"),
-                linger: values.time("batch.linger"),
-            },
+            policy: policy(&values.text("policy")),
+            batch,
             in_flight_max: values.size("in_flight"),
             backoff_min: values.time("backoff_min"),
             backoff_max: values.time("backoff_max"),
@@ -127,7 +130,29 @@ fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
         },
         start: if values.text("start") == "oldest" { Start::Oldest } else { Start::End },
         sinks: sinks.iter().map(sink).collect(),
+        terms: sinks.iter().map(terms).collect(),
     }
+}
+
+/// A count that the table bounds far below.
+fn narrow(count: u64) -> u32 {
+    u32::try_from(count).expect("the table bounds it far below")
+}
+
+fn policy(word: &str) -> Policy {
+    match word {
+        "round_robin" => Policy::RoundRobin,
+        "random" => Policy::Random,
+        "weighted" => Policy::Weighted,
+        "least_loaded" => Policy::LeastLoaded,
+        "failover" => Policy::Failover,
+        "by_trace" => Policy::ByTrace,
+        _ => unreachable!("the table has no other policy than {word}"),
+    }
+}
+
+fn terms(values: &Values) -> Terms {
+    Terms { weight: narrow(values.number("weight")), priority: narrow(values.number("priority")), batch: None }
 }
 
 fn sink(values: &Values) -> zipkin::Settings {

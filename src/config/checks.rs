@@ -28,6 +28,7 @@ pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
             Kind::Group { values: group, sinks, .. } => {
                 orders(group, &GROUP, problems);
                 problems.extend(sinks.iter().filter_map(|sink| no_loop(values, sink)));
+                problems.extend(sinks.iter().flat_map(|sink| of_another_policy(group, sink)));
             }
             Kind::Archive { values: archive } => {
                 orders(archive, &ARCHIVE, problems);
@@ -100,6 +101,21 @@ fn no_loop(values: &Values, sink: &Values) -> Option<Problem> {
          or move the gateway with --{flag}"
     );
     Some(Problem::new(sink.at("url"), sink.full_key("url"), what))
+}
+
+/// What a sink says for a policy that its drain has not.
+fn of_another_policy(group: &Values, sink: &Values) -> Vec<Problem> {
+    let policy = group.text("policy");
+    let pairs = [("weight", "weighted"), ("priority", "failover")];
+    let unheard = pairs
+        .iter()
+        .filter(|(key, of)| policy != *of && sink.number(key) != 1 && sink.intact(&[key]) && group.intact(&["policy"]));
+    let problem = |(key, of): &(&str, &str)| {
+        let (value, drain) = (sink.number(key), group.full_key("policy"));
+        let what = format!("{key} = {value} is for policy = \"{of}\" alone, and {drain} is \"{policy}\"");
+        Problem::new(sink.at(key), sink.full_key(key), what)
+    };
+    unheard.map(problem).collect()
 }
 
 /// `(less, more, why)`: the first may not be greater than the second.

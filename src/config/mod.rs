@@ -66,6 +66,8 @@ pub struct Drain {
     pub drain: crate::drain::Settings,
     pub start: crate::channel::Start,
     pub sinks: Vec<crate::sink::zipkin::Settings>,
+    /// Of each sink, in the same order.
+    pub terms: Vec<crate::drain::Terms>,
 }
 
 #[derive(Debug, Clone)]

@@ -335,9 +335,10 @@ pub static SETTINGS: &[Setting] = &[
     row(
         Group,
         "policy",
-        Kind::Choice(&["round_robin"]),
+        Kind::Choice(&["round_robin", "random", "weighted", "least_loaded", "failover", "by_trace"]),
         "round_robin",
-        "How batches are shared among the sinks",
+        "How batches are shared among the sinks: round_robin, random; weighted, by weight; least_loaded, the one of two \
+         with more room; failover, by priority; by_trace, a trace to one sink while that is well",
         "equal collectors take equal shares",
     ),
     row(
@@ -485,5 +486,21 @@ pub static SETTINGS: &[Setting] = &[
         "10s",
         "Connect, send and answer together",
         "a collector that needs longer is not keeping up",
+    ),
+    row(
+        Sink,
+        "weight",
+        count(1, 1_000),
+        "1",
+        "Its share under policy = \"weighted\"",
+        "equal shares, until one is known to take more",
+    ),
+    row(
+        Sink,
+        "priority",
+        count(1, 1_000),
+        "1",
+        "Under policy = \"failover\" the sinks of the lowest number that are well share all; the others stand by",
+        "all share, until one is said to stand by",
     ),
 ];

@@ -91,10 +91,12 @@ impl Judge {
         }
     }
 
-    /// The number of a try that begins.
-    pub fn number(&mut self) -> u64 {
+    /// A try begins.
+    pub fn begin(&mut self, batch: &mut Batch, sink: SinkId) {
         self.tries += 1;
-        self.tries
+        batch.number = self.tries;
+        let passed = self.sinks.get(&sink).map_or(0, |record| record.passed);
+        batch.witness = batch.history.since.is_some_and(|since| passed > since);
     }
 
     /// Bytes of a batch that this sink is known not to find too large.
@@ -192,12 +194,12 @@ impl Judge {
             return Ruling { answer: Answer::Misconfigured, fate: self.back(batch, scene.now), reason };
         }
         let mark = self.tries;
-        let since = *batch.history.since.get_or_insert(mark);
+        batch.history.since.get_or_insert(mark);
         if let Some((first, second)) = batch.halves(mark) {
             return Ruling { answer: Answer::Well, fate: self.place(vec![first, second], scene.now), reason };
         }
         let first = batch.history.refused_by.is_empty();
-        batch.history.proven |= self.record(sink).passed > since;
+        batch.history.proven |= batch.witness;
         batch.history.refused_by.push(sink);
         if let Some(mass) = self.mass(sink, first, scene.now) {
             self.record(sink).held = true;
@@ -263,11 +265,10 @@ impl Judge {
         let others_passed = self.passed > batch.history.born;
         let ruling = |fate, reason| Ruling { answer: Answer::Void, fate, reason };
         // Where nothing passes, as in an outage, one suspect at a time is cut on, not all of them.
-        if others_passed || self.pen.is_oldest_suspect(&batch) {
-            if let Some((first, second)) = batch.halves(mark) {
-                let fate = self.place(vec![first, second], scene.now);
-                return ruling(fate, reason);
-            }
+        let cuts = others_passed || self.pen.is_oldest_suspect(&batch);
+        if cuts && let Some((first, second)) = batch.halves(mark) {
+            let fate = self.place(vec![first, second], scene.now);
+            return ruling(fate, reason);
         }
         if others_passed && batch.spans == 1 {
             batch.history.broke.push(sink);

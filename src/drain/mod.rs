@@ -9,21 +9,27 @@ pub mod aside;
 pub mod backoff;
 mod batch;
 mod bury;
+mod cut;
+mod dispatch;
 mod group;
 mod judge;
 mod run;
+mod seat;
 mod status;
 
 use std::time::Duration;
 
-pub use group::State;
+pub use group::{Policy, State};
 pub use judge::Held;
 pub use run::{Drain, Parts};
+pub use seat::{Seat, Terms};
 pub use status::{SinkView, Standing, Status};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub name: String,
+    pub policy: Policy,
+    /// Of a sink whose terms do not say otherwise.
     pub batch: BatchSettings,
     /// Per sink. Default 4.
     pub in_flight_max: usize,
@@ -45,7 +51,7 @@ pub enum MassRefusal {
 }
 
 /// A batch is closed by whichever comes first.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSettings {
     /// Default 5000.
     pub spans: u32,

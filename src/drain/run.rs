@@ -1,11 +1,11 @@
-//! The run of a drain: take, cut, send, settle, in one task.
+//! The run of a drain: take, cut, choose (`dispatch`), judge, in one task.
 //!
 //! What it holds is bounded: batches under way or tried in vain (`in_flight_max` a sink, whole or in
-//! parts) and two that are cut and wait, of a thousand frame heads each. While no sink takes
+//! parts) and what waits to be cut into two more, of a thousand frame heads each. While no sink takes
 //! anything, no frame is taken and no bytes are held. On stop nothing new is sent, what is under way
 //! gets its time, and all that is unsettled stays in the channel.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::backoff::Backoff;
-use super::batch::{Batch, Builder, Stretch, read};
+use super::batch::{Batch, Stretch, read};
 use super::bury::{Dead, bury};
-use super::group::{Answer, Group, SinkId, State, Ticket};
+use super::cut::Cutter;
+use super::group::{Answer, Group, Policy, SinkId, Ticket};
 use super::judge::{Fate, Judge, Ruling, Scene, Sent};
+use super::seat::Seat;
 use super::status::{Report, Status};
 use crate::channel::{Kind, Ledger, Outcome, ReadError, Taken, Tap};
 use crate::deadletter::Store;
@@ -32,7 +34,7 @@ const BURIED_MAX: usize = 256;
 const BURIED_BYTES_MAX: usize = 4 << 20;
 /// Refused spans that wait for the dead letters; beyond it nothing is sent. Each holds a reason and a frame's head,
 /// which is 320 KiB at worst.
-const DEAD_MAX: usize = 256;
+pub(super) const DEAD_MAX: usize = 256;
 /// Waits of a channel that cannot be read.
 const READ_RETRY_MIN: Duration = Duration::from_millis(100);
 const READ_RETRY_MAX: Duration = Duration::from_secs(10);
@@ -42,7 +44,7 @@ pub struct Parts {
     pub settings: Settings,
     pub tap: Tap,
     /// At least one.
-    pub sinks: Vec<Arc<dyn Sink>>,
+    pub sinks: Vec<Seat>,
     pub letters: Store,
 }
 
@@ -53,24 +55,24 @@ pub struct Drain {
 }
 
 /// All of a drain but its tap, which is polled beside it.
-struct Flow {
-    settings: Settings,
+pub(super) struct Flow {
+    pub(super) settings: Settings,
     ledger: Ledger,
-    sinks: Vec<Arc<dyn Sink>>,
+    sinks: BTreeMap<SinkId, Arc<dyn Sink>>,
     letters: Store,
-    group: Group,
-    report: Report,
-    judge: Judge,
-    builder: Builder,
+    pub(super) group: Group,
+    pub(super) report: Report,
+    pub(super) judge: Judge,
+    pub(super) cutter: Cutter,
     /// Batches to be tried again, oldest first.
-    waiting: VecDeque<Batch>,
-    dead: VecDeque<Dead>,
+    pub(super) waiting: VecDeque<Batch>,
+    pub(super) dead: VecDeque<Dead>,
     burying: bool,
     /// Sends and burials under way.
     work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     read_backoff: Backoff,
     /// The channel could not be read: nothing is read before this.
-    read_pause: Option<Instant>,
+    pub(super) read_pause: Option<Instant>,
 }
 
 /// A piece of work that has ended.
@@ -83,13 +85,15 @@ enum Done {
 impl Drain {
     pub fn new(parts: Parts, registry: &Registry) -> Self {
         let Parts { settings, tap, sinks, letters } = parts;
-        let backoffs = sinks.iter().map(|_| Backoff::new(settings.backoff_min, settings.backoff_max)).collect();
-        let flow = Flow {
+        if settings.policy == Policy::ByTrace {
+            tap.scatter();
+        }
+        let mut flow = Flow {
             ledger: tap.ledger(),
-            group: Group::new(backoffs, settings.in_flight_max),
-            report: Report::new(&settings.name, &sinks, registry),
-            builder: Builder::new(settings.batch.clone()),
+            group: Group::new(&settings, fastrand::u64(..)),
+            report: Report::new(&settings.name, registry),
             judge: Judge::new(&settings),
+            cutter: Cutter::default(),
             waiting: VecDeque::new(),
             dead: VecDeque::new(),
             burying: false,
@@ -97,9 +101,10 @@ impl Drain {
             read_backoff: Backoff::new(READ_RETRY_MIN, READ_RETRY_MAX),
             read_pause: None,
             settings,
-            sinks,
+            sinks: BTreeMap::new(),
             letters,
         };
+        sinks.into_iter().for_each(|seat| flow.add(seat));
         Drain { tap, flow }
     }
 
@@ -124,7 +129,7 @@ impl Drain {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(done) = flow.work.next(), if !flow.work.is_empty() => flow.finish(done, Instant::now()),
-                taken = tap.next(), if flow.wants_more() => match taken {
+                taken = tap.next(), if flow.wants_more(now) => match taken {
                     Ok(Some(taken)) => flow.take(&taken, Instant::now()),
                     Ok(None) => return,
                     Err(error) => flow.not_read(&error, Instant::now()),
@@ -144,14 +149,9 @@ async fn at(wake: Option<Instant>) {
 }
 
 impl Flow {
-    /// Whether another frame is to be taken from the channel.
-    fn wants_more(&self) -> bool {
-        self.read_pause.is_none() && self.builder.has_room()
-    }
-
     fn take(&mut self, taken: &Taken, now: Instant) {
         if taken.head.kind == Kind::Spans {
-            return self.builder.push(taken, now);
+            return self.queue(taken, now);
         }
         // Listeners address what is no span to the drain that empties it; a sink has no use for it.
         for items in &taken.open {
@@ -160,82 +160,19 @@ impl Flow {
         }
     }
 
-    /// When something is to be done although nothing has happened. What was due at `now` has been done, or waits for
-    /// a send or a burial to end.
-    fn wakes(&self, now: Instant) -> Option<Instant> {
-        if self.read_pause.is_some() {
-            return self.read_pause;
-        }
-        let apart = self.judge.wakes();
-        let sink = if self.flows(now) || apart.is_some() { self.group.wakes() } else { None };
-        let later = |wake: &Instant| *wake > now;
-        [apart, sink, self.builder.due()].into_iter().flatten().filter(later).min()
-    }
-
     fn wake(&mut self, now: Instant) {
         if self.read_pause.is_some_and(|until| until <= now) {
             self.read_pause = None;
         }
     }
 
-    /// Sends what can be sent, oldest first, and buries what is dead. A batch that no sink can take yet is not closed,
-    /// so that it grows meanwhile.
-    fn dispatch(&mut self, now: Instant) {
-        self.start_burial();
-        while self.read_pause.is_none() && self.dead.len() < DEAD_MAX && self.group.has_room(now) {
-            let (up, flows) = (self.group.up(), self.flows(now));
-            let fits = |sink| {
-                let apart = self.judge.has_for(sink, &up, now);
-                if self.judge.wants_sample(sink) { apart } else { apart || flows }
-            };
-            let Some(ticket) = self.group.pick(now, fits) else { break };
-            let batch = self.next_for(ticket.sink, &up, now).expect("the sink was picked for it");
-            let (batch, rest) = batch.cut_to(self.judge.bytes_max(ticket.sink, now));
-            rest.into_iter().for_each(|rest| self.put_back(rest));
-            self.start_send(batch, ticket);
-        }
-        self.report.holds(self.judge.held());
-    }
-
-    /// Whether the flow has a batch to send.
-    fn flows(&self, now: Instant) -> bool {
-        !self.waiting.is_empty() || (self.wants_new() && self.builder.has_batch(now))
-    }
-
-    /// Whether a batch may be sent for the first time: not while many have failed, or too much is kept apart.
-    fn wants_new(&self) -> bool {
-        let failed = self.waiting.iter().filter(|batch| !batch.is_well()).count();
-        failed < self.settings.in_flight_max * self.sinks.len() && self.judge.has_room()
-    }
-
-    /// What is sent to a sink next. What is kept apart goes first, for it has its turn rarely, but a sink that is probed
-    /// is tried with what is likeliest to pass.
-    fn next_for(&mut self, sink: SinkId, up: &[SinkId], now: Instant) -> Option<Batch> {
-        if self.group.state(sink) != State::Probing || self.judge.wants_sample(sink) || !self.flows(now) {
-            if let Some(apart) = self.judge.take(sink, up, now) {
-                return Some(apart);
-            }
-        }
-        let probed_with_new = self.group.state(sink) == State::Probing
-            && self.waiting.front().is_some_and(|batch| !batch.is_well())
-            && self.wants_new();
-        if probed_with_new && let Some(new) = self.builder.pop(now) {
-            return Some(new);
-        }
-        match self.waiting.pop_front() {
-            Some(batch) => Some(batch),
-            None if self.wants_new() => self.builder.pop(now),
-            None => None,
-        }
-    }
-
-    fn start_send(&mut self, mut batch: Batch, ticket: Ticket) {
-        batch.number = self.judge.number();
+    pub(super) fn start_send(&mut self, mut batch: Batch, ticket: Ticket) {
+        self.judge.begin(&mut batch, ticket.sink);
         if batch.maybe_taken {
             self.report.repeated(batch.spans);
         }
         self.stands(ticket.sink);
-        let (sink, ledger) = (self.sinks[ticket.sink].clone(), self.ledger.clone());
+        let (sink, ledger) = (self.sinks[&ticket.sink].clone(), self.ledger.clone());
         self.work.push(Box::pin(async move {
             let pieces = match read(&ledger, &batch.stretches).await {
                 Ok(pieces) => pieces,
@@ -248,7 +185,7 @@ impl Flow {
         }));
     }
 
-    fn start_burial(&mut self) {
+    pub(super) fn start_burial(&mut self) {
         if self.burying || self.dead.is_empty() {
             return;
         }
@@ -287,7 +224,7 @@ impl Flow {
         // It was sent, so its bytes could be read. That a frame's head could be says nothing of its body.
         self.read_backoff.reset();
         self.report.answered(ticket.sink, &sent.verdict, sent.batch.spans, took);
-        let idle = !self.waiting.iter().any(Batch::is_well) && !(self.wants_new() && self.builder.has_batch(now));
+        let idle = !self.waiting.iter().any(Batch::is_well) && !self.has_new(now);
         let scene = Scene { now, up: &self.group.up(), idle };
         let Ruling { answer, fate, reason } = self.judge.judge(sent, &scene);
         self.answer(ticket, answer, &reason, now);
@@ -314,8 +251,7 @@ impl Flow {
                 // One check covers a frame's whole body: what this batch has of it is lost.
                 let damaged = batch.stretches.remove(index);
                 self.ledger.settle(damaged.positions(), Outcome::Damaged);
-                let Batch { maybe_taken, history, stretches, .. } = batch;
-                let rest = Batch { maybe_taken, history, ..Batch::of(stretches) };
+                let rest = batch.like(batch.stretches.clone());
                 if rest.spans > 0 {
                     let fate = self.judge.back(rest, now);
                     self.carry_out(fate);
@@ -337,21 +273,22 @@ impl Flow {
         self.read_pause = Some(now + self.read_backoff.fail());
     }
 
-    /// Puts a batch among those that wait: those that failed least, then the oldest, first.
-    fn put_back(&mut self, batch: Batch) {
-        let order = |batch: &Batch| (batch.history.failures, batch.first());
-        let at = self.waiting.partition_point(|b| order(b) < order(&batch));
-        self.waiting.insert(at, batch);
-    }
-
     fn answer(&mut self, ticket: &Ticket, answer: Answer, reason: &str, now: Instant) {
         let change = self.group.answer(ticket, answer, now);
         self.report.changed(ticket.sink, change, reason, now);
         self.stands(ticket.sink);
     }
 
-    fn stands(&self, sink: usize) {
-        self.report.stands(sink, self.group.state(sink), self.group.in_flight(sink));
+    fn stands(&self, sink: SinkId) {
+        if let Some((state, in_flight)) = self.group.stands(sink) {
+            self.report.stands(sink, state, in_flight);
+        }
+    }
+
+    fn add(&mut self, seat: Seat) {
+        let sink = self.group.add(seat.sink.url(), &seat.terms);
+        self.report.add(sink, &*seat.sink);
+        self.sinks.insert(sink, seat.sink);
     }
 
     /// Lets what is under way end.

@@ -4,12 +4,13 @@
 //! up and down all the time gets [`LINES_MAX`] lines a minute; the next one says how many were
 //! left out.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::group::{Change, State};
+use super::group::{Change, SinkId, State};
 use super::judge::Held;
 use crate::metrics::{Counter, Gauge, Histogram, Registry};
 use crate::sink::{Sink, Verdict};
@@ -41,30 +42,19 @@ pub struct SinkView {
 }
 
 /// The sinks of a drain, to be asked from any thread. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Status(Arc<Mutex<View>>);
 
 #[derive(Default)]
 struct View {
-    sinks: Vec<SinkView>,
+    sinks: BTreeMap<SinkId, SinkView>,
     held: Held,
 }
 
 impl Status {
-    pub(super) fn new(sinks: &[Arc<dyn Sink>]) -> Self {
-        let view = |sink: &Arc<dyn Sink>| SinkView {
-            name: sink.name().to_owned(),
-            url: sink.url().to_owned(),
-            standing: Standing::Up,
-            in_flight: 0,
-            last_error: None,
-        };
-        Status(Arc::new(Mutex::new(View { sinks: sinks.iter().map(view).collect(), held: Held::default() })))
-    }
-
-    /// The sinks, in the configuration's order.
+    /// The sinks, in the order in which they came: the configuration's.
     pub fn sinks(&self) -> Vec<SinkView> {
-        self.lock().sinks.clone()
+        self.lock().sinks.values().cloned().collect()
     }
 
     /// What the drain keeps apart.
@@ -74,7 +64,7 @@ impl Status {
 
     /// Whether every sink takes batches.
     pub fn all_up(&self) -> bool {
-        self.lock().sinks.iter().all(|s| s.standing == Standing::Up)
+        self.lock().sinks.values().all(|s| s.standing == Standing::Up)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, View> {
@@ -86,14 +76,16 @@ impl Status {
 /// Tells of a drain's sinks.
 pub(super) struct Report {
     drain: String,
+    registry: Registry,
     status: Status,
-    sinks: Vec<SinkReport>,
+    sinks: BTreeMap<SinkId, SinkReport>,
     repeats: Counter,
     /// Spans kept apart: refused, suspect.
     held: (Gauge, Gauge),
 }
 
 struct SinkReport {
+    name: String,
     delivered: Counter,
     elsewhere: Counter,
     wait: Counter,
@@ -108,15 +100,29 @@ struct SinkReport {
 }
 
 impl Report {
-    pub fn new(drain: &str, sinks: &[Arc<dyn Sink>], registry: &Registry) -> Self {
+    pub fn new(drain: &str, registry: &Registry) -> Self {
         let held = |why| registry.gauge("spangate_drain_held_spans", &[("drain", drain), ("reason", why)]);
         Report {
             drain: drain.to_owned(),
-            status: Status::new(sinks),
-            sinks: sinks.iter().map(|sink| SinkReport::new(drain, sink.name(), registry)).collect(),
+            registry: registry.clone(),
+            status: Status::default(),
+            sinks: BTreeMap::new(),
             repeats: registry.counter("spangate_repeats_total", &[("drain", drain)]),
             held: (held("refused"), held("suspect")),
         }
+    }
+
+    /// A sink is there from now on.
+    pub fn add(&mut self, id: SinkId, sink: &dyn Sink) {
+        let view = SinkView {
+            name: sink.name().to_owned(),
+            url: sink.url().to_owned(),
+            standing: Standing::Up,
+            in_flight: 0,
+            last_error: None,
+        };
+        self.status.lock().sinks.insert(id, view);
+        self.sinks.insert(id, SinkReport::new(&self.drain, sink.name(), &self.registry));
     }
 
     pub fn status(&self) -> Status {
@@ -128,8 +134,8 @@ impl Report {
         self.repeats.increment(u64::from(spans));
     }
 
-    pub fn answered(&self, sink: usize, verdict: &Verdict, spans: u32, took: Duration) {
-        let report = &self.sinks[sink];
+    pub fn answered(&self, sink: SinkId, verdict: &Verdict, spans: u32, took: Duration) {
+        let Some(report) = self.sinks.get(&sink) else { return };
         report.request_seconds.record(took.as_secs_f64());
         let (counter, error) = match verdict {
             Verdict::Delivered => (&report.delivered, None),
@@ -143,23 +149,22 @@ impl Report {
         };
         counter.increment(u64::from(spans));
         if let Some(error) = error {
-            self.status.lock().sinks[sink].last_error = Some(error.clone());
+            self.see(sink, |view| view.last_error = Some(error.clone()));
         }
     }
 
     /// Shows where a sink stands now.
-    pub fn stands(&self, sink: usize, state: State, in_flight: usize) {
+    pub fn stands(&self, sink: SinkId, state: State, in_flight: usize) {
         let standing = match state {
             State::Up => Standing::Up,
             State::Resting { .. } => Standing::Resting,
             State::Misconfigured { .. } => Standing::Misconfigured,
             State::Probing => Standing::Probing,
         };
-        let report = &self.sinks[sink];
+        let Some(report) = self.sinks.get(&sink) else { return };
         report.in_flight.set(in_flight as f64);
         report.up.set(if standing == Standing::Up { 1.0 } else { 0.0 });
-        let mut view = self.status.lock();
-        (view.sinks[sink].standing, view.sinks[sink].in_flight) = (standing, in_flight);
+        self.see(sink, |view| (view.standing, view.in_flight) = (standing, in_flight));
     }
 
     /// Shows what is kept apart; a line says when that stops the flow, and when it goes on.
@@ -178,18 +183,21 @@ impl Report {
         }
     }
 
-    /// Logs a change of state; `reason` is the verdict's text.
-    pub fn changed(&mut self, sink: usize, change: Change, reason: &str, now: Instant) {
-        if change == Change::Nothing {
-            return;
+    fn see(&self, sink: SinkId, change: impl FnOnce(&mut SinkView)) {
+        if let Some(view) = self.status.lock().sinks.get_mut(&sink) {
+            change(view);
         }
-        let report = &mut self.sinks[sink];
+    }
+
+    /// Logs a change of state; `reason` is the verdict's text.
+    pub fn changed(&mut self, sink: SinkId, change: Change, reason: &str, now: Instant) {
+        let Some(report) = self.sinks.get_mut(&sink).filter(|_| change != Change::Nothing) else { return };
         let down_since = *report.down_since.get_or_insert(now);
         if matches!(change, Change::Recovered { .. }) {
             report.down_since = None;
         }
         let Some(left_out) = report.lines.next(now) else { return };
-        let (drain, name) = (self.drain.as_str(), self.status.lock().sinks[sink].name.clone());
+        let (drain, name) = (self.drain.as_str(), report.name.as_str());
         match change {
             Change::Nothing => {}
             Change::Rests => tracing::warn!(drain, sink = name, reason, left_out, "a collector failed and rests"),
@@ -219,6 +227,7 @@ impl SinkReport {
         let up = registry.gauge("spangate_sink_up", &labels);
         up.set(1.0);
         SinkReport {
+            name: sink.to_owned(),
             delivered: spans("delivered"),
             elsewhere: spans("elsewhere"),
             wait: spans("wait"),

@@ -128,9 +128,10 @@ pub async fn stages(
         archives: Vec::new(),
         aside: (tap(channel, drain::aside::NAME, Start::Oldest, Takes::Addressed).await?, letters.clone()),
     };
-    for config::Drain { drain, start, sinks } in &settings.drains {
+    for config::Drain { drain, start, sinks, terms } in &settings.drains {
         let tap = tap(channel, &drain.name, *start, Takes::Common).await?;
-        let sinks = collectors(sinks, channel)?;
+        let sinks = collectors(sinks, channel)?.into_iter().zip(terms.clone());
+        let sinks = sinks.map(|(sink, terms)| drain::Seat { sink, terms }).collect();
         let parts = drain::Parts { settings: drain.clone(), tap, sinks, letters: letters.clone() };
         stages.drains.push((drain.name.clone(), Drain::new(parts, registry)));
     }

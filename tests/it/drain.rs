@@ -3,6 +3,7 @@
 
 mod flow;
 mod gate;
+mod policies;
 mod sink;
 mod verdict;
 

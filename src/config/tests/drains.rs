@@ -6,6 +6,7 @@ use super::{Case, origin};
 use crate::archive::Store;
 use crate::channel::Start;
 use crate::config::Settings;
+use crate::drain::{Policy, Terms};
 use crate::sink::zipkin::Encoding;
 
 fn names(settings: &Settings) -> Vec<&str> {
@@ -135,6 +136,45 @@ fn sinks_need_a_url_and_are_each_there_once() {
             "spangate.toml:6:3: drain.zipkin.sinks.nme: unknown key; did you mean drain.zipkin.sinks.name?",
             "spangate.toml:7:1: drain.zipkin.sinks: found \"http://d\", expected a table such as { url = \
              \"http://zipkin:9411\" }",
+        ]
+    );
+}
+
+#[test]
+fn policies_and_what_sinks_have_of_their_own_are_understood() {
+    let policies = [
+        ("round_robin", Policy::RoundRobin),
+        ("random", Policy::Random),
+        ("weighted", Policy::Weighted),
+        ("least_loaded", Policy::LeastLoaded),
+        ("failover", Policy::Failover),
+        ("by_trace", Policy::ByTrace),
+    ];
+    for (word, policy) in policies {
+        let key = if policy == Policy::Weighted { "weight" } else { "weight = 1, priority" };
+        let value = if matches!(policy, Policy::Weighted | Policy::Failover) { 7 } else { 1 };
+        let file = format!(
+            "[drain.zipkin]\npolicy = \"{word}\"\nsinks = [{{ url = \"http://a\" }}, {{ url = \"http://b\", {key} = {value} }}]\n"
+        );
+        let drain = Case::file(&file).understood().settings.drains.remove(0);
+        assert_eq!(drain.drain.policy, policy);
+        assert_eq!(drain.terms[0], Terms::default());
+        assert_eq!(drain.terms[1].weight.max(drain.terms[1].priority), value);
+    }
+}
+
+#[test]
+fn what_another_policy_would_heed_says_so() {
+    let file = "[drain.zipkin]\npolicy = \"failover\"\nsinks = [{ url = \"http://a\", weight = 2 }, { url = \"http://b\", \
+        priority = 2 }]\n[drain.other]\nsinks = [{ url = \"http://a\", priority = 3 }, { url = \"http://b\", weight = 0 }]\n";
+    assert_eq!(
+        Case::file(file).problems(),
+        [
+            "spangate.toml:3:39: drain.zipkin.sinks.weight: weight = 2 is for policy = \"weighted\" alone, and \
+             drain.zipkin.policy is \"failover\"",
+            "spangate.toml:5:41: drain.other.sinks.priority: priority = 3 is for policy = \"failover\" alone, and \
+             drain.other.policy is \"round_robin\"",
+            "spangate.toml:5:75: drain.other.sinks.weight: found 0, expected a number from 1 to 1000",
         ]
     );
 }

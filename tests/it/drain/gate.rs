@@ -9,7 +9,7 @@ use std::time::Duration;
 use spangate::channel::{Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Sync, Takes, Tap};
 use spangate::clock::Clock;
 use spangate::deadletter::{self, Store};
-use spangate::drain::{BatchSettings, Drain, MassRefusal, Parts, Settings, Status, aside};
+use spangate::drain::{BatchSettings, Drain, MassRefusal, Parts, Policy, Seat, Settings, Status, Terms, aside};
 use spangate::metrics::{Registry, TABLE};
 use spangate::sink::zipkin::{self, Encoding, Zipkin};
 use spangate::sink::{self, Sink};
@@ -44,6 +44,7 @@ pub fn new_dir() -> Arc<TempDir> {
 pub fn settings() -> Settings {
     Settings {
         name: "zipkin".to_owned(),
+        policy: Policy::RoundRobin,
         batch: BatchSettings { spans: 50, bytes: 1 << 20, linger: Duration::from_millis(5) },
         in_flight_max: 4,
         backoff_min: Duration::from_millis(20),
@@ -64,8 +65,20 @@ impl Gate {
         gate
     }
 
+    /// One whose sinks have these terms.
+    pub fn with(policy: Policy, sinks: &[(&Collector, Terms)]) -> Gate {
+        let mut gate = Gate::seated(new_dir(), Settings { policy, ..settings() }, sinks);
+        gate.start();
+        gate
+    }
+
     /// Opens what is in `dir`; its drains have begun but do nothing before [`start`](Self::start).
     pub fn still_in(dir: Arc<TempDir>, settings: Settings, collectors: &[&Collector]) -> Gate {
+        let sinks: Vec<_> = collectors.iter().map(|collector| (*collector, Terms::default())).collect();
+        Gate::seated(dir, settings, &sinks)
+    }
+
+    fn seated(dir: Arc<TempDir>, settings: Settings, sinks: &[(&Collector, Terms)]) -> Gate {
         sink::install_tls();
         let registry = Registry::new(TABLE);
         let (disk, clock) = (disk::real(), Clock::system());
@@ -78,7 +91,11 @@ impl Gate {
             free_min_bytes: Some(0),
         };
         let letters = Store::open(letters, disk, clock, channel.id(), &registry).unwrap();
-        let sinks = collectors.iter().enumerate().map(|(n, c)| zipkin_sink(n, c, channel.id())).collect();
+        let seat = |(n, (collector, terms)): (usize, &(&Collector, Terms))| Seat {
+            sink: zipkin_sink(n, collector, channel.id()),
+            terms: terms.clone(),
+        };
+        let sinks = sinks.iter().enumerate().map(seat).collect();
         let tap = channel.tap(&settings.name, Start::End, Takes::Common).unwrap();
         let drain = Drain::new(Parts { settings, tap, sinks, letters: letters.clone() }, &registry);
         let aside_tap = channel.tap(aside::NAME, Start::End, Takes::Addressed).unwrap();
@@ -98,7 +115,9 @@ impl Gate {
         let ids: Vec<_> = ids.collect();
         for frame in ids.chunks(100) {
             let bodies: Vec<_> = frame.iter().map(|id| span(*id)).collect();
-            self.append_draft(draft(Kind::Spans, &bodies)).await;
+            let mut draft = draft(Kind::Spans, &bodies);
+            draft.items.iter_mut().zip(frame).for_each(|(item, id)| item.key = trace_of(*id));
+            self.append_draft(draft).await;
         }
     }
 
@@ -164,6 +183,11 @@ impl Gate {
         self.channel.stop();
         self.dir
     }
+}
+
+/// The trace of a span: a thousand traces, of whose spans none are neighbours.
+pub fn trace_of(id: u64) -> u64 {
+    id % 1_000
 }
 
 /// A draft of items for all drains, with spans or entries for bodies.

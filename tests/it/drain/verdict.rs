@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use spangate::channel::Outcome;
-use spangate::drain::{BatchSettings, MassRefusal, Settings, Standing};
+use spangate::drain::{BatchSettings, Settings, Standing};
 
-use super::gate::{Gate, new_dir, settings, taken, until};
+use super::gate::{Gate, TIMEOUT, new_dir, settings, taken, until};
 use super::{id, ids, span};
 use crate::support::collector::{Collector, Play};
 
@@ -39,10 +39,6 @@ fn in_batches_of(spans: u32) -> Settings {
     Settings { batch: BatchSettings { spans, bytes: 1 << 20, linger: Duration::from_millis(5) }, ..settings() }
 }
 
-fn span_by_span() -> Settings {
-    in_batches_of(1)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_span_that_breaks_every_collector_ends_in_the_letters_and_its_neighbours_go_through() {
     for (count, play) in [(1, Play::status(500)), (2, Play::Close), (2, Play::Reset), (3, Play::status(503))] {
@@ -65,13 +61,16 @@ async fn a_span_that_breaks_every_collector_ends_in_the_letters_and_its_neighbou
 async fn a_span_that_hangs_its_collectors_does_not_hold_up_the_flow() {
     let collectors = every(2, &Play::ForSpans(chosen([5]), Box::new(Play::Hang))).await;
     let gate = Gate::open_in(new_dir(), in_batches_of(4), &refs(&collectors));
-    for ten in 0..20 {
-        gate.append(ten * 10..(ten + 1) * 10).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut next = 0;
+    while gate.outcome(Outcome::DeadLettered) == 0 && next < 2_000 {
+        gate.append(next..next + 10).await;
+        next += 10;
+        until("all but one batch go through", || gate.outcome(Outcome::Delivered) + 4 >= next).await;
+        tokio::time::sleep(TIMEOUT / 10).await;
     }
-    until("its neighbours are through", || gate.outcome(Outcome::Delivered) == 199).await;
     gate.emptied().await;
     assert_eq!(letters(&gate, "suspect"), [id(5)].into());
+    assert_eq!(gate.outcome(Outcome::Delivered), next - 1);
     gate.close().await;
 }
 
@@ -86,8 +85,8 @@ async fn an_outage_makes_no_dead_letters() {
         }
         collectors.iter().for_each(|c| c.play(Play::Ok));
         gate.emptied().await;
-        assert_eq!(taken(&refs(&collectors)), ids(0..2_000), "{play:?}");
         assert_eq!(gate.outcome(Outcome::DeadLettered), 0, "{play:?}");
+        assert!(taken(&refs(&collectors)) == ids(0..2_000), "{play:?}");
         gate.close().await;
     }
 }
@@ -109,40 +108,9 @@ async fn a_collector_that_refuses_everything_is_held_and_dead_letters_nothing() 
     assert!(asked < 20 + 2 * 1_100, "{asked} requests: it goes on cutting");
     a.play(Play::Ok);
     gate.emptied().await;
-    assert_eq!(taken(&[&a]), ids(0..6_000));
+    assert!(taken(&[&a]) == ids(0..6_000));
     assert_eq!(gate.outcome(Outcome::DeadLettered), 0);
     assert_eq!(gate.status.sinks()[0].standing, Standing::Up);
-    gate.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_collector_that_refuses_every_second_span_dead_letters_fewer_than_a_thousand_before_it_is_held() {
-    let a = Collector::start().await;
-    a.play(Play::RefuseSpans(chosen((0..2_400).filter(|n| n % 2 == 0))));
-    let gate = Gate::open_in(new_dir(), span_by_span(), &[&a]);
-    gate.append(0..2_400).await;
-    until("it is held", || gate.status.sinks()[0].standing == Standing::Misconfigured).await;
-    until("nothing is under way", || gate.status.sinks()[0].in_flight == 0).await;
-    let dead = gate.outcome(Outcome::DeadLettered);
-    assert!(dead < 1_000, "{dead} dead letters");
-    a.play(Play::Ok);
-    gate.emptied().await;
-    let dead = letters(&gate, "refused");
-    assert!(dead.len() < 1_000, "{} dead letters", dead.len());
-    assert_eq!(taken(&[&a]).len() + dead.len(), 2_400);
-    gate.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_wants_it_so_has_all_that_is_refused_as_letters() {
-    let a = Collector::start().await;
-    let bad = chosen((0..2_400).filter(|n| n % 2 == 0));
-    a.play(Play::RefuseSpans(bad.clone()));
-    let gate = Gate::open_in(new_dir(), Settings { mass_refusal: MassRefusal::DeadLetter, ..span_by_span() }, &[&a]);
-    gate.append(0..2_400).await;
-    gate.emptied().await;
-    assert_eq!(letters(&gate, "refused"), bad.into_iter().collect());
-    assert_eq!(gate.outcome(Outcome::Delivered), 1_200);
     gate.close().await;
 }
 
@@ -153,7 +121,7 @@ async fn one_collector_that_refuses_everything_costs_its_own_share_only() {
     let gate = Gate::open(&[&ill, &well]);
     gate.append(0..20_000).await;
     gate.emptied().await;
-    assert_eq!(taken(&[&well]), ids(0..20_000));
+    assert!(taken(&[&well]) == ids(0..20_000), "all by the other");
     assert_eq!(gate.outcome(Outcome::DeadLettered), 0);
     gate.close().await;
 }
@@ -197,7 +165,7 @@ async fn a_size_that_was_too_large_is_remembered() {
     let gate = Gate::open(&[&a]);
     gate.append(0..2_000).await;
     gate.emptied().await;
-    assert_eq!(taken(&[&a]), ids(0..2_000));
+    assert!(taken(&[&a]) == ids(0..2_000));
     let too_large = |from: usize| a.requests()[from..].iter().filter(|r| r.body.len() > max).count();
     assert!(too_large(0) <= 4 * 2, "{} of {} requests were too large", too_large(0), a.requests().len());
     let before = a.requests().len();
@@ -230,7 +198,7 @@ async fn large_batches_with_bad_and_deadly_spans_come_to_an_end() {
     let gate = Gate::open_in(new_dir(), in_batches_of(1_000), &refs(&collectors));
     gate.append(0..5_000).await;
     gate.emptied().await;
-    assert_eq!(taken(&refs(&collectors)), ids(0..5_000), "each takes what the other does not");
+    assert!(taken(&refs(&collectors)) == ids(0..5_000), "each takes what the other does not");
     assert_eq!(gate.outcome(Outcome::DeadLettered), 0);
     gate.close().await;
 }
