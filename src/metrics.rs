@@ -117,6 +117,17 @@ pub const TABLE: &[Family] = &[
     counter("spangate_sink_spans_total", &["drain", "sink", "outcome"], "Spans sent, by verdict"),
     histogram("spangate_sink_request_seconds", &["drain", "sink"], SECONDS, "Time of one request to a collector"),
     gauge("spangate_sink_in_flight", &["drain", "sink"], "Requests under way"),
+    gauge(
+        "spangate_sink_in_flight_limit",
+        &["drain", "sink"],
+        "Requests that may be under way: found by trying, at most in_flight",
+    ),
+    gauge(
+        "spangate_sink_state",
+        &["drain", "sink", "state"],
+        "1 for the state of the sink: up, resting, probing, misconfigured",
+    ),
+    gauge("spangate_sink_backoff_seconds", &["drain", "sink"], "Time for which the sink rests on"),
     gauge("spangate_sink_up", &["drain", "sink"], "1 while the sink takes batches, 0 while it rests"),
     counter("spangate_repeats_total", &["drain"], "Spans sent again because the fate of an earlier try was unknown"),
     counter("spangate_archive_objects_total", &["drain"], "Objects published"),

@@ -121,6 +121,8 @@ fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
             policy: policy(&values.text("policy")),
             batch,
             in_flight_max: values.size("in_flight"),
+            rate_max: values.number_or("rate_max"),
+            backlog_rate: values.number_or("backlog_rate"),
             backoff_min: values.time("backoff_min"),
             backoff_max: values.time("backoff_max"),
             mass_refusal: match values.text("mass_refusal") == "dead_letter" {
@@ -130,7 +132,7 @@ fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
         },
         start: if values.text("start") == "oldest" { Start::Oldest } else { Start::End },
         sinks: sinks.iter().map(sink).collect(),
-        terms: sinks.iter().map(terms).collect(),
+        terms: sinks.iter().map(|sink| terms(sink, batch)).collect(),
     }
 }
 
@@ -151,8 +153,19 @@ fn policy(word: &str) -> Policy {
     }
 }
 
-fn terms(values: &Values) -> Terms {
-    Terms { weight: narrow(values.number("weight")), priority: narrow(values.number("priority")), batch: None }
+/// What a sink has of its own; `batch` is its drain's.
+fn terms(values: &Values, batch: drain::BatchSettings) -> Terms {
+    let own = |key| values.get(key).is_some();
+    Terms {
+        weight: narrow(values.number("weight")),
+        priority: narrow(values.number("priority")),
+        batch: Some(drain::BatchSettings {
+            spans: if own("batch.spans") { narrow(values.number("batch.spans")) } else { batch.spans },
+            bytes: if own("batch.bytes") { values.size("batch.bytes") } else { batch.bytes },
+            linger: if own("batch.linger") { values.time("batch.linger") } else { batch.linger },
+        }),
+        rate_max: values.number_or("rate_max"),
+    }
 }
 
 fn sink(values: &Values) -> zipkin::Settings {

@@ -41,6 +41,9 @@ const fn time(min: Duration, max: Duration) -> Kind {
     Kind::Time { min, max, or: None }
 }
 
+/// Spans a second, or no bound.
+const RATE: Kind = Kind::Count { min: 1, max: 1_000_000_000, or: Some("none") };
+
 /// A row that has a default.
 const fn row(
     scope: Scope,
@@ -370,8 +373,24 @@ pub static SETTINGS: &[Setting] = &[
         "in_flight",
         count(1, 256),
         "4",
-        "Most batches on their way to one sink",
+        "Most batches on their way to one sink; how many there are is found by trying, from two on",
         "hides a round trip; more only crowd a slow collector",
+    ),
+    row(
+        Group,
+        "rate_max",
+        RATE,
+        "none",
+        "Most spans a second, to all sinks together",
+        "collectors say themselves when it is too much",
+    ),
+    row(
+        Group,
+        "backlog_rate",
+        RATE,
+        "none",
+        "Most spans a second of those that were received more than a minute ago; less than what comes in never ends",
+        "a backlog goes as fast as the collectors take it",
     ),
     row(
         Group,
@@ -503,4 +522,8 @@ pub static SETTINGS: &[Setting] = &[
         "Under policy = \"failover\" the sinks of the lowest number that are well share all; the others stand by",
         "all share, until one is said to stand by",
     ),
+    row(Sink, "rate_max", RATE, "none", "Most spans a second to it", "a collector says itself when it is too much"),
+    open(Sink, "batch.spans", count(1, 100_000), "Most spans in a request to it", "the drain's batch"),
+    open(Sink, "batch.bytes", bytes(KIB, ZIPKIN_BODY_MAX), "Most bytes of a request to it", "the drain's batch"),
+    open(Sink, "batch.linger", time(Duration::ZERO, MINUTE), "Longest wait for more", "the drain's batch"),
 ];

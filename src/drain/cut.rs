@@ -105,6 +105,11 @@ impl Cutter {
         }
     }
 
+    /// The span that a lane's next batch begins with.
+    pub fn first(&self, lane: Lane) -> Option<&Stretch> {
+        self.lanes.get(&lane)?.pending.front().map(|pending| &pending.stretch)
+    }
+
     /// From when on a batch can be cut from a lane: at once where there is a whole one, else when its first span has
     /// lingered. `None` while it is empty.
     pub fn ready(&self, lane: Lane, limits: &BatchSettings) -> Option<Instant> {
@@ -114,9 +119,9 @@ impl Cutter {
         Some(if whole { since } else { since + limits.linger })
     }
 
-    /// Whether a batch can be cut from any lane.
-    pub fn is_ready(&self, limits: &BatchSettings, now: Instant) -> bool {
-        self.lanes.keys().any(|lane| self.ready(*lane, limits).is_some_and(|ready| ready <= now))
+    /// The lanes there are, empty or not.
+    pub fn lanes(&self) -> impl Iterator<Item = Lane> {
+        self.lanes.keys().copied()
     }
 
     /// A batch of the first spans of a lane, within the limits; a single span may be larger.

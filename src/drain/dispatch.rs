@@ -8,8 +8,9 @@
 use tokio::time::Instant;
 
 use super::BatchSettings;
+use super::backlog::Backlog;
 use super::batch::Batch;
-use super::cut::Lane;
+use super::cut::{Cutter, Lane};
 use super::group::{SinkId, Ticket};
 use super::judge::Held;
 use super::run::{DEAD_MAX, Flow};
@@ -42,6 +43,8 @@ impl Flow {
         while self.read_pause.is_none() && self.dead.len() < DEAD_MAX && self.group.has_room(now) {
             let next = self.apart(now).or_else(|| self.tried_before(now)).or_else(|| self.fresh(now));
             let Some((batch, ticket)) = next else { break };
+            self.group.sent(&ticket, batch.spans, now);
+            self.backlog.sent(&batch, now);
             self.start_send(batch, ticket);
         }
         self.report.holds(self.judge.held());
@@ -55,7 +58,9 @@ impl Flow {
 
     /// Whether there is a batch that was not sent yet and may be.
     pub(super) fn has_new(&self, now: Instant) -> bool {
-        self.wants_new() && self.cutter.is_ready(&self.group.largest(), now)
+        let (limits, mut lanes) = (self.group.largest(), self.cutter.lanes());
+        let sendable = |lane| ready(&self.cutter, &self.backlog, lane, &limits, now).is_some_and(|at| at <= now);
+        self.wants_new() && lanes.any(sendable)
     }
 
     /// When something is to be done although nothing has happened. What was due at `now` has been done, or waits for
@@ -66,11 +71,12 @@ impl Flow {
         }
         let (up, apart) = (self.group.up(), self.judge.wakes());
         let wake = self.group.wakes(now, |sink, limits| {
-            let tried = self.waiting.iter().any(|batch| batch.lane.is_none_or(|lane| lane == sink));
+            let tried = self.waiting.iter().filter(|batch| batch.lane.is_none_or(|lane| lane == sink));
+            let tried = tried.map(|batch| self.backlog.free_at(&batch.stretches[0], now));
             // What is kept apart is tried with a sink that was at rest, too, where nothing else is there.
             let probe = apart.map(|due| due.max(now)).filter(|_| !up.contains(&sink));
-            let new = self.cutter.ready(self.lane(sink), limits).filter(|_| self.wants_new());
-            if tried { Some(now) } else { probe.into_iter().chain(new).min() }
+            let new = ready(&self.cutter, &self.backlog, self.lane(sink), limits, now).filter(|_| self.wants_new());
+            tried.chain(probe).chain(new).min()
         });
         // Spans of sinks that rest go to the first that is back.
         let back = self.group.back_at().filter(|_| self.group.by_trace() && !self.group.is_open(now));
@@ -110,8 +116,9 @@ impl Flow {
         let mut refused: Vec<(Lane, bool)> = Vec::new();
         let (up, new) = (self.group.up(), self.has_new(now));
         for index in 0..self.waiting.len() {
-            let (lane, well) = (self.waiting[index].lane, self.waiting[index].is_well());
-            if refused.contains(&(lane, well)) {
+            let batch = &self.waiting[index];
+            let (lane, well, first) = (batch.lane, batch.is_well(), &batch.stretches[0]);
+            if refused.contains(&(lane, well)) || self.backlog.free_at(first, now) > now {
                 continue;
             }
             let judge = &self.judge;
@@ -123,8 +130,9 @@ impl Flow {
                 refused.push((lane, well));
                 continue;
             };
+            let limits = self.backlog.within(first, &ticket.limits);
             let batch = self.waiting.remove(index).expect("it was just looked at");
-            return Some((self.cut_to(batch, &ticket, now), ticket));
+            return Some((self.cut_to(batch, &limits, ticket.sink, now), ticket));
         }
         None
     }
@@ -134,19 +142,22 @@ impl Flow {
         if !self.wants_new() {
             return None;
         }
-        let (cutter, judge, by_trace) = (&self.cutter, &self.judge, self.group.by_trace());
+        let (cutter, backlog, judge) = (&self.cutter, &self.backlog, &self.judge);
+        let by_trace = self.group.by_trace();
         let ticket = self.group.pick(now, |sink, limits| {
-            let ready = cutter.ready(by_trace.then_some(sink), limits).is_some_and(|ready| ready <= now);
-            ready && !judge.wants_sample(sink)
+            let at = ready(cutter, backlog, by_trace.then_some(sink), limits, now);
+            at.is_some_and(|at| at <= now) && !judge.wants_sample(sink)
         })?;
-        let batch = self.cutter.cut(self.lane(ticket.sink), &ticket.limits);
-        Some((self.cut_to(batch, &ticket, now), ticket))
+        let lane = self.lane(ticket.sink);
+        let limits = self.cutter.first(lane).map_or(ticket.limits, |first| self.backlog.within(first, &ticket.limits));
+        let batch = self.cutter.cut(lane, &limits);
+        Some((self.cut_to(batch, &limits, ticket.sink, now), ticket))
     }
 
     /// What of a batch its sink takes at once; the rest waits.
-    fn cut_to(&mut self, batch: Batch, ticket: &Ticket, now: Instant) -> Batch {
-        let bytes = ticket.limits.bytes.min(self.judge.bytes_max(ticket.sink, now));
-        let (batch, rest) = batch.within(&BatchSettings { bytes, ..ticket.limits });
+    fn cut_to(&mut self, batch: Batch, limits: &BatchSettings, sink: SinkId, now: Instant) -> Batch {
+        let bytes = limits.bytes.min(self.judge.bytes_max(sink, now));
+        let (batch, rest) = batch.within(&BatchSettings { bytes, ..*limits });
         rest.into_iter().for_each(|rest| self.put_back(rest));
         batch
     }
@@ -181,4 +192,10 @@ impl Flow {
         }
         self.put_back(batch);
     }
+}
+
+/// From when on a batch of a lane can be sent; `None` while it is empty.
+fn ready(cutter: &Cutter, backlog: &Backlog, lane: Lane, limits: &BatchSettings, now: Instant) -> Option<Instant> {
+    let first = cutter.first(lane)?;
+    Some(cutter.ready(lane, &backlog.within(first, limits))?.max(backlog.free_at(first, now)))
 }

@@ -5,8 +5,10 @@
 //! it answers decides. Failures of batches that were under way when the rest began say nothing new
 //! and do not lengthen it.
 
+mod bucket;
 mod member;
 mod policy;
+mod window;
 
 use std::time::Duration;
 
@@ -16,7 +18,9 @@ use super::backoff::Backoff;
 use super::{BatchSettings, Settings, Terms};
 use member::Member;
 use policy::Candidate;
+use window::Window;
 
+pub(super) use bucket::Bucket;
 pub use policy::Policy;
 
 /// A sink's name within its group; never used twice.
@@ -38,8 +42,8 @@ pub enum State {
 /// A verdict as far as it concerns the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It judged the batch, for good or bad: it is well.
-    Well,
+    /// It judged the batch, for good or bad, in this time: it is well.
+    Well(Duration),
     Failed,
     /// It asks to be left alone for this long.
     Wait(Duration),
@@ -72,6 +76,15 @@ pub(super) struct Ticket {
     epoch: u64,
 }
 
+/// Where a sink stands at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stand {
+    pub state: State,
+    /// Batches under way, and how many may be.
+    pub in_flight: usize,
+    pub limit: usize,
+}
+
 /// The sinks of a drain.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -82,6 +95,8 @@ pub(super) struct Group {
     /// What a sink has that does not say otherwise.
     batch: BatchSettings,
     in_flight_max: usize,
+    /// What all may be sent a second.
+    rate: Option<Bucket>,
     backoff: (Duration, Duration),
     rng: fastrand::Rng,
 }
@@ -95,6 +110,7 @@ impl Group {
             next_id: 0,
             batch: settings.batch,
             in_flight_max: settings.in_flight_max.max(1),
+            rate: settings.rate_max.map(|rate| Bucket::new(rate as f64)),
             backoff: (settings.backoff_min, settings.backoff_max),
             rng: fastrand::Rng::with_seed(seed),
         }
@@ -111,7 +127,8 @@ impl Group {
             priority: terms.priority,
             credit: 0,
             batch: terms.batch.unwrap_or(self.batch),
-            in_flight_max: self.in_flight_max,
+            window: Window::new(self.in_flight_max),
+            rate: terms.rate_max.map(|rate| Bucket::new(rate as f64)),
             state: State::Up,
             misconfigured: false,
             in_flight: 0,
@@ -141,17 +158,21 @@ impl Group {
     /// The sink that takes the next batch, of those that take one now and for which `fits` finds one of at most these
     /// sizes. A sink that is to be probed comes first.
     pub fn pick(&mut self, now: Instant, mut fits: impl FnMut(SinkId, &BatchSettings) -> bool) -> Option<Ticket> {
+        if self.owes(now) {
+            return None;
+        }
         let level = self.level();
+        let all = self.rate.as_ref();
         let mut takers: Vec<&mut Member> =
-            self.members.iter_mut().filter(|m| m.takes(now) && fits(m.id, &m.limits())).collect();
+            self.members.iter_mut().filter(|m| m.takes(now) && fits(m.id, &limits(m, all))).collect();
         if let Some(probe) = takers.iter().position(|m| m.may_be_probed(now)) {
-            return Some(ticket(takers.swap_remove(probe)));
+            return Some(ticket(takers.swap_remove(probe), all));
         }
         takers.retain(|m| level.is_none_or(|level| m.priority == level));
         let mut candidates: Vec<Candidate<'_>> =
             takers.iter_mut().map(|m| Candidate { weight: m.weight, load: m.load(), credit: &mut m.credit }).collect();
         let chosen = policy::choose(self.policy, &mut candidates, &mut self.rng)?;
-        Some(ticket(takers.swap_remove(chosen)))
+        Some(ticket(takers.swap_remove(chosen), all))
     }
 
     /// Under `failover`, the priority that has the flow: the lowest number of a sink that is up, with room or without.
@@ -162,7 +183,8 @@ impl Group {
 
     /// The first sink for which `fits` has a batch, whatever the policy: what is kept apart goes where it says most.
     pub fn pick_any(&mut self, now: Instant, fits: impl Fn(SinkId) -> bool) -> Option<Ticket> {
-        self.members.iter_mut().find(|m| m.takes(now) && fits(m.id)).map(ticket)
+        let all = self.rate.as_ref();
+        self.members.iter_mut().find(|m| m.takes(now) && fits(m.id)).map(|member| ticket(member, all))
     }
 
     /// The sinks that are up.
@@ -172,7 +194,18 @@ impl Group {
 
     /// Whether a batch could be sent to any.
     pub fn has_room(&self, now: Instant) -> bool {
-        self.members.iter().any(|m| m.takes(now))
+        !self.owes(now) && self.members.iter().any(|m| m.takes(now))
+    }
+
+    /// Whether all together have been sent more than their rate by now.
+    fn owes(&self, now: Instant) -> bool {
+        self.rate.as_ref().is_some_and(|rate| rate.free_at(now) > now)
+    }
+
+    /// As many spans were sent with a ticket.
+    pub fn sent(&mut self, ticket: &Ticket, spans: u32, now: Instant) {
+        let own = self.members.iter_mut().find(|m| m.id == ticket.sink).and_then(|m| m.rate.as_mut());
+        own.into_iter().chain(self.rate.as_mut()).for_each(|rate| rate.sent(spans, now));
     }
 
     /// Whether any is up, or is to be probed.
@@ -214,17 +247,27 @@ impl Group {
     /// When the first sink takes a batch for which only time is missing. `ready` says from when on there is one for a
     /// sink, of at most these sizes.
     pub fn wakes(&self, now: Instant, ready: impl Fn(SinkId, &BatchSettings) -> Option<Instant>) -> Option<Instant> {
-        self.members.iter().filter_map(|m| Some(m.free_at(now)?.max(ready(m.id, &m.limits())?))).min()
+        let all = self.rate.as_ref();
+        let free = all.map_or(now, |rate| rate.free_at(now));
+        let wake = |m: &Member| Some(free.max(m.free_at(now)?).max(ready(m.id, &limits(m, all))?));
+        self.members.iter().filter_map(wake).min()
     }
 
-    /// Where a sink stands, and the batches under way to it; `None` for one that left.
-    pub fn stands(&self, sink: SinkId) -> Option<(State, usize)> {
-        self.members.iter().find(|m| m.id == sink).map(|m| (m.state, m.in_flight))
+    /// Where a sink stands; `None` for one that left.
+    pub fn stands(&self, sink: SinkId) -> Option<Stand> {
+        let stand = |m: &Member| Stand { state: m.state, in_flight: m.in_flight, limit: m.window.limit() };
+        self.members.iter().find(|m| m.id == sink).map(stand)
     }
 }
 
-fn ticket(member: &mut Member) -> Ticket {
+/// What the next batch to a sink may hold.
+fn limits(member: &Member, all: Option<&Bucket>) -> BatchSettings {
     let limits = member.limits();
+    all.map_or(limits, |rate| rate.within(limits))
+}
+
+fn ticket(member: &mut Member, all: Option<&Bucket>) -> Ticket {
+    let limits = limits(member, all);
     Ticket { sink: member.id, limits, epoch: member.sent() }
 }
 

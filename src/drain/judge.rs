@@ -12,6 +12,7 @@ mod record;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -41,6 +42,8 @@ pub(super) struct Sent {
 /// How things are when a verdict comes.
 pub(super) struct Scene<'a> {
     pub now: Instant,
+    /// How long the answer took.
+    pub took: Duration,
     /// The sinks that are up.
     pub up: &'a [SinkId],
     /// Nothing else is there to be sent that might pass.
@@ -183,7 +186,7 @@ impl Judge {
         record.window.taken(batch.spans, scene.now);
         // One that was held is well when it takes what it refused, or when nothing of that is left.
         record.held &= others && !batch.history.refused_by.contains(&sink);
-        let answer = if record.held { Answer::Void } else { Answer::Well };
+        let answer = if record.held { Answer::Void } else { Answer::Well(scene.took) };
         self.pen.passed(scene.now);
         Ruling { answer, fate: Fate::Delivered(batch), reason: String::new() }
     }
@@ -196,7 +199,11 @@ impl Judge {
         let mark = self.tries;
         batch.history.since.get_or_insert(mark);
         if let Some((first, second)) = batch.halves(mark) {
-            return Ruling { answer: Answer::Well, fate: self.place(vec![first, second], scene.now), reason };
+            return Ruling {
+                answer: Answer::Well(scene.took),
+                fate: self.place(vec![first, second], scene.now),
+                reason,
+            };
         }
         let first = batch.history.refused_by.is_empty();
         batch.history.proven |= batch.witness;
@@ -210,11 +217,15 @@ impl Judge {
         // Only where mass refusals are to be dead letters is there no room left here: a proof is not waited for.
         let given_up = !self.pen.has_room();
         if given_up || is_refused_for_good(&batch.history, scene.up) {
-            return Ruling { answer: Answer::Well, fate: dead(batch, Class::Refused, reason.clone()), reason };
+            return Ruling {
+                answer: Answer::Well(scene.took),
+                fate: dead(batch, Class::Refused, reason.clone()),
+                reason,
+            };
         }
         self.pen.scouted(scene.now);
         self.pen.put(batch, scene.now);
-        Ruling { answer: Answer::Well, fate: Fate::Apart, reason }
+        Ruling { answer: Answer::Well(scene.took), fate: Fate::Apart, reason }
     }
 
     /// Says so if a sink that has just refused a lone span, for the `first` time or again, refuses too much.

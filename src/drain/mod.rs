@@ -6,6 +6,7 @@
 //! `judge`'s to say. [`aside`] is the drain that empties what the listeners set aside.
 
 pub mod aside;
+mod backlog;
 pub mod backoff;
 mod batch;
 mod bury;
@@ -33,6 +34,10 @@ pub struct Settings {
     pub batch: BatchSettings,
     /// Per sink. Default 4.
     pub in_flight_max: usize,
+    /// Spans a second, by all sinks together.
+    pub rate_max: Option<u64>,
+    /// Spans a second of those received more than a minute ago.
+    pub backlog_rate: Option<u64>,
     /// First rest of a failing sink; doubles with full jitter. Default 200 ms.
     pub backoff_min: Duration,
     /// Default 30 s.

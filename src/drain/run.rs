@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
+use super::backlog::Backlog;
 use super::backoff::Backoff;
 use super::batch::{Batch, Stretch, read};
 use super::bury::{Dead, bury};
@@ -25,6 +26,7 @@ use super::judge::{Fate, Judge, Ruling, Scene, Sent};
 use super::seat::Seat;
 use super::status::{Report, Status};
 use crate::channel::{Kind, Ledger, Outcome, ReadError, Taken, Tap};
+use crate::clock::Clock;
 use crate::deadletter::Store;
 use crate::metrics::Registry;
 use crate::sink::{Sink, Verdict};
@@ -46,6 +48,7 @@ pub struct Parts {
     /// At least one.
     pub sinks: Vec<Seat>,
     pub letters: Store,
+    pub clock: Clock,
 }
 
 /// A drain that feeds a sink group.
@@ -64,6 +67,7 @@ pub(super) struct Flow {
     pub(super) report: Report,
     pub(super) judge: Judge,
     pub(super) cutter: Cutter,
+    pub(super) backlog: Backlog,
     /// Batches to be tried again, oldest first.
     pub(super) waiting: VecDeque<Batch>,
     pub(super) dead: VecDeque<Dead>,
@@ -84,7 +88,7 @@ enum Done {
 
 impl Drain {
     pub fn new(parts: Parts, registry: &Registry) -> Self {
-        let Parts { settings, tap, sinks, letters } = parts;
+        let Parts { settings, tap, sinks, letters, clock } = parts;
         if settings.policy == Policy::ByTrace {
             tap.scatter();
         }
@@ -94,6 +98,7 @@ impl Drain {
             report: Report::new(&settings.name, registry),
             judge: Judge::new(&settings),
             cutter: Cutter::default(),
+            backlog: Backlog::new(settings.backlog_rate, clock),
             waiting: VecDeque::new(),
             dead: VecDeque::new(),
             burying: false,
@@ -225,7 +230,7 @@ impl Flow {
         self.read_backoff.reset();
         self.report.answered(ticket.sink, &sent.verdict, sent.batch.spans, took);
         let idle = !self.waiting.iter().any(Batch::is_well) && !self.has_new(now);
-        let scene = Scene { now, up: &self.group.up(), idle };
+        let scene = Scene { now, took, up: &self.group.up(), idle };
         let Ruling { answer, fate, reason } = self.judge.judge(sent, &scene);
         self.answer(ticket, answer, &reason, now);
         self.carry_out(fate);
@@ -280,8 +285,8 @@ impl Flow {
     }
 
     fn stands(&self, sink: SinkId) {
-        if let Some((state, in_flight)) = self.group.stands(sink) {
-            self.report.stands(sink, state, in_flight);
+        if let Some(stand) = self.group.stands(sink) {
+            self.report.stands(sink, stand);
         }
     }
 
@@ -289,6 +294,7 @@ impl Flow {
         let sink = self.group.add(seat.sink.url(), &seat.terms);
         self.report.add(sink, &*seat.sink);
         self.sinks.insert(sink, seat.sink);
+        self.stands(sink);
     }
 
     /// Lets what is under way end.

@@ -21,11 +21,13 @@ pub struct Terms {
     pub priority: u32,
     /// Default: the drain's.
     pub batch: Option<BatchSettings>,
+    /// Spans a second.
+    pub rate_max: Option<u64>,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Terms { weight: 1, priority: 1, batch: None }
+        Terms { weight: 1, priority: 1, batch: None, rate_max: None }
     }
 }
 

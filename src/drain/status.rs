@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::group::{Change, SinkId, State};
+use super::group::{Change, SinkId, Stand, State};
 use super::judge::Held;
 use crate::metrics::{Counter, Gauge, Histogram, Registry};
 use crate::sink::{Sink, Verdict};
@@ -29,16 +29,41 @@ pub enum Standing {
     Misconfigured,
 }
 
+/// Every standing, as `/metrics` has them.
+const STANDINGS: [Standing; 4] = [Standing::Up, Standing::Resting, Standing::Probing, Standing::Misconfigured];
+
+impl Standing {
+    pub fn name(self) -> &'static str {
+        match self {
+            Standing::Up => "up",
+            Standing::Resting => "resting",
+            Standing::Probing => "probing",
+            Standing::Misconfigured => "misconfigured",
+        }
+    }
+}
+
 /// A sink at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkView {
     pub name: String,
     pub url: String,
     pub standing: Standing,
+    /// When its rest ends, if it rests.
+    pub until: Option<Instant>,
     /// Batches under way.
     pub in_flight: usize,
+    /// Batches that may be under way: found by trying.
+    pub limit: usize,
     /// What its last failure was; kept after a recovery.
     pub last_error: Option<String>,
+}
+
+impl SinkView {
+    /// How long nothing is sent to it for its failures.
+    pub fn backoff_left(&self, now: Instant) -> Duration {
+        self.until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
 }
 
 /// The sinks of a drain, to be asked from any thread. Cheap to clone.
@@ -94,7 +119,10 @@ struct SinkReport {
     misconfigured: Counter,
     request_seconds: Histogram,
     in_flight: Gauge,
+    limit: Gauge,
     up: Gauge,
+    /// One for each of [`STANDINGS`].
+    states: [Gauge; STANDINGS.len()],
     down_since: Option<Instant>,
     lines: Lines,
 }
@@ -118,7 +146,9 @@ impl Report {
             name: sink.name().to_owned(),
             url: sink.url().to_owned(),
             standing: Standing::Up,
+            until: None,
             in_flight: 0,
+            limit: 0,
             last_error: None,
         };
         self.status.lock().sinks.insert(id, view);
@@ -154,17 +184,24 @@ impl Report {
     }
 
     /// Shows where a sink stands now.
-    pub fn stands(&self, sink: SinkId, state: State, in_flight: usize) {
-        let standing = match state {
-            State::Up => Standing::Up,
-            State::Resting { .. } => Standing::Resting,
-            State::Misconfigured { .. } => Standing::Misconfigured,
-            State::Probing => Standing::Probing,
+    pub fn stands(&self, sink: SinkId, stand: Stand) {
+        let (standing, until) = match stand.state {
+            State::Up => (Standing::Up, None),
+            State::Resting { until } => (Standing::Resting, Some(until)),
+            State::Misconfigured { until } => (Standing::Misconfigured, Some(until)),
+            State::Probing => (Standing::Probing, None),
         };
+        let Stand { in_flight, limit, .. } = stand;
         let Some(report) = self.sinks.get(&sink) else { return };
         report.in_flight.set(in_flight as f64);
         report.up.set(if standing == Standing::Up { 1.0 } else { 0.0 });
-        self.see(sink, |view| (view.standing, view.in_flight) = (standing, in_flight));
+        report.limit.set(limit as f64);
+        for (of, gauge) in STANDINGS.iter().zip(&report.states) {
+            gauge.set(if *of == standing { 1.0 } else { 0.0 });
+        }
+        self.see(sink, |view| {
+            (view.standing, view.until, view.in_flight, view.limit) = (standing, until, in_flight, limit);
+        });
     }
 
     /// Shows what is kept apart; a line says when that stops the flow, and when it goes on.
@@ -236,7 +273,12 @@ impl SinkReport {
             misconfigured: spans("misconfigured"),
             request_seconds: registry.histogram("spangate_sink_request_seconds", &labels),
             in_flight: registry.gauge("spangate_sink_in_flight", &labels),
+            limit: registry.gauge("spangate_sink_in_flight_limit", &labels),
             up,
+            states: STANDINGS.map(|standing| {
+                let labels = [("drain", drain), ("sink", sink), ("state", standing.name())];
+                registry.gauge("spangate_sink_state", &labels)
+            }),
             down_since: None,
             lines: Lines::default(),
         }

@@ -132,7 +132,8 @@ pub async fn stages(
         let tap = tap(channel, &drain.name, *start, Takes::Common).await?;
         let sinks = collectors(sinks, channel)?.into_iter().zip(terms.clone());
         let sinks = sinks.map(|(sink, terms)| drain::Seat { sink, terms }).collect();
-        let parts = drain::Parts { settings: drain.clone(), tap, sinks, letters: letters.clone() };
+        let parts =
+            drain::Parts { settings: drain.clone(), tap, sinks, letters: letters.clone(), clock: clock.clone() };
         stages.drains.push((drain.name.clone(), Drain::new(parts, registry)));
     }
     for archive in &settings.archives {

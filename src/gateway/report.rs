@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::admin::Report;
 use crate::archive;
@@ -97,7 +98,7 @@ impl Watch {
         }
         for (name, status) in &self.drains {
             let down = status.sinks().into_iter().filter(|sink| sink.standing != Standing::Up);
-            details.extend(down.map(|sink| format!("drain {name}: {} is {}", sink.name, standing(sink.standing))));
+            details.extend(down.map(|sink| format!("drain {name}: {} is {}", sink.name, sink.standing.name())));
         }
         for (name, status) in &self.archives {
             let seen = status.seen();
@@ -145,6 +146,12 @@ impl Watch {
     /// What an OK or a 202 promises with the settings in force.
     pub fn promise(&self) -> Promise {
         self.promise
+    }
+
+    /// Every sink, with its drain's name.
+    pub fn sinks(&self) -> Vec<(&str, SinkView)> {
+        let drains = self.drains.iter();
+        drains.flat_map(|(name, status)| status.sinks().into_iter().map(|sink| (name.as_str(), sink))).collect()
     }
 
     /// The channel at one moment.
@@ -221,21 +228,14 @@ fn intake_text(snapshot: &Snapshot) -> String {
     }
 }
 
-fn standing(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Up => "up",
-        Standing::Resting => "resting",
-        Standing::Probing => "probing",
-        Standing::Misconfigured => "misconfigured",
-    }
-}
-
 fn sink(sink: &SinkView) -> Value {
     json!({
         "name": sink.name,
         "url": sink.url,
-        "state": standing(sink.standing),
+        "state": sink.standing.name(),
+        "backoff_seconds": sink.backoff_left(Instant::now()).as_secs_f64(),
         "in_flight": sink.in_flight,
+        "in_flight_limit": sink.limit,
         "last_error": sink.last_error,
     })
 }

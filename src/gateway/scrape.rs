@@ -111,6 +111,11 @@ impl Scrape {
         self.gauges.full_in.set(state.growth.full_in(Instant::now(), snapshot));
         self.gauges.disk_free.set(snapshot.disk_free_bytes as f64);
         self.gauges.ready.set(if self.watch.accepting(snapshot) { 1.0 } else { 0.0 });
+        for (drain, sink) in self.watch.sinks() {
+            let labels = [("drain", drain), ("sink", sink.name.as_str())];
+            let left = sink.backoff_left(Instant::now()).as_secs_f64();
+            self.registry.gauge("spangate_sink_backoff_seconds", &labels).set(left);
+        }
         let full = snapshot.intake == Intake::Full;
         let blocking = furthest_behind(snapshot).filter(|_| full).map(|account| &account.drain);
         for account in &snapshot.accounts {

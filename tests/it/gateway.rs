@@ -9,5 +9,6 @@ mod crash;
 mod memory;
 mod path;
 mod rig;
+mod sinks;
 mod start;
 mod stop;

@@ -1,6 +1,7 @@
 //! Drains: made by the file, by flags, by default; switched off, retired, refused.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Case, origin};
 use crate::archive::Store;
@@ -158,9 +159,20 @@ fn policies_and_what_sinks_have_of_their_own_are_understood() {
         );
         let drain = Case::file(&file).understood().settings.drains.remove(0);
         assert_eq!(drain.drain.policy, policy);
-        assert_eq!(drain.terms[0], Terms::default());
+        assert_eq!(drain.terms[0], Terms { batch: Some(drain.drain.batch), ..Terms::default() });
         assert_eq!(drain.terms[1].weight.max(drain.terms[1].priority), value);
     }
+}
+
+#[test]
+fn a_sink_may_have_a_batch_and_rates_of_its_own() {
+    let file = "[drain.zipkin]\nrate_max = 9000\nbacklog_rate = 400\nbatch.spans = 700\nsinks = [{ url = \"http://a\", \
+        rate_max = 50, batch = { bytes = \"1MiB\" } }, { url = \"http://b\", batch = { spans = 3, linger = \"1s\" } }]\n";
+    let drain = Case::file(file).understood().settings.drains.remove(0);
+    assert_eq!((drain.drain.rate_max, drain.drain.backlog_rate), (Some(9_000), Some(400)));
+    let batch = |n: usize| drain.terms[n].batch.unwrap();
+    assert_eq!((drain.terms[0].rate_max, batch(0).spans, batch(0).bytes), (Some(50), 700, 1 << 20));
+    assert_eq!((drain.terms[1].rate_max, batch(1).spans, batch(1).linger), (None, 3, Duration::from_secs(1)));
 }
 
 #[test]

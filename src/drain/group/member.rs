@@ -4,6 +4,8 @@ use tokio::time::Instant;
 
 use super::super::BatchSettings;
 use super::super::backoff::Backoff;
+use super::bucket::Bucket;
+use super::window::Window;
 use super::{Answer, Change, SinkId, State};
 
 /// Spans of a probe: enough to be a request like others, and few to wait for the timeout of a sink that hangs.
@@ -19,7 +21,9 @@ pub(super) struct Member {
     /// What the policy owes it.
     pub credit: i64,
     pub batch: BatchSettings,
-    pub in_flight_max: usize,
+    pub window: Window,
+    /// What it may be sent a second.
+    pub rate: Option<Bucket>,
     pub state: State,
     /// What it was before it began to be probed; a probe that fails on does not change it.
     pub misconfigured: bool,
@@ -47,23 +51,26 @@ impl Member {
 
     /// When it takes a batch: what it waits for is time; `None` where it is an answer.
     pub fn free_at(&self, now: Instant) -> Option<Instant> {
-        match self.state {
-            State::Up => (self.in_flight < self.in_flight_max).then_some(now),
+        let free = match self.state {
+            State::Up => (self.in_flight < self.window.limit()).then_some(now),
             State::Resting { until } | State::Misconfigured { until } => Some(until.max(now)),
             State::Probing => None,
-        }
+        };
+        let owed = self.rate.as_ref().map_or(now, |rate| rate.free_at(now));
+        free.map(|free| free.max(owed))
     }
 
     /// What the next batch to it may hold.
     pub fn limits(&self) -> BatchSettings {
+        let batch = self.rate.as_ref().map_or(self.batch, |rate| rate.within(self.batch));
         match self.state {
-            State::Up => self.batch,
-            _ => BatchSettings { spans: self.batch.spans.min(PROBE_SPANS_MAX), ..self.batch },
+            State::Up => batch,
+            _ => BatchSettings { spans: batch.spans.min(PROBE_SPANS_MAX), ..batch },
         }
     }
 
     pub fn load(&self) -> f64 {
-        self.in_flight as f64 / self.in_flight_max as f64
+        self.in_flight as f64 / self.window.limit() as f64
     }
 
     pub fn rests_until(&self) -> Option<Instant> {
@@ -89,8 +96,10 @@ impl Member {
 
     /// What became of a batch that was [`sent`](Self::sent) at `epoch`.
     pub fn answer(&mut self, epoch: u64, answer: Answer, now: Instant) -> Change {
+        let full = self.in_flight >= self.window.limit();
         self.in_flight -= 1;
-        if answer == Answer::Well {
+        if let Answer::Well(took) = answer {
+            self.window.taken(full && self.state == State::Up, took, now);
             return self.well();
         }
         if epoch != self.epoch {
@@ -98,6 +107,7 @@ impl Member {
         }
         match answer {
             Answer::Wait(wait) => {
+                self.window.failed();
                 let wait = self.backoff.bounded(wait);
                 self.rest(State::Resting { until: now + wait })
             }
@@ -106,6 +116,7 @@ impl Member {
                 self.rest(State::Misconfigured { until: now + wait })
             }
             Answer::Failed => {
+                self.window.failed();
                 let wait = self.backoff.fail();
                 self.rest(State::Resting { until: now + wait })
             }
@@ -118,7 +129,7 @@ impl Member {
                 self.enter(rest);
                 Change::Nothing
             }
-            Answer::Void | Answer::Well => Change::Nothing,
+            Answer::Void | Answer::Well(_) => Change::Nothing,
         }
     }
 

@@ -4,6 +4,7 @@ use super::*;
 
 const MIN: Duration = Duration::from_millis(200);
 const MAX: Duration = Duration::from_secs(30);
+const TOOK: Duration = Duration::from_millis(5);
 
 fn group(sinks: usize) -> Group {
     with(Policy::RoundRobin, vec![Terms::default(); sinks])
@@ -15,6 +16,8 @@ fn with(policy: Policy, terms: Vec<Terms>) -> Group {
         policy,
         batch: BatchSettings { spans: 5_000, bytes: 4 << 20, linger: Duration::from_millis(20) },
         in_flight_max: 4,
+        rate_max: None,
+        backlog_rate: None,
         backoff_min: MIN,
         backoff_max: MAX,
         mass_refusal: super::super::MassRefusal::Hold,
@@ -23,6 +26,8 @@ fn with(policy: Policy, terms: Vec<Terms>) -> Group {
     for (n, terms) in terms.iter().enumerate() {
         group.add(&format!("http://zipkin-{n}:9411"), terms);
     }
+    // That it starts small is for the tests of the window.
+    group.members.iter_mut().for_each(|m| m.window = Window::starting_at(4, 4));
     group
 }
 
@@ -33,11 +38,11 @@ impl Group {
     }
 
     fn state(&self, sink: SinkId) -> State {
-        self.stands(sink).unwrap().0
+        self.stands(sink).unwrap().state
     }
 
     fn in_flight(&self, sink: SinkId) -> usize {
-        self.stands(sink).unwrap().1
+        self.stands(sink).unwrap().in_flight
     }
 }
 
@@ -60,7 +65,7 @@ fn two_healthy_sinks_take_turns() {
     for _ in 0..1_001 {
         let ticket = group.any(now).unwrap();
         counts[ticket.sink] += 1;
-        assert_eq!(group.answer(&ticket, Answer::Well, now), Change::Nothing);
+        assert_eq!(group.answer(&ticket, Answer::Well(TOOK), now), Change::Nothing);
     }
     assert_eq!(counts, [501, 500]);
 }
@@ -71,7 +76,7 @@ fn each_sink_has_at_most_its_batches_in_flight() {
     let tickets = picks(&mut group, now, 100);
     assert_eq!(tickets.len(), 8);
     assert_eq!((group.in_flight(0), group.in_flight(1)), (4, 4));
-    group.answer(&tickets[0], Answer::Well, now);
+    group.answer(&tickets[0], Answer::Well(TOOK), now);
     assert_eq!(group.any(now).unwrap().sink, tickets[0].sink, "the one with room");
     assert!(group.any(now).is_none());
 }
@@ -82,12 +87,12 @@ fn a_hung_sink_holds_its_own_batches_and_no_others() {
     let (hung, well): (Vec<_>, Vec<_>) = picks(&mut group, now, 8).into_iter().partition(|t| t.sink == 0);
     assert_eq!(hung.len(), 4);
     for ticket in well {
-        group.answer(&ticket, Answer::Well, now);
+        group.answer(&ticket, Answer::Well(TOOK), now);
     }
     for _ in 0..100 {
         let ticket = group.any(now).unwrap();
         assert_eq!(ticket.sink, 1);
-        group.answer(&ticket, Answer::Well, now);
+        group.answer(&ticket, Answer::Well(TOOK), now);
     }
 }
 
@@ -110,8 +115,8 @@ fn after_its_rest_one_batch_probes() {
     assert_eq!(group.state(0), State::Probing);
     assert_eq!(probe.limits.spans, 100, "it is small");
     assert!(group.any(until + MAX).is_none(), "a second probe");
-    assert_eq!(group.answer(&probe, Answer::Well, until), Change::Recovered { failures: 1 });
-    assert_eq!(picks(&mut group, until, 100).len(), 4);
+    assert_eq!(group.answer(&probe, Answer::Well(TOOK), until), Change::Recovered { failures: 1 });
+    assert_eq!(picks(&mut group, until, 100).len(), 2, "half of what there were");
 }
 
 #[test]
@@ -126,7 +131,7 @@ fn a_failed_probe_rests_longer_and_changes_nothing_else() {
     }
     now = group.back_at().unwrap();
     let probe = group.any(now).unwrap();
-    assert_eq!(group.answer(&probe, Answer::Well, now), Change::Recovered { failures: 11 });
+    assert_eq!(group.answer(&probe, Answer::Well(TOOK), now), Change::Recovered { failures: 11 });
     rest_all(&mut group, now);
     assert!(group.back_at().unwrap() <= now + MIN * 2, "a success resets the back-off");
 }
@@ -149,7 +154,7 @@ fn a_late_failure_does_not_end_a_probe() {
     let probe = group.any(later).unwrap();
     assert_eq!(group.answer(&tickets[1], Answer::Failed, later), Change::Nothing);
     assert_eq!(group.state(0), State::Probing);
-    assert_eq!(group.answer(&probe, Answer::Well, later), Change::Recovered { failures: 1 });
+    assert_eq!(group.answer(&probe, Answer::Well(TOOK), later), Change::Recovered { failures: 1 });
 }
 
 #[test]
@@ -157,7 +162,7 @@ fn a_late_success_ends_a_rest() {
     let (mut group, now) = (group(1), Instant::now());
     let tickets = picks(&mut group, now, 2);
     group.answer(&tickets[0], Answer::Failed, now);
-    assert_eq!(group.answer(&tickets[1], Answer::Well, now), Change::Recovered { failures: 1 });
+    assert_eq!(group.answer(&tickets[1], Answer::Well(TOOK), now), Change::Recovered { failures: 1 });
     assert_eq!(group.state(0), State::Up);
 }
 
@@ -175,7 +180,9 @@ fn a_wait_is_kept_within_the_back_off_and_does_not_grow_it() {
 fn a_misconfigured_sink_says_so_once() {
     let (mut group, mut now) = (group(1), Instant::now());
     let mut changes = Vec::new();
-    for answer in [Answer::Misconfigured, Answer::Misconfigured, Answer::Failed, Answer::Misconfigured, Answer::Well] {
+    for answer in
+        [Answer::Misconfigured, Answer::Misconfigured, Answer::Failed, Answer::Misconfigured, Answer::Well(TOOK)]
+    {
         now = group.back_at().unwrap_or(now);
         let ticket = group.any(now).unwrap();
         changes.push(group.answer(&ticket, answer, now));
@@ -245,7 +252,7 @@ fn weights_share_what_sinks_take() {
     for _ in 0..4_000 {
         let ticket = group.any(now).unwrap();
         counts[ticket.sink] += 1;
-        group.answer(&ticket, Answer::Well, now);
+        group.answer(&ticket, Answer::Well(TOOK), now);
     }
     assert_eq!(counts, [3_000, 1_000]);
 }
@@ -258,7 +265,7 @@ fn the_flow_falls_over_to_the_next_priority_and_comes_back() {
     assert_eq!((tickets.len(), group.in_flight(0)), (8, 0), "equal priorities share; a full one does not spill");
     assert_eq!((group.in_flight(1), group.in_flight(2)), (4, 4));
     for ticket in &tickets {
-        group.answer(ticket, if ticket.sink == 1 { Answer::Failed } else { Answer::Well }, now);
+        group.answer(ticket, if ticket.sink == 1 { Answer::Failed } else { Answer::Well(TOOK) }, now);
     }
     assert!(picks(&mut group, now, 100).iter().all(|t| t.sink == 2));
     let last = Ticket { sink: 2, limits: group.largest(), epoch: 0 };
@@ -268,7 +275,7 @@ fn the_flow_falls_over_to_the_next_priority_and_comes_back() {
     let later = now + MAX;
     let probes = picks(&mut group, later, 2);
     assert_eq!(probes.iter().map(|t| t.sink).collect::<Vec<_>>(), [1, 2]);
-    group.answer(&probes[0], Answer::Well, later);
+    group.answer(&probes[0], Answer::Well(TOOK), later);
     assert!(picks(&mut group, later, 100).iter().all(|t| t.sink == 1), "back to the preferred one");
 }
 
@@ -292,7 +299,7 @@ fn while_a_sink_rests_its_traces_go_to_their_own_second_choices_and_come_back() 
     assert_eq!(route(&group, later, 100), resting, "and with no more than a probe");
     let probe = group.pick(later, |sink, _| sink == 3).unwrap();
     assert_eq!(route(&group, later, 0), resting, "the probe is under way");
-    group.answer(&probe, Answer::Well, later);
+    group.answer(&probe, Answer::Well(TOOK), later);
     assert_eq!(route(&group, later, 5_000), before);
 }
 
@@ -317,4 +324,36 @@ fn it_wakes_when_a_sink_is_free_and_a_batch_ready() {
     group.answer(&tickets[0], Answer::Failed, now);
     let back = group.back_at().unwrap();
     assert_eq!(group.wakes(now, |_, _| Some(soon)), Some(back.max(soon)));
+}
+
+#[test]
+fn a_failure_halves_what_is_under_way_once() {
+    let (mut group, now) = (group(1), Instant::now());
+    for ticket in picks(&mut group, now, 4) {
+        group.answer(&ticket, Answer::Failed, now);
+    }
+    let later = group.back_at().unwrap();
+    let probe = group.any(later).unwrap();
+    group.answer(&probe, Answer::Well(TOOK), later);
+    assert_eq!(picks(&mut group, later, 100).len(), 2);
+}
+
+#[test]
+fn a_rate_of_its_own_holds_one_sink_and_one_of_all_holds_all() {
+    let slow = Terms { rate_max: Some(10), ..Terms::default() };
+    let (mut group, now) = (with(Policy::RoundRobin, vec![slow, Terms::default()]), Instant::now());
+    let ticket = group.any(now).unwrap();
+    assert_eq!((ticket.sink, ticket.limits.spans), (0, 10), "a second's worth at most");
+    group.sent(&ticket, 10, now);
+    assert!(picks(&mut group, now, 3).iter().all(|t| t.sink == 1));
+    group.rate = Some(Bucket::new(1_000.0));
+    let ticket = group.any(now).unwrap();
+    assert_eq!(ticket.limits.spans, 1_000);
+    group.sent(&ticket, 500, now);
+    assert!(group.any(now).is_none() && !group.has_room(now));
+    group.answer(&ticket, Answer::Well(TOOK), now);
+    let soon = now + Duration::from_millis(500);
+    assert_eq!(group.wakes(now, |_, _| Some(now)), Some(soon));
+    assert_eq!(group.any(soon).unwrap().sink, 1);
+    assert_eq!(group.wakes(soon, |_, _| Some(now)), Some(now + Duration::from_secs(1)), "the first one's turn");
 }

@@ -14,6 +14,8 @@ fn settings(mass_refusal: MassRefusal) -> Settings {
         policy: Policy::RoundRobin,
         batch: BatchSettings { spans: 5000, bytes: 4 << 20, linger: Duration::ZERO },
         in_flight_max: 4,
+        rate_max: None,
+        backlog_rate: None,
         backoff_min: Duration::from_millis(200),
         backoff_max: Duration::from_secs(30),
         mass_refusal,
@@ -61,7 +63,7 @@ impl Court {
 
     fn send(&mut self, mut batch: Batch, sink: SinkId, verdict: Verdict) -> Ruling {
         self.judge.begin(&mut batch, sink);
-        let scene = Scene { now: self.now, up: &self.up, idle: self.idle };
+        let scene = Scene { now: self.now, took: Duration::ZERO, up: &self.up, idle: self.idle };
         self.judge.judge(Sent { batch, sink, verdict }, &scene)
     }
 
@@ -86,7 +88,7 @@ fn one(fate: Fate) -> Batch {
 fn a_refused_batch_is_halved_and_its_sink_is_well() {
     let mut court = Court::of(&[0]);
     let ruling = court.send(batch(0, 5), 0, refused());
-    assert_eq!(ruling.answer, Answer::Well);
+    assert_eq!(ruling.answer, Answer::Well(Duration::ZERO));
     let Fate::Flow(halves) = ruling.fate else { panic!("{ruling:?}") };
     assert_eq!(halves.iter().map(|half| half.spans).collect::<Vec<_>>(), [2, 3]);
 }
@@ -270,7 +272,7 @@ fn a_held_sink_is_tried_with_what_it_refused_and_is_well_when_it_takes_that() {
     assert_eq!(court.send(sample, 0, refused()).answer, Answer::Misconfigured);
     assert_eq!(court.send(batch(6_000, 1), 0, Verdict::Delivered).answer, Answer::Void, "that proves nothing");
     let sample = court.take(0).unwrap();
-    assert_eq!(court.send(sample, 0, Verdict::Delivered).answer, Answer::Well);
+    assert_eq!(court.send(sample, 0, Verdict::Delivered).answer, Answer::Well(Duration::ZERO));
     assert!(!court.judge.wants_sample(0));
 }
 

@@ -47,6 +47,8 @@ pub fn settings() -> Settings {
         policy: Policy::RoundRobin,
         batch: BatchSettings { spans: 50, bytes: 1 << 20, linger: Duration::from_millis(5) },
         in_flight_max: 4,
+        rate_max: None,
+        backlog_rate: None,
         backoff_min: Duration::from_millis(20),
         backoff_max: Duration::from_millis(300),
         mass_refusal: MassRefusal::Hold,
@@ -90,14 +92,14 @@ impl Gate {
             undecodable_bytes_max: 1 << 26,
             free_min_bytes: Some(0),
         };
-        let letters = Store::open(letters, disk, clock, channel.id(), &registry).unwrap();
+        let letters = Store::open(letters, disk, clock.clone(), channel.id(), &registry).unwrap();
         let seat = |(n, (collector, terms)): (usize, &(&Collector, Terms))| Seat {
             sink: zipkin_sink(n, collector, channel.id()),
             terms: terms.clone(),
         };
         let sinks = sinks.iter().enumerate().map(seat).collect();
         let tap = channel.tap(&settings.name, Start::End, Takes::Common).unwrap();
-        let drain = Drain::new(Parts { settings, tap, sinks, letters: letters.clone() }, &registry);
+        let drain = Drain::new(Parts { settings, tap, sinks, letters: letters.clone(), clock }, &registry);
         let aside_tap = channel.tap(aside::NAME, Start::End, Takes::Addressed).unwrap();
         let (status, stop) = (drain.status(), CancellationToken::new());
         let parts = Some((drain, aside_tap, letters));
