@@ -19,6 +19,8 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Bytes read at once.
 const READ: usize = 64 * 1024;
 const SUFFIX: &str = ".jsonl";
+/// What is being written to replace a file; after a crash the next one is written over it.
+const ASIDE: &str = "aside";
 
 pub(super) struct Files {
     disk: Arc<dyn Disk>,
@@ -45,11 +47,7 @@ impl Files {
         let name = classes.first().map_or("", |class| class.name());
         let dir = dir.join(name);
         disk.create_dir_all(&dir)?;
-        let sequence = |name: &str| name.strip_suffix(SUFFIX).and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        let listed = disk.list(&dir)?;
-        let mut found: Vec<_> =
-            listed.iter().filter(|e| !e.is_dir).filter_map(|e| Some((sequence(&e.name)?, e.len))).collect();
-        found.sort_unstable();
+        let found = sequences(&*disk, &dir)?;
         let labels = [("class", name)];
         let written =
             |class: &Class| (*class, registry.counter("spangate_dead_letters_total", &[("class", class.name())]));
@@ -66,6 +64,41 @@ impl Files {
         files.reopen_last()?;
         files.show();
         Ok(files)
+    }
+
+    /// The files as they are; letters to come go into others.
+    pub fn close(&mut self) -> Vec<u64> {
+        self.last = None;
+        self.files.iter().map(|(sequence, _)| *sequence).collect()
+    }
+
+    /// What a file holds.
+    pub fn read(&self, sequence: u64) -> io::Result<Vec<u8>> {
+        read_file(&*self.disk, &self.dir, sequence)
+    }
+
+    /// Replaces what a closed file holds, durably: a crash leaves what it held or what it is to hold. One that would
+    /// be empty goes.
+    pub fn replace(&mut self, sequence: u64, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(sequence);
+        if bytes.is_empty() {
+            self.disk.remove(&path)?;
+            self.files.retain(|(found, _)| *found != sequence);
+        } else {
+            let aside = path.with_extension(ASIDE);
+            let file = self.disk.open(&aside, Open::Truncate)?;
+            file.write_at(&[IoSlice::new(bytes)], 0)?;
+            file.sync_all()?;
+            self.disk.rename(&aside, &path)?;
+        }
+        self.disk.sync_dir(&self.dir)?;
+        for (found, len) in &mut self.files {
+            if *found == sequence {
+                *len = bytes.len() as u64;
+            }
+        }
+        self.show();
+        Ok(())
     }
 
     /// Appends `lines`, which are letters of `classes`, and syncs.
@@ -157,6 +190,23 @@ impl Files {
     fn show(&self) {
         self.bytes.set(self.total() as f64);
     }
+}
+
+/// Sequence number and length of each file in a directory, oldest first.
+pub(super) fn sequences(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<(u64, u64)>> {
+    let sequence = |name: &str| name.strip_suffix(SUFFIX).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    let listed = disk.list(dir)?;
+    let mut found: Vec<_> =
+        listed.iter().filter(|e| !e.is_dir).filter_map(|e| Some((sequence(&e.name)?, e.len))).collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// What a file holds.
+pub(super) fn read_file(disk: &dyn Disk, dir: &Path, sequence: u64) -> io::Result<Vec<u8>> {
+    let file = disk.open(&dir.join(format!("{sequence:016x}{SUFFIX}")), Open::Read)?;
+    let len = file.len()?;
+    read_all(&*file, len)
 }
 
 fn count_lines(file: &dyn File) -> io::Result<u64> {

@@ -7,11 +7,13 @@
 //! the end of the last file are cut at the next start, so that nothing is glued to them.
 
 mod class;
+mod filed;
 mod line;
+mod shelf;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -19,6 +21,9 @@ use crate::clock::Clock;
 use crate::disk::{Disk, Space};
 use crate::metrics::Registry;
 use class::Files;
+
+pub use filed::{Filed, Filter};
+pub use shelf::{Chosen, Part, read};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -43,6 +48,11 @@ pub enum Class {
 }
 
 impl Class {
+    /// The class of this name.
+    pub fn named(name: &str) -> Option<Class> {
+        [Class::Refused, Class::Suspect, Class::Undecodable].into_iter().find(|class| class.name() == name)
+    }
+
     /// Its name in letters and metrics.
     pub fn name(self) -> &'static str {
         match self {
@@ -107,7 +117,7 @@ impl Store {
     pub fn write(&self, letters: &[Letter]) -> io::Result<()> {
         self.check_space(letters)?;
         let written_us = self.0.clock.now_us();
-        for (classes, files) in [(SPANS, &self.0.refused), (ENTRIES, &self.0.undecodable)] {
+        for classes in [SPANS, ENTRIES] {
             let mut lines = Vec::new();
             let mut written = Vec::new();
             for letter in letters.iter().filter(|l| classes.contains(&l.class)) {
@@ -115,11 +125,17 @@ impl Store {
                 written.push(letter.class);
             }
             if !written.is_empty() {
-                // A panic while the lock was held left counts that the next write corrects or fails on.
-                files.lock().unwrap_or_else(PoisonError::into_inner).append(&lines, &written)?;
+                self.files(classes[0]).append(&lines, &written)?;
             }
         }
         Ok(())
+    }
+
+    /// The files of a class.
+    fn files(&self, class: Class) -> MutexGuard<'_, Files> {
+        let files = if class == Class::Undecodable { &self.0.undecodable } else { &self.0.refused };
+        // A panic while the lock was held left counts that the next write corrects or fails on.
+        files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_space(&self, letters: &[Letter]) -> io::Result<()> {
