@@ -6,6 +6,7 @@
 
 mod build;
 mod descriptors;
+mod letters;
 mod memory;
 mod process;
 mod promise;
@@ -139,7 +140,8 @@ impl Gateway {
             base: Tasks::new(),
             _lock: lock,
         };
-        gateway.serve_admin(sockets.admin, door, &registry, &clock, disk);
+        let actions = letters::actions(gateway.channel.clone(), stages.aside.1.clone(), clock.clone());
+        gateway.serve_admin(sockets.admin, door, actions, &registry, &clock, disk);
         gateway.drain(stages);
         let intake = Intake::new(&settings.intake, gateway.channel.clone(), clock, &registry, &zipkin);
         gateway.listen(sockets.scribe, sockets.http, &intake, &registry);
@@ -150,6 +152,7 @@ impl Gateway {
         &self,
         bound: admin::Bound,
         door: admin::Door,
+        actions: Vec<admin::Action>,
         registry: &Registry,
         clock: &Clock,
         disk: Arc<dyn Disk>,
@@ -161,7 +164,7 @@ impl Gateway {
             metrics: Arc::new(move || metrics.render()),
             health: Arc::new(move || health.health()),
             ready: Arc::new(move || ready.ready()),
-            actions: Vec::new(),
+            actions,
             door,
         };
         bound.serve(&handles, &self.base);

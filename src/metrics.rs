@@ -141,7 +141,11 @@ pub const TABLE: &[Family] = &[
     counter("spangate_archive_trimmed_bytes_total", &["drain"], "Bytes of objects that the built-in archive removed"),
     counter("spangate_dead_letters_total", &["class"], "Dead letters written"),
     gauge("spangate_dead_letters_bytes", &["class"], "Bytes of dead letters kept"),
-    counter("spangate_dead_letters_removed_total", &["class"], "Dead letters removed by the bound, oldest file first"),
+    counter(
+        "spangate_dead_letters_removed_total",
+        &["class"],
+        "Dead letters removed, oldest file first: beyond their bound, or to leave intake room on the disk",
+    ),
     gauge("spangate_disk_free_bytes", &[], "Free bytes on the data directory's file system"),
     gauge("spangate_ready", &[], "1 while a span would be accepted"),
     gauge("spangate_build_info", &["version"], "1"),

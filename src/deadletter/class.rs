@@ -140,24 +140,38 @@ impl Files {
     /// Removes the oldest files until `len` more bytes are within the bound. A single write that is beyond it alone
     /// goes through: nothing is older.
     fn make_room(&mut self, len: u64) -> io::Result<()> {
-        while self.total() + len > self.bytes_max {
-            let Some((sequence, _)) = self.files.front().copied() else { break };
-            let path = self.path(sequence);
-            let letters =
-                self.disk.open(&path, Open::Read).and_then(|file| count_lines(&*file)).unwrap_or_else(|error| {
-                    // It goes all the same, or a bad sector would hold up every letter to come.
-                    tracing::error!(path = %path.display(), %error, "cannot be read: its letters go uncounted");
-                    0
-                });
-            self.disk.remove(&path)?;
-            self.files.pop_front();
-            if self.files.is_empty() {
-                self.last = None;
-            }
-            self.removed.increment(letters);
-            tracing::warn!(path = %path.display(), letters, "dead letters removed: their bound is reached");
+        while self.total() + len > self.bytes_max && !self.files.is_empty() {
+            self.remove_oldest("their bound is reached")?;
         }
         Ok(())
+    }
+
+    /// Removes the oldest file but for the last one; its bytes.
+    pub fn give_way(&mut self) -> io::Result<Option<u64>> {
+        if self.files.len() < 2 {
+            return Ok(None);
+        }
+        let freed = self.remove_oldest("the disk is nearly full, and intake would stop")?;
+        self.show();
+        Ok(Some(freed))
+    }
+
+    fn remove_oldest(&mut self, why: &str) -> io::Result<u64> {
+        let Some((sequence, len)) = self.files.front().copied() else { return Ok(0) };
+        let path = self.path(sequence);
+        let letters = self.disk.open(&path, Open::Read).and_then(|file| count_lines(&*file)).unwrap_or_else(|error| {
+            // It goes all the same, or a bad sector would hold up every letter to come.
+            tracing::error!(path = %path.display(), %error, "cannot be read: its letters go uncounted");
+            0
+        });
+        self.disk.remove(&path)?;
+        self.files.pop_front();
+        if self.files.is_empty() {
+            self.last = None;
+        }
+        self.removed.increment(letters);
+        tracing::warn!(path = %path.display(), letters, why, "dead letters removed");
+        Ok(len)
     }
 
     /// Cuts what a crash left unfinished at the end of the last file, and goes on writing there.

@@ -13,6 +13,7 @@ mod shelf;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -93,6 +94,21 @@ struct Inner {
     channel_id: String,
     refused: Mutex<Files>,
     undecodable: Mutex<Files>,
+    /// Letters are being taken out.
+    tended: AtomicBool,
+}
+
+/// Letters go where less than this is free above the floor at which intake stops, until twice as much is. Half of what
+/// the built-in archive leaves, which gives way first: a letter is nowhere else.
+const MARGIN_BYTES: u64 = 64 << 20;
+
+/// The right to take letters out; ends when it is dropped.
+pub struct Tending(Arc<Inner>);
+
+impl Drop for Tending {
+    fn drop(&mut self) {
+        self.0.tended.store(false, Ordering::Release);
+    }
 }
 
 impl Store {
@@ -109,7 +125,8 @@ impl Store {
         let refused = open(SPANS, settings.refused_bytes_max)?;
         let undecodable = open(ENTRIES, settings.undecodable_bytes_max)?;
         let channel_id = channel_id.to_owned();
-        Ok(Store(Arc::new(Inner { settings, disk, clock, channel_id, refused, undecodable })))
+        let tended = AtomicBool::new(false);
+        Ok(Store(Arc::new(Inner { settings, disk, clock, channel_id, refused, undecodable, tended })))
     }
 
     /// Appends and syncs: when it returns Ok all letters are durable, when it fails none is reported and each may be
@@ -131,6 +148,12 @@ impl Store {
         Ok(())
     }
 
+    /// For one at a time: lines are known by their number.
+    pub fn tend(&self) -> Option<Tending> {
+        let free = !self.0.tended.swap(true, Ordering::Acquire);
+        free.then(|| Tending(self.0.clone()))
+    }
+
     /// The files of a class.
     fn files(&self, class: Class) -> MutexGuard<'_, Files> {
         let files = if class == Class::Undecodable { &self.0.undecodable } else { &self.0.refused };
@@ -138,10 +161,34 @@ impl Store {
         files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Removes the oldest letters, entries first, while the disk has hardly more room than intake needs; says whether
+    /// any went. Blocks.
+    pub fn give_way(&self) -> io::Result<bool> {
+        let Space { free, total } = self.0.disk.space(&self.0.settings.dir)?;
+        let floor = 2 * self.least(total);
+        let mut wanted = (floor + 2 * MARGIN_BYTES).saturating_sub(free);
+        let mut gave = false;
+        if free >= floor + MARGIN_BYTES {
+            return Ok(false);
+        }
+        for class in [Class::Undecodable, Class::Refused] {
+            while wanted > 0
+                && let Some(freed) = self.files(class).give_way()?
+            {
+                (wanted, gave) = (wanted.saturating_sub(freed), true);
+            }
+        }
+        Ok(gave)
+    }
+
+    /// Half of what the channel leaves free (1 GiB or 5 %), so that intake stops first.
+    fn least(&self, total: u64) -> u64 {
+        self.0.settings.free_min_bytes.unwrap_or((512 << 20).max(total / 40))
+    }
+
     fn check_space(&self, letters: &[Letter]) -> io::Result<()> {
         let Space { free, total } = self.0.disk.space(&self.0.settings.dir)?;
-        // Half of what the channel leaves free (1 GiB or 5 %), so that intake stops first.
-        let least = self.0.settings.free_min_bytes.unwrap_or((512 << 20).max(total / 40));
+        let least = self.least(total);
         let wanted: u64 = letters.iter().map(line::len_max).sum();
         if free.saturating_sub(wanted) < least {
             let text =

@@ -14,6 +14,7 @@ mod cut;
 mod dispatch;
 mod group;
 mod judge;
+pub mod letters;
 mod run;
 mod seat;
 mod status;
