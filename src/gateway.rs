@@ -9,6 +9,7 @@ mod crew;
 mod descriptors;
 mod filling;
 mod follow;
+mod letters;
 mod memory;
 mod process;
 mod promise;
@@ -160,6 +161,7 @@ impl Gateway {
         };
         let intake = Intake::new(&settings.intake, channel.clone(), clock.clone(), &registry, &zipkin);
         let in_place = InPlace { scribe: sockets.scribe.settings(), http: sockets.http.settings(), door: door.clone() };
+        let actions = letters::actions(channel.clone(), stages.letters.clone(), clock.clone());
         let crew = man(stages, kit, &drains, &archives);
         let reload = Arc::new(Reload::new(starter, understood, in_place, watch.clone(), crew));
         let (listeners, base) = (Tasks::new(), Tasks::new());
@@ -177,23 +179,30 @@ impl Gateway {
             _lock: lock,
         };
         let scrape = Scrape::new(registry.clone(), gateway.watch.clone(), clock.clone(), Process::new(disk, &clock));
-        gateway.serve_admin(sockets.admin, door, Arc::new(scrape));
+        gateway.serve_admin(sockets.admin, door, Arc::new(scrape), actions);
         gateway.listen(sockets.scribe, sockets.http, &intake, &registry);
         Ok(gateway)
     }
 
-    fn serve_admin(&self, bound: admin::Bound, door: admin::Door, scrape: Arc<Scrape>) {
+    fn serve_admin(
+        &self,
+        bound: admin::Bound,
+        door: admin::Door,
+        scrape: Arc<Scrape>,
+        mut actions: Vec<admin::Action>,
+    ) {
         let (metrics, health, ready) = (scrape.clone(), self.watch.clone(), self.watch.clone());
         let reload = self.reload.clone();
         let reload = admin::Action::new("/reload", move |_| {
             let reload = reload.clone();
             async move { reload.reload("POST /reload").await }
         });
+        actions.push(reload);
         let handles = admin::Handles {
             metrics: Arc::new(move || metrics.render()),
             health: Arc::new(move || health.health()),
             ready: Arc::new(move || ready.ready()),
-            actions: vec![reload],
+            actions,
             door,
         };
         bound.serve(&handles, &self.base);

@@ -6,6 +6,7 @@
 
 mod args;
 mod banner;
+mod dead_letters;
 mod forget;
 mod logs;
 mod send;
@@ -65,6 +66,7 @@ fn carry_out(asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
         Command::Run => run(understood, layers),
         Command::Check { resolved: true } => answer(&understood.resolved.to_string()),
         Command::Check { resolved: false } => answer("the configuration is understood in full\n"),
+        Command::DeadLetters { verb, filter } => dead_letters::run(verb, &filter, understood.settings),
         Command::Forget { drain, yes } => forget::forget(&drain, yes, understood.settings),
     }
 }

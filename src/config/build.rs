@@ -143,6 +143,10 @@ fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
             backlog_rate: values.number_or("backlog_rate"),
             backoff_min: values.time("backoff_min"),
             backoff_max: values.time("backoff_max"),
+            mass_refusal: match values.text("mass_refusal") == "dead_letter" {
+                true => drain::MassRefusal::DeadLetter,
+                false => drain::MassRefusal::Hold,
+            },
         },
         start: if values.text("start") == "oldest" { Start::Oldest } else { Start::End },
         sinks: sinks.iter().map(sink).collect(),

@@ -493,6 +493,14 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         Group,
+        "mass_refusal",
+        Kind::Choice(&["hold", "dead_letter"]),
+        "hold",
+        "What to do with a collector that refuses more than 5 % and at least 1000 of a minute's spans",
+        "a collector that refuses so many is wrong, not they: hold keeps them in the channel until it is mended",
+    ),
+    row(
+        Group,
         "start",
         Kind::Choice(&["end", "oldest"]),
         "end",

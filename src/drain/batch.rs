@@ -99,6 +99,50 @@ pub(super) struct Batch {
     pub again: bool,
     /// The sink that it is for, under `by_trace`; none before that is decided.
     pub lane: Option<SinkId>,
+    /// Of its last try; later tries have higher numbers.
+    pub number: u64,
+    /// When its last try began, the sink had taken something else since the first verdict against this.
+    pub witness: bool,
+    pub history: History,
+}
+
+/// What befell a batch, and what it was cut from. Marks are numbers of tries: those that begin later are higher.
+#[derive(Debug, Clone, Default)]
+pub(super) struct History {
+    /// The mark of the first verdict against it; halves inherit it.
+    pub since: Option<u64>,
+    /// The mark of its last failure.
+    pub last: u64,
+    /// The mark at which it was halved off.
+    pub born: u64,
+    /// Failures since then, whether or not they speak against it.
+    pub failures: u32,
+    /// The sinks of failures that speak against it, one for each.
+    pub broke: Vec<SinkId>,
+    /// The sinks that refused it while it stood alone, one for each time.
+    pub refused_by: Vec<SinkId>,
+    /// One of those had taken something else since the first refusal.
+    pub proven: bool,
+    /// It breaks sinks: it left the flow, and what it breaks does not rest.
+    pub suspect: bool,
+}
+
+impl History {
+    /// Of a half that is cut at `mark`. What was held against the whole is; what befell it alone is not.
+    fn of_half(&self, mark: u64) -> History {
+        let broke = if self.suspect { Vec::new() } else { self.broke.clone() };
+        History { since: self.since, last: self.last, born: mark, broke, suspect: self.suspect, ..History::default() }
+    }
+
+    /// Whether this sink has spoken against the span.
+    pub fn knows(&self, sink: SinkId) -> bool {
+        self.refused_by.contains(&sink) || self.broke.contains(&sink)
+    }
+
+    /// Whether it waits apart from the flow.
+    pub fn is_apart(&self) -> bool {
+        self.suspect || !self.refused_by.is_empty()
+    }
 }
 
 impl Batch {
@@ -106,6 +150,11 @@ impl Batch {
         let spans = stretches.iter().map(Stretch::len).sum();
         let bytes = stretches.iter().map(Stretch::bytes).sum();
         Batch { stretches, spans, bytes, ..Batch::default() }
+    }
+
+    /// Whether it has not failed as it is.
+    pub fn is_well(&self) -> bool {
+        self.history.failures == 0
     }
 
     /// The first position: older batches go first.
@@ -126,18 +175,20 @@ impl Batch {
     }
 
     /// A batch of other spans of this one, with its history.
-    fn like(&self, stretches: Vec<Stretch>) -> Batch {
-        Batch { maybe_taken: self.maybe_taken, lane: self.lane, ..Batch::of(stretches) }
+    pub fn like(&self, stretches: Vec<Stretch>) -> Batch {
+        let history = self.history.clone();
+        Batch { maybe_taken: self.maybe_taken, lane: self.lane, history, ..Batch::of(stretches) }
     }
 
-    /// Two batches of half the spans each, in order; `None` for a single span.
-    pub fn halves(&self) -> Option<(Batch, Batch)> {
+    /// Two batches of half the spans each, in order, cut at `mark`; `None` for a single span.
+    pub fn halves(&self, mark: u64) -> Option<(Batch, Batch)> {
         if self.spans < 2 {
             return None;
         }
         let half = BatchSettings { spans: self.spans / 2, bytes: usize::MAX, linger: Default::default() };
         let (first, second) = self.clone().within(&half);
-        second.map(|second| (first, second))
+        let of_half = |batch| Batch { history: self.history.of_half(mark), again: false, ..batch };
+        second.map(|second| (of_half(first), of_half(second)))
     }
 
     /// Its first spans, as many as the limits let a batch have, and the others.
@@ -184,16 +235,17 @@ impl Batch {
         parts.into_iter().map(|(lane, stretches)| Batch { lane, ..self.like(stretches) }).collect()
     }
 
-    /// Takes the spans of another batch in, where both are for one sink and have one history, within the limits.
-    pub fn join(&mut self, other: Batch, limits: &BatchSettings) -> Result<(), Batch> {
-        let alike = self.lane == other.lane && self.maybe_taken == other.maybe_taken && !self.again && !other.again;
+    /// Takes the spans of another batch in, where both are for one sink and have one history, within the limits; else gives it back.
+    pub fn join(&mut self, other: Batch, limits: &BatchSettings) -> Option<Batch> {
+        let new = |batch: &Batch| batch.history.since.is_none() && !batch.again;
+        let alike = self.lane == other.lane && self.maybe_taken == other.maybe_taken && new(self) && new(&other);
         if !alike || self.spans + other.spans > limits.spans || self.bytes + other.bytes > limits.bytes {
-            return Err(other);
+            return Some(other);
         }
         self.spans += other.spans;
         self.bytes += other.bytes;
         self.stretches.extend(other.stretches);
-        Ok(())
+        None
     }
 
     /// Takes out what lies before a position.

@@ -119,6 +119,11 @@ impl Cutter {
         Some(if whole { since } else { since + limits.linger })
     }
 
+    /// The lanes there are, empty or not.
+    pub fn lanes(&self) -> impl Iterator<Item = Lane> {
+        self.lanes.keys().copied()
+    }
+
     /// A batch of the first spans of a lane, within the limits; a single span may be larger.
     pub fn cut(&mut self, lane: Lane, limits: &BatchSettings) -> Batch {
         let batch = self.lanes.get_mut(&lane).map_or_else(Batch::default, |queue| queue.cut(limits));

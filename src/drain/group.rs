@@ -200,6 +200,17 @@ impl Group {
         up.map(|m| m.priority).min().filter(|_| self.policy == Policy::Failover)
     }
 
+    /// The first sink for which `fits` has a batch, whatever the policy: what is kept apart goes where it says most.
+    pub fn pick_any(&mut self, now: Instant, fits: impl Fn(SinkId) -> bool) -> Option<Ticket> {
+        let all = self.rate.as_ref();
+        self.members.iter_mut().find(|m| m.takes(now) && fits(m.id)).map(|member| ticket(member, all))
+    }
+
+    /// The sinks that are up.
+    pub fn up(&self) -> Vec<SinkId> {
+        self.members.iter().filter(|m| m.state == State::Up).map(|m| m.id).collect()
+    }
+
     /// Whether a batch could be sent to any.
     pub fn has_room(&self, now: Instant) -> bool {
         !self.owes(now) && self.members.iter().any(|m| m.takes(now))

@@ -2,9 +2,8 @@
 //!
 //! A drain is one task that owns its group's state and polls its sends, several to a sink. A
 //! batch belongs to the group, not to the sink: what one sink does not take another gets, and
-//! while all rest everything waits in the channel. A batch that is refused is halved until the
-//! bad spans stand alone; those end in the dead letters. [`aside`] is the drain that empties
-//! what the listeners set aside.
+//! while all rest everything waits in the channel. What becomes of a batch after its verdict is
+//! `judge`'s to say. [`aside`] is the drain that empties what the listeners set aside.
 
 pub mod aside;
 mod backlog;
@@ -15,6 +14,8 @@ mod cut;
 mod dispatch;
 mod giving_up;
 mod group;
+mod judge;
+pub mod letters;
 mod roster;
 mod run;
 mod seat;
@@ -25,6 +26,7 @@ mod watch;
 use std::time::Duration;
 
 pub use group::{Policy, State};
+pub use judge::Held;
 pub use roster::Roster;
 pub use run::{Drain, Parts};
 pub use seat::{Seat, Terms};
@@ -52,6 +54,17 @@ pub struct Settings {
     pub backoff_min: Duration,
     /// Default 30 s.
     pub backoff_max: Duration,
+    pub mass_refusal: MassRefusal,
+}
+
+/// What is made of a sink that refuses more than one span in twenty, and at least a thousand in a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MassRefusal {
+    /// The sink is wrong, not the spans: it is held like a misconfigured one, and they stay in the channel.
+    #[default]
+    Hold,
+    /// The spans are wrong, however many.
+    DeadLetter,
 }
 
 /// What a drain does when the channel is full and it is the one furthest behind.

@@ -22,6 +22,7 @@ use super::bury::{Dead, LAST_WRITE, bury};
 use super::cut::Cutter;
 use super::giving_up::GivingUp;
 use super::group::{Answer, Group, Policy, SinkId, Ticket};
+use super::judge::{Fate, Judge, Ruling, Scene, Sent};
 use super::roster::Roster;
 use super::seat::Seat;
 use super::status::{Report, Status};
@@ -63,13 +64,14 @@ pub struct Drain {
 
 /// All of a drain but its tap and its roster, which are polled beside it.
 pub(super) struct Flow {
-    settings: Settings,
+    pub(super) settings: Settings,
     ledger: Ledger,
     /// Those in the group, and those that left while something is under way to them.
     pub(super) seats: BTreeMap<SinkId, Seat>,
     letters: Store,
     pub(super) group: Group,
     pub(super) report: Report,
+    pub(super) judge: Judge,
     pub(super) cutter: Cutter,
     pub(super) backlog: Backlog,
     pub(super) giving_up: GivingUp,
@@ -104,6 +106,7 @@ impl Drain {
             ledger: tap.ledger(),
             group: Group::new(&settings, fastrand::u64(..)),
             report: Report::new(&settings.name, registry),
+            judge: Judge::new(&settings),
             cutter: Cutter::default(),
             backlog: Backlog::new(settings.backlog_rate, clock),
             giving_up: GivingUp::new(&settings, &tap, kept_in),
@@ -188,7 +191,7 @@ impl Flow {
     }
 
     fn give_up(&mut self, now: Instant) {
-        self.giving_up.give_up(&mut self.waiting, &mut self.cutter, now);
+        self.giving_up.give_up(&mut self.waiting, &mut self.cutter, &mut self.judge, now);
     }
 
     fn wake(&mut self, now: Instant) {
@@ -197,7 +200,8 @@ impl Flow {
         }
     }
 
-    pub(super) fn start_send(&mut self, batch: Batch, ticket: Ticket) {
+    pub(super) fn start_send(&mut self, mut batch: Batch, ticket: Ticket) {
+        self.judge.begin(&mut batch, ticket.sink);
         if batch.maybe_taken {
             self.report.repeated(batch.spans);
         }
@@ -234,7 +238,9 @@ impl Flow {
 
     fn finish(&mut self, done: Done, now: Instant) {
         match done {
-            Done::Sent { batch, ticket, verdict, took } => self.sent(batch, &ticket, verdict, took, now),
+            Done::Sent { batch, ticket, verdict, took } => {
+                self.sent(Sent { batch, sink: ticket.sink, verdict }, &ticket, took, now);
+            }
             Done::NotRead { batch, ticket, index, error } => {
                 self.answer(&ticket, Answer::Void, "", now);
                 self.batch_not_read(batch, index, &error, now);
@@ -248,53 +254,29 @@ impl Flow {
         }
     }
 
-    fn sent(&mut self, mut batch: Batch, ticket: &Ticket, verdict: Verdict, took: Duration, now: Instant) {
+    fn sent(&mut self, sent: Sent, ticket: &Ticket, took: Duration, now: Instant) {
         // It was sent, so its bytes could be read. That a frame's head could be says nothing of its body.
         self.read_backoff.reset();
-        self.report.answered(ticket.sink, &verdict, batch.spans, took);
-        let again = std::mem::take(&mut batch.again);
-        match verdict {
-            Verdict::Delivered => {
-                self.answer(ticket, Answer::Well(took), "", now);
+        self.report.answered(ticket.sink, &sent.verdict, sent.batch.spans, took);
+        let idle = !self.waiting.iter().any(Batch::is_well) && !self.has_new(now);
+        let scene = Scene { now, took, up: &self.group.up(), idle };
+        let Ruling { answer, fate, reason } = self.judge.judge(sent, &scene);
+        self.answer(ticket, answer, &reason, now);
+        self.carry_out(fate);
+    }
+
+    fn carry_out(&mut self, fate: Fate) {
+        match fate {
+            Fate::Delivered(batch) => {
                 for positions in batch.positions() {
                     self.ledger.settle(positions, Outcome::Delivered);
                 }
             }
-            Verdict::Refused(reason) | Verdict::TooLarge(reason) => {
-                self.answer(ticket, Answer::Well(took), &reason, now);
-                self.halve(batch, reason);
-            }
-            Verdict::Again(_) if !again => {
-                self.answer(ticket, Answer::Void, "", now);
-                self.put_back(Batch { maybe_taken: true, again: true, ..batch });
-            }
-            Verdict::Elsewhere { reason, maybe_taken } => {
-                self.answer(ticket, Answer::Failed, &reason, now);
-                self.put_back(Batch { maybe_taken: batch.maybe_taken || maybe_taken, ..batch });
-            }
-            Verdict::Again(reason) => {
-                self.answer(ticket, Answer::Failed, &reason, now);
-                self.put_back(Batch { maybe_taken: true, ..batch });
-            }
-            Verdict::Wait(wait, reason) => {
-                self.answer(ticket, Answer::Wait(wait), &reason, now);
-                self.put_back(batch);
-            }
-            Verdict::Misconfigured(reason) => {
-                self.answer(ticket, Answer::Misconfigured, &reason, now);
-                self.put_back(batch);
-            }
+            Fate::Flow(batches) => batches.into_iter().for_each(|batch| self.put_back(batch)),
+            // What is given up by now need not be kept.
+            Fate::Apart => self.give_up(Instant::now()),
+            Fate::Dead(dead) => self.dead.push_back(dead),
         }
-    }
-
-    /// Halves a batch that was refused; a single span is dead.
-    fn halve(&mut self, batch: Batch, reason: String) {
-        if let Some((first, second)) = batch.halves() {
-            self.put_back(second);
-            self.put_back(first);
-            return;
-        }
-        self.dead.extend(batch.stretches.into_iter().map(|span| Dead { span, reason: reason.clone() }));
     }
 
     /// Takes the part that could not be read out of a batch, where it is damaged, or pauses all reading.
@@ -304,14 +286,16 @@ impl Flow {
                 // One check covers a frame's whole body: what this batch has of it is lost.
                 let damaged = batch.stretches.remove(index);
                 self.ledger.settle(damaged.positions(), Outcome::Damaged);
-                let rest = Batch { maybe_taken: batch.maybe_taken, ..Batch::of(batch.stretches) };
+                let rest = batch.like(batch.stretches.clone());
                 if rest.spans > 0 {
-                    self.put_back(rest);
+                    let fate = self.judge.back(rest, now);
+                    self.carry_out(fate);
                 }
             }
             ReadError::Failed(_) => {
                 self.not_read(error, now);
-                self.put_back(batch);
+                let fate = self.judge.back(batch, now);
+                self.carry_out(fate);
             }
         }
     }

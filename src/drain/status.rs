@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::group::{Change, SinkId, Stand, State};
+use super::judge::Held;
 use super::watch::News;
 use crate::metrics::{Counter, Gauge, Histogram, Registry};
 use crate::sink::{Sink, Verdict};
@@ -18,6 +19,7 @@ use crate::sink::{Sink, Verdict};
 /// State changes of one sink that are logged in a minute: three outages.
 const LINES_MAX: u32 = 6;
 const MINUTE: Duration = Duration::from_secs(60);
+const PAUSED: &str = "too many refused or suspect spans wait: nothing new is sent";
 
 /// A sink's state as people name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,20 +75,31 @@ impl SinkView {
 
 /// The sinks of a drain, to be asked from any thread. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Status(Arc<Mutex<BTreeMap<SinkId, SinkView>>>);
+pub struct Status(Arc<Mutex<View>>);
+
+#[derive(Default)]
+struct View {
+    sinks: BTreeMap<SinkId, SinkView>,
+    held: Held,
+}
 
 impl Status {
     /// The sinks, in the order in which they came: the configuration's.
     pub fn sinks(&self) -> Vec<SinkView> {
-        self.lock().values().cloned().collect()
+        self.lock().sinks.values().cloned().collect()
+    }
+
+    /// What the drain keeps apart.
+    pub fn held(&self) -> Held {
+        self.lock().held
     }
 
     /// Whether every sink takes batches.
     pub fn all_up(&self) -> bool {
-        self.lock().values().all(|s| s.standing == Standing::Up)
+        self.lock().sinks.values().all(|s| s.standing == Standing::Up)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<SinkId, SinkView>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, View> {
         // Views are replaced field by field; a panic between two of them leaves nothing broken.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,6 +112,8 @@ pub(super) struct Report {
     status: Status,
     sinks: BTreeMap<SinkId, SinkReport>,
     repeats: Counter,
+    /// Spans kept apart: refused, suspect.
+    held: (Gauge, Gauge),
 }
 
 struct SinkReport {
@@ -123,12 +138,14 @@ struct SinkReport {
 
 impl Report {
     pub fn new(drain: &str, registry: &Registry) -> Self {
+        let held = |why| registry.gauge("spangate_drain_held_spans", &[("drain", drain), ("reason", why)]);
         Report {
             drain: drain.to_owned(),
             registry: registry.clone(),
             status: Status::default(),
             sinks: BTreeMap::new(),
             repeats: registry.counter("spangate_repeats_total", &[("drain", drain)]),
+            held: (held("refused"), held("suspect")),
         }
     }
 
@@ -146,7 +163,7 @@ impl Report {
             says_down: false,
             last_error: None,
         };
-        self.status.lock().insert(id, view);
+        self.status.lock().sinks.insert(id, view);
         self.sinks.insert(id, SinkReport::new(&self.drain, sink.name(), &self.registry));
     }
 
@@ -184,7 +201,7 @@ impl Report {
 
     /// A sink left: it is not shown any more.
     pub fn leave(&self, sink: SinkId) {
-        self.status.lock().remove(&sink);
+        self.status.lock().sinks.remove(&sink);
     }
 
     /// The last answer of a sink that left has come: its series end, unless another has its name by now.
@@ -205,7 +222,9 @@ impl Report {
         report.request_seconds.record(took.as_secs_f64());
         let (counter, error) = match verdict {
             Verdict::Delivered => (&report.delivered, None),
-            Verdict::Elsewhere { reason, .. } | Verdict::Again(reason) => (&report.elsewhere, Some(reason)),
+            Verdict::Absent(reason) | Verdict::Elsewhere { reason, .. } | Verdict::Again(reason) => {
+                (&report.elsewhere, Some(reason))
+            }
             Verdict::Wait(_, reason) => (&report.wait, Some(reason)),
             Verdict::TooLarge(reason) => (&report.too_large, Some(reason)),
             Verdict::Refused(reason) => (&report.refused, Some(reason)),
@@ -238,8 +257,24 @@ impl Report {
         });
     }
 
+    /// Shows what is kept apart; a line says when that stops the flow, and when it goes on.
+    pub fn holds(&self, held: Held) {
+        let before = std::mem::replace(&mut self.status.lock().held, held);
+        if before == held {
+            return;
+        }
+        self.held.0.set(held.refused as f64);
+        self.held.1.set(held.suspects as f64);
+        let drain = self.drain.as_str();
+        match (before.paused, held.paused) {
+            (false, true) => tracing::warn!(drain, held.refused, held.suspects, "{PAUSED}"),
+            (true, false) => tracing::info!(drain, "over: {PAUSED}"),
+            _ => {}
+        }
+    }
+
     fn see(&self, sink: SinkId, change: impl FnOnce(&mut SinkView)) {
-        if let Some(view) = self.status.lock().get_mut(&sink) {
+        if let Some(view) = self.status.lock().sinks.get_mut(&sink) {
             change(view);
         }
     }

@@ -23,7 +23,7 @@ use crate::gateway::follow::{self, Follow};
 use crate::gateway::report::{Shown, Statuses};
 use crate::gateway::{Error, build};
 use crate::metrics::Registry;
-use crate::sink;
+use crate::sink::dns::System;
 use crate::tasks::{self, Part, Tasks};
 
 /// A drain that lacks nothing but its place in the channel.
@@ -34,7 +34,7 @@ pub struct Ready {
 }
 
 enum Work {
-    Group { settings: drain::Settings, roster: Roster, follow: Option<Follow>, kept_in: Option<String> },
+    Group { settings: drain::Settings, sinks: Roster, follow: Option<Follow>, kept_in: Option<String> },
     Archive(archive::Settings),
 }
 
@@ -56,8 +56,8 @@ impl Ready {
         channel_id: &str,
         kept_in: Option<String>,
     ) -> Result<Ready, Error> {
-        let (roster, follow) = follow::roster(sinks, terms, channel_id)?;
-        let work = Work::Group { settings: drain.clone(), roster, follow, kept_in };
+        let (sinks, follow) = follow::roster(sinks, terms, channel_id)?;
+        let work = Work::Group { settings: drain.clone(), sinks, follow, kept_in };
         Ok(Ready { name: drain.name.clone(), start: *start, work })
     }
 }
@@ -90,18 +90,19 @@ impl Kit {
     /// Puts a drain together, and shows it.
     fn run(&self, ready: Ready, tap: Tap, part: Part) -> Run {
         match ready.work {
-            Work::Group { settings, roster, follow, kept_in } => {
+            Work::Group { settings, sinks, follow, kept_in } => {
                 let (letters, clock) = (self.letters.clone(), self.clock.clone());
-                let parts = drain::Parts { settings, tap, sinks: roster, letters, clock, kept_in };
+                let parts = drain::Parts { settings, tap, sinks, letters, clock, kept_in };
                 let drain = Drain::new(parts, &self.registry);
                 self.statuses.show(&ready.name, Shown::Drain(drain.status()));
-                let (ending, drain) = (part.ending().clone(), drain.run(part, self.grace));
-                match follow {
-                    None => Box::pin(drain),
-                    Some(follow) => Box::pin(async move {
-                        tokio::join!(drain, follow.run(ready.name, Arc::new(sink::dns::System), ending));
-                    }),
-                }
+                let following = follow.map(|follow| follow.run(ready.name, Arc::new(System), part.ending().clone()));
+                let run = drain.run(part, self.grace);
+                Box::pin(async move {
+                    match following {
+                        Some(following) => beside(following, run).await,
+                        None => run.await,
+                    }
+                })
             }
             Work::Archive(settings) => {
                 let archive = Archive::new(settings, &self.channel, tap, self.disk.clone(), &self.registry);
@@ -112,10 +113,11 @@ impl Kit {
         }
     }
 
-    /// Shows the sinks of a drain that has ended no more.
-    fn retire_sinks(&self, drain: &str) {
-        let sinks = self.statuses.of(drain).map(|shown| shown.sinks()).unwrap_or_default();
-        sinks.iter().for_each(|sink| self.registry.retire(drain, Some(&sink.name)));
+    /// Shows the sinks of a drain no more, as they were when it ended.
+    fn retire(&self, drain: &str) {
+        if let Some(Shown::Drain(status)) = self.statuses.of(drain) {
+            status.sinks().iter().for_each(|sink| self.registry.retire(drain, Some(&sink.name)));
+        }
     }
 
     /// Takes a drain out of the channel and of all that shows it.
@@ -130,6 +132,18 @@ impl Kit {
             }
         }
         self.registry.retire(&drain, None);
+    }
+}
+
+/// Follows names for as long as a drain runs: it is the drain's end that counts.
+async fn beside(following: impl Future<Output = ()>, run: impl Future<Output = ()>) {
+    let following = async {
+        following.await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = run => {}
+        () = following => {}
     }
 }
 
@@ -172,7 +186,7 @@ impl Crew {
         let (taken, next) = (done.clone().drop_guard(), part.clone());
         tasks.vital_part(what, part, async move {
             old.ended().await;
-            kit.retire_sinks(&ready.name);
+            kit.retire(&ready.name);
             if next.ending().is_cancelled() {
                 return;
             }
@@ -196,7 +210,7 @@ impl Crew {
         self.drains.spawn("drain given up", async move {
             if let Some(old) = old {
                 old.ended().await;
-                kit.retire_sinks(&name);
+                kit.retire(&name);
             }
             kit.give_up(name).await;
             drop(given_up);

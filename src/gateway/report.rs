@@ -224,7 +224,11 @@ impl Watch {
             "settled": OUTCOMES.iter().map(outcome).collect::<serde_json::Map<_, _>>(),
         });
         match self.statuses.of(&account.drain) {
-            Some(Shown::Drain(status)) => value["sinks"] = status.sinks().iter().map(sink).collect(),
+            Some(Shown::Drain(status)) => {
+                value["sinks"] = status.sinks().iter().map(sink).collect();
+                let held = status.held();
+                value["held"] = json!({ "refused": held.refused, "suspects": held.suspects, "paused": held.paused });
+            }
             Some(Shown::Archive(status)) => {
                 let seen = status.seen();
                 value["last_object"] = json!(seen.last_object);

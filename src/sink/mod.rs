@@ -58,7 +58,10 @@ pub struct Load {
 pub enum Verdict {
     /// 2xx, OK.
     Delivered,
-    /// Not here, not now: refused connection, reset, timeout, 408, 5xx, TRY_LATER. The load may go elsewhere.
+    /// It was not there, or looked at nothing: a refused connection, TRY_LATER. The load may go elsewhere; it cannot be
+    /// the reason.
+    Absent(String),
+    /// It met the load and failed: reset, timeout, 408, 5xx. The load may go elsewhere, and may be the reason.
     /// `maybe_taken`: the sink may have taken it all the same, so sending it again may repeat it.
     Elsewhere { reason: String, maybe_taken: bool },
     /// A kept connection closed before it answered anything: most likely the sink let it go while

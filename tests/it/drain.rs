@@ -7,6 +7,7 @@ mod giving_up;
 mod policies;
 mod scribe;
 mod sink;
+mod verdict;
 
 use std::collections::BTreeSet;
 

@@ -6,6 +6,7 @@
 
 mod account;
 mod crash;
+mod letters;
 mod memory;
 mod overflow;
 mod path;

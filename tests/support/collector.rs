@@ -40,6 +40,8 @@ pub enum Play {
     TooLargeEarly(usize),
     /// 400 for a list with one of these span ids in it, else 202.
     RefuseSpans(HashSet<String>),
+    /// Plays so for a list with one of these span ids in it, else 202.
+    ForSpans(HashSet<String>, Box<Play>),
     /// What is no HTTP.
     Garbage,
 }
@@ -181,7 +183,7 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         }
         let length = request.headers.get("content-length").and_then(|v| v.parse().ok());
         let length: usize = length.ok_or_else(|| io::Error::other("no content-length"))?;
-        let play = shared.play.lock().unwrap().clone();
+        let mut play = shared.play.lock().unwrap().clone();
         if matches!(play, Play::TooLargeEarly(size) if length > size) {
             respond(&mut stream, 413, &[], "Request Entity Too Large").await?;
             stream.shutdown().await?;
@@ -198,6 +200,9 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             }
         };
         shared.seen.lock().unwrap().requests.push(request.clone());
+        if let Play::ForSpans(chosen, then) = play {
+            play = if request.spans.iter().any(|id| chosen.contains(id)) { *then } else { Play::Ok };
+        }
         if !answer(&mut stream, &play, &request, shared).await? {
             return Ok(());
         }
@@ -262,7 +267,7 @@ async fn answer(
             respond(stream, 400, &[], "Malformed reading List<Span> from proto3").await?;
             return Ok(true);
         }
-        Play::TooLargeAbove(_) | Play::TooLargeEarly(_) | Play::RefuseSpans(_) => {}
+        Play::TooLargeAbove(_) | Play::TooLargeEarly(_) | Play::RefuseSpans(_) | Play::ForSpans(..) => {}
         Play::Garbage => {
             stream.write_all(b"\x15\x03\x01\x00\x02\x02\x50 this is no HTTP\r\n\r\n").await?;
             return Ok(false);

@@ -24,6 +24,7 @@ fn with(policy: Policy, terms: Vec<Terms>) -> Group {
         backlog_rate: None,
         backoff_min: MIN,
         backoff_max: MAX,
+        mass_refusal: super::super::MassRefusal::Hold,
     };
     let mut group = Group::new(&settings, 7);
     for (n, terms) in terms.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::super::{BatchSettings, Overflow, Policy, Sieve};
+use super::super::{BatchSettings, MassRefusal, Overflow, Policy, Sieve};
 use super::*;
 use crate::channel::{self, Channel, Draft, Item, Origin, Start, Takes};
 use crate::metrics::TABLE;
@@ -87,7 +87,8 @@ impl Sink for Scripted {
             sent.taken += if well { u64::from(load.spans) } else { 0 };
             match well {
                 true => Verdict::Delivered,
-                false => Verdict::Elsewhere { reason: "down".into(), maybe_taken: false },
+                false if self.takes < TIMEOUT => Verdict::Absent("down".into()),
+                false => Verdict::Elsewhere { reason: "timed out".into(), maybe_taken: true },
             }
         })
     }
@@ -116,7 +117,7 @@ impl Bench {
         Bench { dir, registry, clock, channel }
     }
 
-    fn drain(&self, change: impl FnOnce(&mut Settings), sinks: &[Arc<Scripted>]) -> Drain {
+    fn drain(&self, change: impl FnOnce(&mut Settings), sinks: &[Arc<impl Sink>]) -> Drain {
         let letters = deadletter::Settings {
             dir: self.dir.path().join("dead-letters"),
             refused_bytes_max: 1 << 30,
@@ -137,6 +138,7 @@ impl Bench {
             backlog_rate: None,
             backoff_min: Duration::from_millis(20),
             backoff_max: Duration::from_millis(50),
+            mass_refusal: MassRefusal::Hold,
         };
         change(&mut settings);
         let sinks = sinks.iter().map(|sink| Seat::from(sink.clone() as Arc<dyn Sink>)).collect();
@@ -326,4 +328,55 @@ async fn a_collector_that_begins_to_drop_is_sent_half_and_more_again_when_it_has
     assert_eq!((view.dropped, view.held_to), (10, None));
     tokio::time::resume();
     bench.channel.stop();
+}
+
+/// A collector that refuses spans that begin with an x, until it is told to take them.
+struct Picky(std::sync::atomic::AtomicBool);
+
+impl Sink for Picky {
+    fn name(&self) -> &str {
+        "picky"
+    }
+
+    fn url(&self) -> &str {
+        "http://picky"
+    }
+
+    fn send<'a>(&'a self, load: &'a Load) -> Sending<'a> {
+        let takes = self.0.load(std::sync::atomic::Ordering::Relaxed);
+        let bad = load.pieces.iter().any(|piece| piece.chunks(10).any(|span| span[0] == b'x'));
+        Box::pin(async move { if bad && !takes { Verdict::Refused("400".into()) } else { Verdict::Delivered } })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_flow_that_is_refused_by_half_fewer_than_a_thousand_are_letters_and_the_rest_waits_for_a_mended_sink() {
+    let bench = Bench::new();
+    let sink = Arc::new(Picky(std::sync::atomic::AtomicBool::new(false)));
+    let mut drain = bench.drain(|_| (), std::slice::from_ref(&sink));
+    let half_bad = |n| Draft { body: b"0123456789x123456789".repeat(50).into(), ..message(n, 100, MINUTE_US) };
+    bench.channel.append((0..60).map(half_bad).collect()).wait().await.unwrap();
+    let (status, stop) = (drain.status(), CancellationToken::new());
+    let account = || bench.channel.snapshot().accounts.remove(0);
+    let script = async {
+        wait_until(|| status.sinks()[0].standing == super::super::Standing::Misconfigured).await;
+        sink.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        wait_until(|| account().waiting == 0).await;
+        stop.cancel();
+    };
+    tokio::join!(drain.work(&stop), script);
+    let dead = account().outcomes[&Outcome::DeadLettered];
+    assert!(dead < 1_000, "{dead} letters");
+    assert_eq!(account().outcomes[&Outcome::Delivered], 6_000 - dead);
+    bench.channel.stop();
+}
+
+async fn wait_until(condition: impl Fn() -> bool) {
+    for _ in 0..2_000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not come to be in time");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use spangate::channel::{Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Sync, Takes, Tap};
 use spangate::clock::Clock;
 use spangate::deadletter::{self, Store};
-use spangate::drain::{BatchSettings, Drain, Parts, Policy, Roster, Seat, Settings, Status, Terms, aside};
+use spangate::drain::{BatchSettings, Drain, MassRefusal, Parts, Policy, Roster, Seat, Settings, Status, Terms, aside};
 use spangate::metrics::{Registry, TABLE};
 use spangate::sink::zipkin::{self, Encoding, Zipkin};
 use spangate::sink::{self, Sink};
@@ -57,6 +57,7 @@ pub fn settings() -> Settings {
         backlog_rate: None,
         backoff_min: Duration::from_millis(20),
         backoff_max: Duration::from_millis(300),
+        mass_refusal: MassRefusal::Hold,
     }
 }
 

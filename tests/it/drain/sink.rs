@@ -94,6 +94,7 @@ async fn each_status_has_its_verdict() {
         Verdict::Delivered => "delivered",
         Verdict::Elsewhere { maybe_taken: true, .. } => "elsewhere, maybe taken",
         Verdict::Elsewhere { .. } => "elsewhere",
+        Verdict::Absent(_) => "absent",
         Verdict::Again(_) => "again",
         Verdict::Wait(..) => "wait",
         Verdict::TooLarge(_) => "too large",
@@ -144,13 +145,13 @@ async fn a_verdict_quotes_url_status_and_the_start_of_the_answer() {
 async fn a_refused_connection_was_never_reached() {
     let collector = Collector::absent();
     let verdict = sink(collector.url()).send(&load(&[1])).await;
-    assert!(matches!(verdict, Verdict::Elsewhere { maybe_taken: false, .. }), "{verdict:?}");
+    assert!(matches!(verdict, Verdict::Absent(_)), "{verdict:?}");
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_was_never_reached() {
     let verdict = sink("http://no-such-host.invalid:9411".to_owned()).send(&load(&[1])).await;
-    assert!(matches!(verdict, Verdict::Elsewhere { maybe_taken: false, .. }), "{verdict:?}");
+    assert!(matches!(verdict, Verdict::Absent(_)), "{verdict:?}");
 }
 
 #[tokio::test]
