@@ -20,7 +20,8 @@ async fn two_collectors_get_about_half_each() {
     assert_eq!(times(&[&a, &b]), 10_000, "each once");
     for collector in [&a, &b] {
         let share = collector.taken().len();
-        assert!((4_000..=6_000).contains(&share), "{share} of 10,000");
+        // As many at once go to each as it is found to take: on a busy machine the quicker one gets more.
+        assert!((3_000..=7_000).contains(&share), "{share} of 10,000");
         assert!(collector.requests().iter().all(|r| r.spans.len() <= 50));
         assert_eq!(collector.errors(), [""; 0]);
     }

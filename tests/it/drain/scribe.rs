@@ -81,6 +81,7 @@ async fn each_answer_has_its_verdict() {
         Verdict::Delivered => "delivered",
         Verdict::Elsewhere { maybe_taken: true, .. } => "elsewhere, maybe taken",
         Verdict::Elsewhere { .. } => "elsewhere",
+        Verdict::Absent(_) => "absent",
         Verdict::Refused(_) => "refused",
         Verdict::Misconfigured(_) => "misconfigured",
         _ => "another",
@@ -89,7 +90,7 @@ async fn each_answer_has_its_verdict() {
     for (play, expected) in [
         (Play::Code(0), "delivered"),
         (Play::Dribble, "delivered"),
-        (Play::Code(1), "elsewhere"),
+        (Play::Code(1), "absent"),
         (Play::Code(2), "misconfigured"),
         (exception(6), "refused"),
         (exception(7), "refused"),
@@ -130,7 +131,7 @@ async fn a_refused_connection_and_a_name_that_does_not_resolve_were_never_reache
     let unknown = sink_to("no-such-host.invalid:9410".to_owned(), PATIENT);
     for sink in [sink(&absent), unknown] {
         let verdict = sink.send(&load(&[1])).await;
-        assert!(matches!(verdict, Verdict::Elsewhere { maybe_taken: false, .. }), "{verdict:?}");
+        assert!(matches!(verdict, Verdict::Absent(_)), "{verdict:?}");
     }
 }
 
