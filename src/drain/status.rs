@@ -112,7 +112,6 @@ struct SinkReport {
     request_seconds: Histogram,
     in_flight: Gauge,
     limit: Gauge,
-    backoff: Gauge,
     dropped: Counter,
     rate_limit: Gauge,
     up: Gauge,
@@ -183,17 +182,11 @@ impl Report {
         }
     }
 
-    /// A sink left: it is not shown any more. Its metrics are those of a sink that nothing is sent to.
+    /// A sink left: it is not shown any more.
     pub fn leave(&self, sink: SinkId) {
-        self.status.lock().remove(&sink);
-        let Some(report) = self.sinks.get(&sink) else { return };
-        report
-            .states
-            .iter()
-            .chain([&report.in_flight, &report.limit, &report.backoff])
-            .for_each(|gauge| gauge.set(0.0));
-        // Nothing is wrong with it.
-        report.up.set(1.0);
+        if let Some(gone) = self.status.lock().remove(&sink) {
+            self.registry.retire(&self.drain, Some(&gone.name));
+        }
     }
 
     /// The last answer of a sink that left has come.
@@ -302,7 +295,6 @@ impl SinkReport {
             limit: registry.gauge("spangate_sink_in_flight_limit", &labels),
             dropped: registry.counter("spangate_sink_dropped_spans_total", &labels),
             rate_limit,
-            backoff: registry.gauge("spangate_sink_backoff_seconds", &labels),
             up,
             states: STANDINGS.map(|standing| {
                 let labels = [("drain", drain), ("sink", sink), ("state", standing.name())];
