@@ -3,6 +3,7 @@
 mod drains;
 mod layers;
 mod memory;
+mod paths;
 mod reference;
 mod values;
 

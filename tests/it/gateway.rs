@@ -6,6 +6,7 @@
 
 mod account;
 mod crash;
+mod directories;
 mod memory;
 mod overflow;
 mod path;

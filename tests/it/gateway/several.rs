@@ -53,7 +53,7 @@ fn configuration(dir: &TempDir, sampled: &Collector, shop: &Collector) -> String
     writeln!(file, "sinks = [{{ url = \"{}\" }}]", shop.url()).unwrap();
     let zone = dir.path().join("zone");
     writeln!(file, "[drain.zone]\narchive = \"file://{}\"\nroll_idle = \"100ms\"", zone.display()).unwrap();
-    file + "filter.labels = { zone = \"a\" }\nfilter.services_exclude = [\"shop-us\"]\n"
+    file + "format = \"jsonl.gz\"\nfilter.labels = { zone = \"a\" }\nfilter.services_exclude = [\"shop-us\"]\n"
 }
 
 const DRAINS: [&str; 4] = ["drain=\"zipkin\"", "drain=\"shop\"", "drain=\"archive\"", "drain=\"zone\""];
