@@ -10,6 +10,7 @@ mod directories;
 mod memory;
 mod overflow;
 mod path;
+mod reload;
 mod rig;
 mod scribe;
 mod several;
