@@ -1,4 +1,4 @@
-//! The wall clock, the only place that reads it.
+//! The wall clock, the only place that reads it; and the calendar.
 //!
 //! Wall time only labels (receive times, plans, logs): order is by position and timers are
 //! monotonic (`tokio::time`), so a jump of this clock expires nothing.
@@ -45,4 +45,17 @@ impl Clock {
             now.store(us, Ordering::Relaxed);
         }
     }
+}
+
+/// Year, month and day of a count of days since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
+/// Algorithms", `civil_from_days`, for days after the epoch).
+pub fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }

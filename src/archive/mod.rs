@@ -2,14 +2,16 @@
 //!
 //! Heads are taken from the channel and added up to a [`stretch`]; its [`plan`] is made durable in
 //! the drain's note; then the stretch is read again, encoded aside ([`mod@format`]) and [`publish`]ed
-//! under a name made of channel and positions ([`object`]); last, the stretch is settled and the
-//! note cleared in one durable slot. A crash anywhere in between ends in the same object.
+//! under a name made of channel and positions ([`object`]), in a directory of its time ([`path`]); last,
+//! the stretch is settled and the note cleared in one durable slot. A crash anywhere in between ends in
+//! the same object.
 //!
 //! A store that fails costs this archive only: tries are repeated with back-off and spans wait in
 //! the channel. A name that holds another object stops the archive with an error that names both.
 
 pub mod format;
 pub mod object;
+pub mod path;
 mod patience;
 pub mod plan;
 pub mod publish;
@@ -26,6 +28,7 @@ use std::time::Duration;
 use crate::drain::Sieve;
 
 pub use format::Format;
+pub use path::Template;
 pub use run::Archive;
 pub use status::{State, Status};
 
@@ -40,6 +43,8 @@ pub struct Settings {
     pub built_in: PathBuf,
     /// What objects are from the next plan on. Default gzip JSON lines; Parquet for a store that the user names.
     pub format: Format,
+    /// Directories of objects, from the next plan on. Default none; by day and hour in a store that the user names.
+    pub path: Template,
     /// An object is closed at about this size. Default 64 MiB; 128 MiB for a store that the user names.
     pub roll_bytes: u64,
     /// Or when its first span is this old. Default 60 s; 10 min for a store that the user names.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::Target;
 use super::format::{Format, UnknownFormat};
 use super::object::{Object, ObjectError};
+use super::path;
 use crate::drain::sieve::{Sieve, TextError};
 
 /// The note's limit (DURABILITY.md, cursor slot).
@@ -75,7 +76,7 @@ pub struct Recipe {
 pub struct Plan {
     pub recipe: Recipe,
     pub place: Place,
-    /// The object's path in its place.
+    /// The object's path in its place, with the directory that its template gave when it was planned.
     pub name: String,
     pub object: Object,
 }
@@ -96,9 +97,10 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// The plan of an object. The sieve's text is at most [`TEXT_BYTES_MAX`](crate::drain::sieve::TEXT_BYTES_MAX) long.
-    pub fn new(recipe: Recipe, place: Place, object: Object) -> Plan {
-        Plan { name: object.name(recipe.format.extension()), recipe, place, object }
+    /// The plan of an object in `dir`, which is empty or ends in a slash ([`Template::dir`](path::Template::dir)). The
+    /// sieve's text is at most [`TEXT_BYTES_MAX`](crate::drain::sieve::TEXT_BYTES_MAX) long.
+    pub fn new(recipe: Recipe, place: Place, dir: &str, object: Object) -> Plan {
+        Plan { name: format!("{dir}{}", object.name(recipe.format.extension())), recipe, place, object }
     }
 
     /// Six lines of text: a person who inspects a channel can read them.
@@ -106,7 +108,7 @@ impl Plan {
         let Plan { recipe: Recipe { format, sieve }, place, name, object } = self;
         let recipe = format!("spangate plan 1\nformat {format}\nfilter {sieve}\n");
         let note = format!("{recipe}place {place}\nname {name}\nobject {object}\n");
-        assert!(note.len() <= NOTE_BYTES_MAX, "directory, sieve and name are bounded and all else is short");
+        assert!(note.len() <= NOTE_BYTES_MAX, "place, sieve and path are bounded and all else is short");
         note.into_bytes()
     }
 
@@ -129,8 +131,8 @@ impl Plan {
         let place = line(lines.next(), 4, "place ", "place STORE")?;
         let place = Place::parse(place).ok_or_else(|| wrong(4, place, "\"builtin\" or \"file:///DIR\""))?;
         let name = line(lines.next(), 5, "name ", "name PATH")?.to_owned();
-        if name.is_empty() || name.contains('/') {
-            return Err(wrong(5, &name, "the name of a file in the archive"));
+        if !path::is_clean(&name) {
+            return Err(wrong(5, &name, "the relative path of a file in the archive"));
         }
         let object = line(lines.next(), 6, "object ", "object FACTS")?.parse::<Object>()?;
         match (lines.next(), lines.next()) {

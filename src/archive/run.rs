@@ -82,7 +82,7 @@ impl Archive {
             channel: channel.id().to_owned(),
             publisher: Publisher { store: Arc::new(store), ledger: tap.ledger() },
             tap,
-            planner: Planner::new(rolls, settings.format.ratio_at_start()),
+            planner: Planner::new(rolls, settings.path.clone(), channel.id(), settings.format.ratio_at_start()),
             settings,
             disk,
             to_the_end: false,
@@ -215,7 +215,9 @@ impl Archive {
                 taken = self.tap.next() => match taken {
                     Ok(Some(taken)) => {
                         self.patience.recovered();
-                        self.add(taken);
+                        if let Some(ended) = self.add(taken) {
+                            return Some(ended);
+                        }
                     }
                     Ok(None) => return None,
                     Err(error) => {
@@ -228,21 +230,22 @@ impl Archive {
         }
     }
 
-    /// Adds what the archive takes of a frame to the open stretch.
-    fn add(&mut self, taken: Taken) {
-        if taken.head.kind == Kind::Spans {
-            let kept = self.settings.sieve.take(taken.clone(), &self.publisher.ledger);
-            self.planner.add(&taken, &kept.open, Instant::now());
+    /// Adds what the archive takes of a frame to the open stretch, or to the next one: then gives the one that ended.
+    fn add(&mut self, taken: Taken) -> Option<Stretch> {
+        if taken.head.kind != Kind::Spans {
+            return None;
         }
+        let kept = self.settings.sieve.take(taken.clone(), &self.publisher.ledger);
+        self.planner.add(&taken, &kept.open, Instant::now())
     }
 
     /// On a stop: what is durable already, as far as one object holds it.
     async fn gather_last(&mut self) -> Option<Stretch> {
         while self.publisher.ledger.waiting() > self.planner.spans() {
             let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await else { break };
-            self.add(taken);
-            if let Some(full) = self.planner.close(Instant::now()) {
-                return Some(full);
+            let ended = self.add(taken);
+            if let Some(whole) = ended.or_else(|| self.planner.close(Instant::now())) {
+                return Some(whole);
             }
         }
         self.planner.take()
@@ -260,7 +263,7 @@ impl Archive {
             spans: stretch.spans,
             bytes: stretch.bytes,
         };
-        let plan = Plan::new(recipe, self.place()?, object);
+        let plan = Plan::new(recipe, self.place()?, &stretch.dir, object);
         self.save(Some(&plan), stop).await?;
         self.carry_out(plan, stop).await
     }

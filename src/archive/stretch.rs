@@ -1,14 +1,18 @@
 //! Which spans go into one object: frame heads in, stretches out. Pure; the caller brings the time.
 //!
-//! A stretch is closed by the estimated size of its object, by age, by idle time, or because it keeps
-//! too much of the channel waiting. The estimate is item bytes times the ratio that earlier objects
-//! had: a target, not a limit. Memory does not grow with a stretch.
+//! A stretch is closed by the estimated size of its object, by age, by idle time, because it keeps too
+//! much of the channel waiting, or because the next frame came in when another directory had begun. The
+//! estimate is item bytes times the ratio that earlier objects had: a target, not a limit. Within a
+//! stretch the wall clock does not run backwards: what it says to be earlier than the first frame goes
+//! where that went. So a clock that jumps to and fro makes one object more at each roll, not one a frame.
+//! Memory does not grow with a stretch.
 
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::path::Template;
 use crate::channel::{Head, Taken};
 
 /// A stretch of a million copies of one span must not teach us that objects cost nothing: the next
@@ -41,8 +45,10 @@ pub struct Rolls {
 }
 
 /// Spans from `first` to `last`, inclusive; positions of others may lie between.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {
+    /// Where its object goes: empty, or with a slash at its end.
+    pub dir: String,
     pub first: u64,
     pub last: u64,
     pub spans: u64,
@@ -67,8 +73,8 @@ struct Open {
 
 impl Open {
     /// A stretch whose first span is at `first`, in a frame whose first open item is at `from`.
-    fn begin(first: u64, from: u64, oldest_us: u64, now: Instant) -> Open {
-        let stretch = Stretch { first, last: first, spans: 0, bytes: 0, oldest_us };
+    fn begin(dir: String, first: u64, from: u64, oldest_us: u64, now: Instant) -> Open {
+        let stretch = Stretch { dir, first, last: first, spans: 0, bytes: 0, oldest_us };
         Open { stretch, pinned_bytes: 0, gaps: 0, runs: 0, end: from, first_at: now, last_at: now }
     }
 }
@@ -77,27 +83,45 @@ impl Open {
 #[derive(Debug)]
 pub struct Planner {
     rolls: Rolls,
+    path: Template,
+    channel: String,
     ratio: f64,
     open: Option<Open>,
 }
 
 impl Planner {
-    /// `ratio`: bytes of an object for each byte of its items, until one was measured.
-    pub fn new(rolls: Rolls, ratio: f64) -> Self {
-        Planner { rolls, ratio, open: None }
+    /// Objects of `channel` go where `path` says. `ratio`: bytes of an object for each byte of its items, until one was
+    /// measured.
+    pub fn new(rolls: Rolls, path: Template, channel: &str, ratio: f64) -> Self {
+        Planner { rolls, path, channel: channel.to_owned(), ratio, open: None }
     }
 
-    /// Adds the items `kept` of a frame's open ones. Frames come in order of position; one of which nothing is kept
-    /// begins no stretch.
-    pub fn add(&mut self, taken: &Taken, kept: &[Range<u32>], now: Instant) {
+    /// Adds the items `kept` of a frame's open ones; gives the stretch that ends before it, if it belongs elsewhere.
+    /// Frames come in order of position; one of which nothing is kept neither begins nor ends a stretch.
+    pub fn add(&mut self, taken: &Taken, kept: &[Range<u32>], now: Instant) -> Option<Stretch> {
+        let ended = if kept.is_empty() || !self.goes_elsewhere(taken.head.received_us) { None } else { self.take() };
+        self.add_here(taken, kept, now);
+        ended
+    }
+
+    fn dir(&self, received_us: u64) -> String {
+        self.path.dir(received_us, &self.channel)
+    }
+
+    /// Whether what came in then is for another directory than the open stretch's, and not for an earlier one.
+    fn goes_elsewhere(&self, received_us: u64) -> bool {
+        let stretch = self.open.as_ref().map(|open| &open.stretch);
+        stretch.is_some_and(|open| received_us > open.oldest_us && self.dir(received_us) != open.dir)
+    }
+
+    fn add_here(&mut self, taken: &Taken, kept: &[Range<u32>], now: Instant) {
         let (Some(head_open), Some(tail_open)) = (taken.open.first(), taken.open.last()) else { return };
-        let at = |item: u32| taken.head.at.first + u64::from(item);
+        let (at, received_us) = (|item: u32| taken.head.at.first + u64::from(item), taken.head.received_us);
         let (from, end) = (at(head_open.start), at(tail_open.end));
-        let open = match (&mut self.open, kept.first()) {
-            (Some(open), _) => open,
-            (None, None) => return,
-            (closed, Some(range)) => closed.insert(Open::begin(at(range.start), from, taken.head.received_us, now)),
-        };
+        if let (None, Some(range)) = (&self.open, kept.first()) {
+            self.open = Some(Open::begin(self.dir(received_us), at(range.start), from, received_us, now));
+        }
+        let Some(open) = &mut self.open else { return };
         assert!(from >= open.end, "frames come in order of position");
         open.gaps += u32::from(from > open.end) + taken.open.len() as u32 - 1;
         open.end = end;

@@ -225,5 +225,7 @@ fn value_name(kind: Kind) -> String {
         Kind::Bool => "true|false".into(),
         Kind::Collector | Kind::Collectors => "URL".into(),
         Kind::Archive => "builtin|file:///DIR|none".into(),
+        Kind::Template => "PATH".into(),
+        Kind::Zone => "UTC|+HH:MM".into(),
     }
 }

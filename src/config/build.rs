@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::drains::{Drain, Kind};
 use super::layers::Values;
 use super::{ChannelKind, Log, LogFormat, Settings};
+use crate::archive::Template;
 use crate::channel::{Start, Sync};
 use crate::drain::sieve::{Filter, Sieve};
 use crate::drain::{Policy, Terms};
@@ -205,6 +206,13 @@ fn format(text: &str) -> archive::Format {
     }
 }
 
+/// Where an archive's objects stand.
+pub fn path(archive: &Values) -> Template {
+    let path = Template::parse(&archive.text("path")).expect("the table checks it");
+    let zone = archive.text("zone").parse().expect("the table checks it");
+    path.in_zone(zone).rounded(archive.time_or("round"))
+}
+
 fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>) -> archive::Settings {
     archive::Settings {
         name: name.into(),
@@ -215,6 +223,7 @@ fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>
         },
         built_in: data.join("archive"),
         format: format(&values.text("format")),
+        path: path(values),
         roll_bytes: values.number("roll_size"),
         roll_age: values.time("roll_age"),
         roll_idle: values.time("roll_idle"),

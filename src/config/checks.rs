@@ -5,14 +5,16 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::build;
 use super::collector::own_listener;
 use super::drains::{Drain, Kind};
 use super::layers::Values;
 use super::problem::{Origin, Problem};
-use super::value::Value;
+use super::value::{Value, show_time};
 use crate::archive::Target;
+use crate::archive::path::LASTS_MIN;
 use crate::archive::plan::Place;
 use crate::drain::sieve::TEXT_BYTES_MAX;
 
@@ -37,6 +39,8 @@ pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
                 orders(archive, &ARCHIVE, problems);
                 problems.extend(keeps_to_its_own(archive, values));
                 problems.extend(sieve_is_short(archive));
+                problems.extend(directories_last(archive));
+                problems.extend(built_in_is_flat(archive));
                 if !archive.intact(&["archive"]) {
                     continue;
                 }
@@ -196,6 +200,35 @@ fn sieve_is_short(archive: &Values) -> Option<Problem> {
              beginnings of names with * at the end"
         );
         Problem::new(archive.at("filter.services"), archive.full_key("filter.services"), what)
+    })
+}
+
+/// A directory has at least one object: those of seconds would have no more than one each.
+fn directories_last(archive: &Values) -> Option<Problem> {
+    const DAY: u64 = 86_400;
+    if !archive.intact(&["path", "zone", "round"]) {
+        return None;
+    }
+    let divides = |round: &Duration| round.subsec_nanos() == 0 && DAY.is_multiple_of(round.as_secs());
+    if let Some(round) = archive.time_or("round").filter(|round| !divides(round)) {
+        let what = format!("{} is no part of a day in whole seconds", show_time(round));
+        return Some(Problem::new(archive.at("round"), archive.full_key("round"), what));
+    }
+    let short = build::path(archive).lasts().filter(|lasts| *lasts < LASTS_MIN)?;
+    let what = format!(
+        "each directory would last {}: with round = \"{}\" or more it lasts longer",
+        show_time(short),
+        show_time(LASTS_MIN)
+    );
+    Some(Problem::new(archive.at("path"), archive.full_key("path"), what))
+}
+
+/// The built-in archive is one directory, in which what is oldest is found and removed.
+fn built_in_is_flat(archive: &Values) -> Option<Problem> {
+    let wrong = archive.text("archive") == "builtin" && !archive.text("path").is_empty();
+    (wrong && archive.intact(&["archive", "path"])).then(|| {
+        let what = "is for what you name yourself: builtin is one directory, so that zcat DATA/archive/*.gz finds all";
+        Problem::new(archive.at("path"), archive.full_key("path"), what)
     })
 }
 

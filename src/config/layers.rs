@@ -172,6 +172,7 @@ pub fn named_store_defaults(values: &mut Values) {
     }
     let defaults = [
         ("format", Value::Text("parquet".into())),
+        ("path", Value::Text("dt=%Y-%m-%d/hour=%H/".into())),
         ("roll_size", Value::Bytes(128 << 20)),
         ("roll_age", Value::Time(Duration::from_secs(600))),
         ("roll_idle", Value::Time(Duration::from_secs(60))),

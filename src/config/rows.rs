@@ -533,6 +533,31 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         Archive,
+        "path",
+        Kind::Template,
+        "",
+        "Directories of objects, by receive time: Flume's escapes of time and {channel}. Where archive is not builtin, \
+         the default is dt=%Y-%m-%d/hour=%H/",
+        "zcat DATA/archive/*.gz finds all; Spark, Trino and DuckDB see dt and hour as columns",
+    ),
+    row(
+        Archive,
+        "zone",
+        Kind::Zone,
+        "UTC",
+        "The zone of these times: UTC, or an offset such as +02:00",
+        "no day has 23 or 25 hours, and every gateway means the same by an hour",
+    ),
+    row(
+        Archive,
+        "round",
+        Kind::Time { min: MINUTE, max: DAY, or: Some("none") },
+        "none",
+        "These times are rounded down to a multiple of this, a part of a day",
+        "an hour is about what one looks for; 10m beside %H%M makes six directories of it",
+    ),
+    row(
+        Archive,
         "roll_size",
         bytes(KIB, 5 * GIB),
         "64MiB",

@@ -4,6 +4,7 @@ mod change;
 mod drains;
 mod layers;
 mod memory;
+mod paths;
 mod reference;
 mod values;
 

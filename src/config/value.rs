@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::collector;
 use super::problem::nearest;
+use crate::archive::path::{Template, Zone};
 use crate::channel::ORIGIN_KEYS;
 use crate::listener::LISTENERS;
 
@@ -48,6 +49,10 @@ pub enum Kind {
     Collectors,
     /// `builtin`, `file:///DIR` or `none`.
     Archive,
+    /// Directories of an archive's objects, with escapes of time.
+    Template,
+    /// `UTC`, or an offset from it.
+    Zone,
     /// 1 to 63 of `[A-Za-z0-9._:-]`; a sink's.
     Name,
     /// A part of the whole, 0.0 to 1.0.
@@ -109,6 +114,11 @@ impl Kind {
             Kind::Bool => text.parse().ok().map(Value::Bool),
             Kind::Filter => is_filter(text).then(|| Value::Text(text.into())),
             Kind::Archive => archive(text),
+            Kind::Template => {
+                let read = Template::parse(text).map(|_| Value::Text(text.into()));
+                return read.map_err(|error| format!("{}; {error}", self.expected()));
+            }
+            Kind::Zone => text.parse::<Zone>().ok().map(|_| Value::Text(text.into())),
             Kind::Name => is_sink_name(text).then(|| Value::Text(text.into())),
             // As Zipkin reads its own: 32 bits wide.
             Kind::Share => text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).map(Value::Share),
@@ -184,6 +194,10 @@ impl Kind {
                 .into(),
             Kind::Collector | Kind::Collectors => collector::FORMS.into(),
             Kind::Archive => "\"builtin\", \"file:///DIR\" or \"none\" (this version has no other store)".into(),
+            Kind::Template => "a path such as \"dt=%Y-%m-%d/hour=%H/\", or an empty one".into(),
+            Kind::Zone => {
+                "\"UTC\" or an offset from -14:00 to +14:00 such as \"+02:00\": named zones change theirs".into()
+            }
             Kind::Name => "1 to 63 letters, digits, or any of . _ : -".into(),
             Kind::Share => "a part of the whole from 0.0 to 1.0".into(),
             Kind::Listeners => format!("one of {}", LISTENERS.join(", ")),

@@ -10,6 +10,7 @@
 use std::fmt::Write;
 
 use super::Letter;
+use crate::clock;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -116,23 +117,10 @@ pub(super) fn unbase64(text: &str) -> Option<Vec<u8>> {
 /// RFC 3339 with microseconds, UTC.
 fn time(line: &mut String, us: u64) {
     let (seconds, micros) = (us / 1_000_000, us % 1_000_000);
-    let (year, month, day) = civil(seconds / 86_400);
+    let (year, month, day) = clock::civil(seconds / 86_400);
     let of_day = seconds % 86_400;
     let (h, m, s) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
     write!(line, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{micros:06}Z").expect("a string takes all");
-}
-
-/// Year, month and day of a count of days since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms", `civil_from_days`, for days after the epoch).
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -73,7 +73,6 @@ impl Scrape {
         self.show(&snapshot, &filling);
         let mut text = self.registry.render();
         text.push_str(&self.drains(&snapshot));
-        text.push_str(&self.backoffs());
         text.push_str(&self.process.render());
         text
     }

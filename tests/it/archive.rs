@@ -13,7 +13,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
 use spangate::archive::object::Object;
 use spangate::archive::plan::Plan;
-use spangate::archive::{Archive, Format, Settings, State, Status, Target};
+use spangate::archive::{Archive, Format, Settings, State, Status, Target, Template};
 use spangate::channel::{self, Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Takes};
 use spangate::clock::Clock;
 use spangate::disk::{self, Disk, Open};
@@ -54,6 +54,7 @@ impl Setup {
             sieve: Sieve::default(),
             target: Target::Local { dir: data.join("objects") },
             built_in: data.join("archive"),
+            path: Template::default(),
             roll_bytes: 64 << 20,
             roll_age: Duration::from_secs(3600),
             format: Format::JsonLinesGzip1,
@@ -66,6 +67,11 @@ impl Setup {
 
     fn idle(mut self, idle: Duration) -> Setup {
         self.archive.roll_idle = idle;
+        self
+    }
+
+    fn path(mut self, path: &str) -> Setup {
+        self.archive.path = Template::parse(path).unwrap();
         self
     }
 
@@ -104,7 +110,13 @@ impl Setup {
 
 impl Rig {
     async fn append(&self, ids: std::ops::Range<u64>) {
-        let positions = self.channel.append(vec![draft(ids.clone())]).wait().await.expect("accepted");
+        self.append_at(1, ids).await;
+    }
+
+    /// As if it had come in at that time.
+    async fn append_at(&self, received_us: u64, ids: std::ops::Range<u64>) {
+        let draft = Draft { received_us, ..draft(ids.clone()) };
+        let positions = self.channel.append(vec![draft]).wait().await.expect("accepted");
         assert_eq!(positions.end - positions.start, ids.end - ids.start);
     }
 
@@ -192,13 +204,18 @@ struct Found {
     ids: Vec<u64>,
 }
 
-/// The objects of a directory by name: what `zcat DIR/*.gz` reads. Anything else there is an error.
+/// The objects in a directory and those below, in order of position: what `zcat DIR/*.gz` reads, where it is flat.
+/// Anything else there is an error.
 fn objects(disk: &dyn Disk, dir: &Path) -> Vec<Found> {
     let Ok(entries) = disk.list(dir) else { return vec![] };
-    let files = entries.into_iter().filter(|entry| !entry.is_dir);
-    let mut files: Vec<_> = files.map(|entry| dir.join(entry.name)).collect();
-    files.sort();
-    files.into_iter().map(|path| read(disk, path)).collect()
+    let read = |entry: disk::Entry| match entry.is_dir {
+        true if entry.name.starts_with('_') => vec![],
+        true => objects(disk, &dir.join(entry.name)),
+        false => vec![read(disk, dir.join(entry.name))],
+    };
+    let mut found: Vec<Found> = entries.into_iter().flat_map(read).collect();
+    found.sort_by_key(|found| found.object.first);
+    found
 }
 
 fn read(disk: &dyn Disk, path: PathBuf) -> Found {
@@ -391,7 +408,7 @@ fn after_crash(disk: &SimDisk, power: Option<Power>) -> SimDisk {
 /// looks. Returns whether there were that many calls before the object was settled.
 async fn crash_at(nth: u64, power: Option<Power>) -> bool {
     let sim = SimDisk::new();
-    let mut setup = Setup::new(Path::new("/data")).idle(Duration::from_millis(20));
+    let mut setup = Setup::new(Path::new("/data")).idle(Duration::from_millis(20)).path("%Y/%m");
     (setup.disk, setup.capacity_bytes) = (sim.disk(), 1 << 20);
     let rig = setup.start();
     rig.append(0..50).await;
@@ -805,15 +822,48 @@ async fn an_archive_of_the_users_never_gives_way() {
     rig.stop().await;
 }
 
+/// Where objects go and what they are.
+#[derive(Clone)]
+struct Way {
+    target: Target,
+    format: Format,
+    path: Template,
+}
+
+impl Way {
+    /// JSON lines in one directory.
+    fn to(target: &Target) -> Way {
+        Way { target: target.clone(), format: Format::JsonLinesGzip1, path: Template::default() }
+    }
+
+    fn by(path: &str) -> Way {
+        Way { path: Template::parse(path).unwrap(), ..Way::to(&Target::Local { dir: "/srv/a".into() }) }
+    }
+
+    fn choose(&self, settings: &mut Settings) {
+        (settings.target, settings.format, settings.path) = (self.target.clone(), self.format, self.path.clone());
+    }
+
+    /// Where an object of spans that came in then belongs.
+    fn place(&self, object: &Object, received_us: u64) -> PathBuf {
+        let dir = self.target.dir().join(self.path.dir(received_us, &object.channel));
+        dir.join(object.name(self.format.extension()))
+    }
+}
+
+const HOUR_US: u64 = 3_600_000_000;
+/// 2024-02-29 23:59:59 UTC.
+const LEAP_US: u64 = 1_709_251_199_000_000;
+
 /// Plans an object by the first settings, takes the machine down before it is published or settled, and starts again
-/// with the second: what was planned must come to be in the first place and format, and nowhere else.
-async fn changed_between_plan_and_restart(nth: u64, from: &(Target, Format), to: &(Target, Format)) -> bool {
+/// with the second: what was planned must come to be in the first place, directory and format, and nowhere else.
+async fn changed_between_plan_and_restart(nth: u64, from: &Way, to: &Way) -> bool {
     let sim = SimDisk::new();
     let mut setup = Setup::new(Path::new("/data")).idle(Duration::from_millis(20));
     (setup.disk, setup.capacity_bytes) = (sim.disk(), 1 << 20);
-    (setup.archive.target, setup.archive.format) = from.clone();
+    from.choose(&mut setup.archive);
     let rig = setup.start();
-    rig.append(0..50).await;
+    rig.append_at(LEAP_US, 0..50).await;
     let off = sim.calls() + nth;
     sim.fault_at(off, Fault::Off);
     until("an object or the crash", || rig.account().waiting == 0 || sim.calls() >= off).await;
@@ -824,25 +874,31 @@ async fn changed_between_plan_and_restart(nth: u64, from: &(Target, Format), to:
     setup.disk = sim.killed().disk();
     let planned = Plan::from_note(&note(&setup)).unwrap();
     let before = setup.objects().len();
-    (setup.archive.target, setup.archive.format) = to.clone();
+    to.choose(&mut setup.archive);
     let rig = setup.start();
-    rig.append(50..60).await;
+    // The clock was set back meanwhile.
+    let later_us = LEAP_US - 2 * HOUR_US;
+    rig.append_at(later_us, 50..60).await;
     until("all is archived", || rig.account().waiting == 0).await;
     rig.stop().await;
-    let old = objects(&*setup.disk, from.0.dir());
-    let new = if from.0 == to.0 { Vec::new() } else { setup.objects() };
+    let (moved, old) = (from.target != to.target, objects(&*setup.disk, from.target.dir()));
+    let new = if moved { setup.objects() } else { Vec::new() };
     if let Some(plan) = planned {
-        assert!(old.iter().any(|found| found.path.ends_with(&plan.name)), "call {nth}: it is not where it was planned");
-    } else if from.0 != to.0 {
+        let place = from.place(&plan.object, LEAP_US);
+        assert!(old.iter().any(|found| found.path == place), "call {nth}: it is not where it was planned");
+        assert_eq!(from.target.dir().join(&plan.name), place);
+    } else if moved {
         assert_eq!(old.len(), before, "call {nth}: nothing was planned there");
     }
     let last = setup.objects().into_iter().max_by_key(|found| found.object.last).expect("the last span's");
-    assert!(last.path.ends_with(last.object.name(to.1.extension())), "a plan made anew is in the new format");
+    // One that is planned after the restart may begin with what waited.
+    let received_us = if last.object.first < 50 { LEAP_US } else { later_us };
+    assert_eq!(last.path, to.place(&last.object, received_us), "a plan made anew is by the new settings");
     assert_each_once(&old.into_iter().chain(new).collect::<Vec<_>>(), 0..60);
     crashed
 }
 
-async fn changed_at_every_call(from: &(Target, Format), to: &(Target, Format)) {
+async fn changed_at_every_call(from: &Way, to: &Way) {
     let mut nth = 1;
     while changed_between_plan_and_restart(nth, from, to).await {
         nth += 1;
@@ -852,8 +908,8 @@ async fn changed_at_every_call(from: &(Target, Format), to: &(Target, Format)) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_planned_in_one_format_comes_to_be_in_it_after_another_was_chosen() {
-    let store = Target::Local { dir: "/srv/a".into() };
-    let (lines, parquet) = ((store.clone(), Format::JsonLinesGzip1), (store, Format::Parquet1));
+    let lines = Way::by("");
+    let parquet = Way { format: Format::Parquet1, ..lines.clone() };
     changed_at_every_call(&lines, &parquet).await;
     changed_at_every_call(&parquet, &lines).await;
 }
@@ -862,8 +918,85 @@ async fn what_was_planned_in_one_format_comes_to_be_in_it_after_another_was_chos
 async fn an_archive_that_is_moved_makes_what_was_planned_where_it_was_planned() {
     let built_in = Target::BuiltIn { dir: "/data/archive".into(), keep_bytes: 10 << 30 };
     let (a, b) = (Target::Local { dir: "/srv/a".into() }, Target::Local { dir: "/srv/b".into() });
-    let lines = |target: &Target| (target.clone(), Format::JsonLinesGzip1);
     for (from, to) in [(&a, &b), (&built_in, &a), (&a, &built_in)] {
-        changed_at_every_call(&lines(from), &lines(to)).await;
+        changed_at_every_call(&Way::to(from), &Way::to(to)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_planned_in_one_directory_comes_to_be_there_after_template_and_zone_were_changed() {
+    let hive = Way::by("dt=%Y-%m-%d/hour=%H/");
+    let east = Way { path: hive.path.clone().in_zone("+02:00".parse().unwrap()), ..hive.clone() };
+    let built_in = Way::to(&Target::BuiltIn { dir: "/data/archive".into(), keep_bytes: 10 << 30 });
+    for (from, to) in [(&hive, &Way::by("{channel}/%Y/%j")), (&hive, &east), (&east, &built_in), (&built_in, &hive)] {
+        changed_at_every_call(from, to).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_of_two_hours_stand_in_two_directories_and_their_ranges_meet() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup::new(dir.path()).idle(Duration::from_millis(500)).path("dt=%Y-%m-%d/hour=%H/");
+    let rig = setup.start();
+    for n in 0..20 {
+        rig.append_at(LEAP_US + n * 100_000, n * 10..n * 10 + 10).await;
+    }
+    until("all archived", || rig.account().waiting == 0).await;
+    let status = rig.status.clone();
+    rig.stop().await;
+    let [before, after] = &setup.objects()[..] else { panic!("two objects") };
+    let place = |found: &Found| found.path.strip_prefix(dir.path().join("objects")).unwrap().to_owned();
+    assert!(place(before).starts_with("dt=2024-02-29/hour=23"), "{:?}", before.path);
+    assert!(place(after).starts_with("dt=2024-03-01/hour=00"), "{:?}", after.path);
+    assert_eq!(status.seen().last_object.map(PathBuf::from), Some(place(after)));
+    assert_eq!((before.object.spans, after.object.spans, before.object.last + 1), (100, 100, after.object.first));
+    assert_each_once(&setup.objects(), 0..200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wall_clock_that_jumps_to_and_fro_loses_no_span_and_makes_few_objects() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup::new(dir.path()).idle(Duration::from_millis(500)).path("dt=%Y-%m-%d/hour=%H/");
+    let rig = setup.start();
+    for n in 0..200 {
+        let jump = if n % 2 == 0 { 0 } else { 24 * HOUR_US };
+        rig.append_at(LEAP_US + jump, n * 10..n * 10 + 10).await;
+    }
+    until("all archived", || rig.account().waiting == 0).await;
+    rig.stop().await;
+    let found = setup.objects();
+    // A slow machine may let idle time pass between two frames.
+    assert!(found.len() < 100, "{} objects of 200 frames", found.len());
+    assert_each_once(&found, 0..2000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_between_two_directories_leaves_nothing_behind_that_the_next_start_does_not_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let setup = Setup::new(dir.path()).path("%H");
+    let rig = setup.start();
+    rig.append_at(LEAP_US, 0..10).await;
+    rig.append_at(LEAP_US + HOUR_US, 10..20).await;
+    rig.stop().await;
+    let stands = setup.objects();
+    assert!(!stands.is_empty());
+    assert_each_once(&stands, 0..stands.iter().map(|found| found.object.spans).sum());
+    setup.start().stop().await;
+    assert_each_once(&setup.objects(), 0..20);
+    assert_eq!(setup.objects().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_that_somebody_else_made_are_synced_with_the_object_in_them() {
+    let sim = SimDisk::new();
+    let mut setup = Setup::new(Path::new("/data")).path("%Y/%m");
+    setup.disk = sim.disk();
+    sim.disk().create_dir_all(Path::new("/data/objects/1970/01")).unwrap();
+    let rig = setup.start();
+    rig.append(0..10).await;
+    rig.stop().await;
+    let synced = sim.synced_dirs();
+    for dir in ["/data/objects", "/data/objects/1970", "/data/objects/1970/01"] {
+        assert!(synced.contains(Path::new(dir)), "{dir} is not among {synced:?}");
     }
 }

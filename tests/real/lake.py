@@ -4,6 +4,8 @@ import datetime
 import glob
 import gzip
 import json
+import os
+import re
 import subprocess
 import sys
 
@@ -63,6 +65,15 @@ def one(query):
 
 count, distinct = one(f"select count(*), count(distinct (trace_id, id, kind)) from '{parquet}/**/*.parquet'")
 assert count == distinct == len(rows), (count, distinct, len(rows))
+hives = f"read_parquet('{parquet}/**/*.parquet', hive_partitioning = true)"
+dt = connection.sql(f"describe select dt from {hives}").fetchall()[0][1]
+assert str(dt) == "DATE", dt
+# A span is in the directory of its hour, or in the next one if it was on its way when that began.
+belongs = one(f"""select count(*) from (select dt + to_hours(hour::integer) as began, received at time zone 'UTC' as came from {hives})
+                  where came >= began - interval 5 seconds and came < began + interval 1 hour""")
+assert belongs == (count,), (belongs, count)
+shape = re.compile(r"dt=\d{4}-\d\d-\d\d/hour=\d\d/[^/]+\.parquet")
+assert all(shape.fullmatch(os.path.relpath(file, parquet)) for file in files), files
 # Both readers of JSON lines, too: DuckDB is particular about gzip headers.
 for pattern in (f"{lines}/*.jsonl.gz", f"{zstd}/**/*.jsonl.zst"):
     assert one(f"select count(*) from read_json('{pattern}', union_by_name = true)") == (count,), pattern

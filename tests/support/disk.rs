@@ -47,6 +47,7 @@ struct Inner {
     /// Entries not yet synced, in order.
     entries: Vec<Change>,
     dirs: BTreeSet<PathBuf>,
+    synced_dirs: BTreeSet<PathBuf>,
     calls: u64,
     fault: Option<(u64, Fault)>,
     /// Syncs of data fail while this is set.
@@ -182,6 +183,11 @@ impl SimDisk {
         self.inner().names.keys().cloned().collect()
     }
 
+    /// Directories that were ever synced.
+    pub fn synced_dirs(&self) -> BTreeSet<PathBuf> {
+        self.inner().synced_dirs.clone()
+    }
+
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
     }
@@ -273,6 +279,7 @@ impl Inner {
     }
 
     fn sync_dir(&mut self, dir: &Path) {
+        self.synced_dirs.insert(dir.to_owned());
         let (synced, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.entries).into_iter().partition(|c| c.dir == dir);
         synced.iter().for_each(|c| c.apply(&mut self.durable_names));
@@ -330,13 +337,16 @@ impl Disk for SimDisk {
         if inner.off {
             return Err(eio());
         }
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
         let files = inner.names.iter().filter(|(path, _)| path.parent() == Some(dir));
-        let entry = |(path, &file): (&PathBuf, &usize)| Entry {
-            name: path.file_name().unwrap().to_str().unwrap().to_owned(),
+        let file = |(path, &file): (&PathBuf, &usize)| Entry {
+            name: name(path),
             len: inner.files[file].cache.len() as u64,
             is_dir: false,
         };
-        Ok(files.map(entry).collect())
+        let dirs = inner.dirs.iter().filter(|path| path.parent() == Some(dir));
+        let dirs = dirs.map(|path| Entry { name: name(path), len: 0, is_dir: true });
+        Ok(files.map(file).chain(dirs).collect())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

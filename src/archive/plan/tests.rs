@@ -7,7 +7,7 @@ fn plan() -> Plan {
 }
 
 fn planned_in(target: &Target) -> Plan {
-    Plan::new(recipe(Sieve::default()), Place::of(target).unwrap(), object())
+    Plan::new(recipe(Sieve::default()), Place::of(target).unwrap(), "dt=2026-11-21/hour=06/", object())
 }
 
 fn recipe(sieve: Sieve) -> Recipe {
@@ -19,6 +19,7 @@ fn a_note_comes_back_as_the_plan() {
     let built_in = planned_in(&Target::BuiltIn { dir: "/data/archive".into(), keep_bytes: 1 });
     let longest = planned_in(&Target::Local { dir: format!("/{}", "d".repeat(DIR_BYTES_MAX - 1)).into() });
     let mut sampled = longest.clone();
+    sampled.name.insert_str(0, &"d".repeat(128 - "dt=2026-11-21/hour=06/".len()));
     let services = (0..8).map(|n| format!("{n:049}")).collect();
     sampled.recipe = recipe(Sieve::new(Filter { services, ..Filter::default() }, 0.1));
     assert!((400..TEXT_BYTES_MAX).contains(&sampled.recipe.sieve.to_string().len()), "about the longest");
@@ -68,10 +69,37 @@ fn a_plan_of_an_unknown_encoder_or_filter_is_refused() {
 }
 
 #[test]
-fn a_name_that_leaves_the_directory_is_refused() {
-    let mut outside = plan();
-    outside.name = "../x.jsonl.gz".into();
-    assert!(matches!(Plan::from_note(&outside.to_note()), Err(PlanError::Line { line: 5, .. })));
+fn a_plan_without_directories_is_read_as_ever() {
+    let flat = Plan::new(recipe(Sieve::default()), Place::BuiltIn, "", object());
+    assert!(!flat.name.contains('/'));
+    assert_eq!(Plan::from_note(&flat.to_note()), Ok(Some(flat)));
+}
+
+#[test]
+fn a_name_that_leaves_its_place_or_is_not_clean_is_refused() {
+    let names = [
+        "../x",
+        "a/../x",
+        "a/..",
+        "/x",
+        "/",
+        "a//x",
+        "a/",
+        "",
+        ".",
+        "..",
+        "./x",
+        "a/.x",
+        "_spangate/x",
+        "a/_x",
+        "a\0/x",
+        "a/\u{85}x",
+    ];
+    for name in names {
+        let outside = Plan { name: name.into(), ..plan() };
+        let read = Plan::from_note(&outside.to_note());
+        assert!(matches!(read, Err(PlanError::Line { line: 5, .. })), "{name:?}: {read:?}");
+    }
 }
 
 #[test]

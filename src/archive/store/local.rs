@@ -89,7 +89,7 @@ impl Local {
             self.disk.create_dir_all(dir).map_err(failed("make the directory", dir))?;
         }
         match self.disk.rename_new(staged.path(), &to) {
-            Ok(()) => self.sync_dir(dir).map(|()| Publish::Done),
+            Ok(()) => self.sync_up(dir).map(|()| Publish::Done),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => staged.remove().map(|()| Publish::Exists),
             Err(error) => Err(failed("rename to", &to)(error)),
         }
@@ -106,7 +106,7 @@ impl Local {
         let Some(format) = Format::of_name(name) else { return Ok(Look::Stranger(FactsError::Name.to_string())) };
         let facts = file.len().and_then(|len| format.facts(len, &mut |at, len| read_part(&*file, at, len)));
         match facts.map_err(failed("read", &path))? {
-            Ok(object) => self.sync_dir(parent(&path)).map(|()| Look::Object(object)),
+            Ok(object) => self.sync_up(parent(&path)).map(|()| Look::Object(object)),
             Err(error) => Ok(Look::Stranger(error.to_string())),
         }
     }
@@ -141,6 +141,12 @@ impl Local {
     /// Makes removals durable, of names without directories.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.sync_dir(&self.dir)
+    }
+
+    /// Syncs a directory, and those between it and ours: another process, or one that was killed before it synced it,
+    /// may have made it.
+    fn sync_up(&self, dir: &Path) -> Result<(), StoreError> {
+        dir.ancestors().take_while(|above| above.starts_with(&self.dir)).try_for_each(|dir| self.sync_dir(dir))
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
@@ -105,11 +105,15 @@ pub fn spans_of(objects: Vec<Vec<u8>>) -> BTreeMap<String, u32> {
     found
 }
 
-/// The objects of a directory.
+/// The objects of a directory and of those below.
 pub fn objects(dir: &Path) -> Vec<Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    let paths = entries.map(|entry| entry.unwrap().path());
-    paths.filter(|path| path.extension().is_some_and(|e| e == "gz")).map(|path| std::fs::read(path).unwrap()).collect()
+    let read = |path: PathBuf| match path.is_dir() {
+        true => objects(&path),
+        false if path.extension().is_some_and(|e| e == "gz") => vec![std::fs::read(path).unwrap()],
+        false => Vec::new(),
+    };
+    entries.flat_map(|entry| read(entry.unwrap().path())).collect()
 }
 
 /// How often each id was taken by the collectors together.
