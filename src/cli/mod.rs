@@ -8,7 +8,7 @@ mod args;
 mod banner;
 mod forget;
 mod logs;
-mod send;
+pub mod send;
 mod source;
 
 use std::ffi::OsString;
