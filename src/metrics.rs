@@ -4,7 +4,8 @@
 //! and meanings stand in [`TABLE`]; a handle that does not fit it is our own bug and panics
 //! at start. A test compares the README's table with it, and both with a scrape.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use metrics::{Counter, Gauge, Histogram};
 use metrics::{Key, Label, Level, Metadata, Recorder};
@@ -109,9 +110,35 @@ pub const TABLE: &[Family] = &[
     gauge("spangate_drain_waiting_bytes", &["drain"], "Bytes of log from the drain's position to the end"),
     gauge("spangate_drain_lag_seconds", &["drain"], "Age of the oldest span that this drain has not settled"),
     gauge("spangate_drain_blocking", &["drain"], "1 for the drain furthest behind while the channel is full"),
+    gauge(
+        "spangate_drain_held_spans",
+        &["drain", "reason"],
+        "Spans kept apart from the flow: refused ones that wait for a second opinion, and suspects that broke sinks",
+    ),
     counter("spangate_sink_spans_total", &["drain", "sink", "outcome"], "Spans sent, by verdict"),
     histogram("spangate_sink_request_seconds", &["drain", "sink"], SECONDS, "Time of one request to a collector"),
     gauge("spangate_sink_in_flight", &["drain", "sink"], "Requests under way"),
+    gauge(
+        "spangate_sink_in_flight_limit",
+        &["drain", "sink"],
+        "Requests that may be under way: found by trying, at most in_flight",
+    ),
+    gauge(
+        "spangate_sink_state",
+        &["drain", "sink", "state"],
+        "1 for the state of the sink: up, resting, probing, misconfigured",
+    ),
+    counter(
+        "spangate_sink_dropped_spans_total",
+        &["drain", "sink"],
+        "Spans that a collector took and dropped, by its own count, whoever sent them",
+    ),
+    gauge(
+        "spangate_sink_rate_limit",
+        &["drain", "sink"],
+        "Spans a second that a sink is held to since it dropped some; +Inf while nothing holds it",
+    ),
+    gauge("spangate_sink_backoff_seconds", &["drain", "sink"], "Time for which the sink rests on"),
     gauge("spangate_sink_up", &["drain", "sink"], "1 while the sink takes batches, 0 while it rests"),
     counter("spangate_repeats_total", &["drain"], "Spans sent again because the fate of an earlier try was unknown"),
     counter("spangate_archive_objects_total", &["drain"], "Objects published"),
@@ -125,7 +152,11 @@ pub const TABLE: &[Family] = &[
     counter("spangate_archive_trimmed_bytes_total", &["drain"], "Bytes of objects that the built-in archive removed"),
     counter("spangate_dead_letters_total", &["class"], "Dead letters written"),
     gauge("spangate_dead_letters_bytes", &["class"], "Bytes of dead letters kept"),
-    counter("spangate_dead_letters_removed_total", &["class"], "Dead letters removed by the bound, oldest file first"),
+    counter(
+        "spangate_dead_letters_removed_total",
+        &["class"],
+        "Dead letters removed, oldest file first: beyond their bound, or to leave intake room on the disk",
+    ),
     gauge("spangate_disk_free_bytes", &[], "Free bytes on the data directory's file system"),
     gauge("spangate_ready", &[], "1 while a span would be accepted"),
     gauge("spangate_build_info", &["version"], "1"),
@@ -134,6 +165,17 @@ pub const TABLE: &[Family] = &[
     gauge("process_open_fds", &[], "Open file descriptors"),
     gauge("process_start_time_seconds", &[], "Start time since the epoch"),
 ];
+
+/// The lines before the series of one of [`TABLE`]'s families, for those that are not the registry's to write.
+pub fn head(name: &str) -> String {
+    let family = TABLE.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("{name} is not in the table"));
+    let kind = match family.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram(_) => "histogram",
+    };
+    format!("# HELP {name} {}\n# TYPE {name} {kind}\n", family.help)
+}
 
 /// The families of `GET /prometheus` on the HTTP listener: Zipkin's collector names, for
 /// scrapes written for Zipkin (zipkin-server, `MicrometerCollectorMetrics.java`).
@@ -154,7 +196,12 @@ pub struct Registry {
     table: &'static [Family],
     /// Read while counters change together, written while they are shown.
     whole: Arc<RwLock<()>>,
+    /// Whose series are not shown. The recorder cannot forget one: each name that was ever configured keeps a few KiB.
+    gone: Arc<Mutex<BTreeSet<Owner>>>,
 }
+
+/// Whose a series is, where it is a drain's: the drain, and which of its sinks if it is one's.
+type Owner = (String, Option<String>);
 
 impl Registry {
     /// A registry of `table`'s families. Panics where two histograms of one name differ in bounds.
@@ -175,7 +222,7 @@ impl Registry {
                 Kind::Histogram(_) => recorder.describe_histogram(name, None, help),
             }
         }
-        Registry { recorder: Arc::new(recorder), table, whole: Arc::default() }
+        Registry { recorder: Arc::new(recorder), table, whole: Arc::default(), gone: Arc::default() }
     }
 
     /// A handle on one series; `labels` are (name, value), those of the family and in its order.
@@ -199,10 +246,27 @@ impl Registry {
         change();
     }
 
-    /// The Prometheus text (0.0.4) of everything registered.
+    /// The Prometheus text (0.0.4) of everything registered and not retired.
     pub fn render(&self) -> String {
-        let _whole = self.whole.write().unwrap_or_else(PoisonError::into_inner);
-        self.recorder.handle().render()
+        let text = {
+            let _whole = self.whole.write().unwrap_or_else(PoisonError::into_inner);
+            self.recorder.handle().render()
+        };
+        let gone = self.gone();
+        let stays = |line: &&str| owner(|name| label(line, name)).is_none_or(|owner| !gone.contains(&owner));
+        match gone.is_empty() {
+            true => text,
+            false => text.split_inclusive('\n').filter(stays).collect(),
+        }
+    }
+
+    /// Shows a drain's own series, or those of one of its sinks, no more until one of them is registered again.
+    pub fn retire(&self, drain: &str, sink: Option<&str>) {
+        self.gone().insert((drain.to_owned(), sink.map(str::to_owned)));
+    }
+
+    fn gone(&self) -> MutexGuard<'_, BTreeSet<Owner>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Folds histogram samples into their buckets; to be called every few seconds, as samples
@@ -219,8 +283,23 @@ impl Registry {
         );
         let same_labels = family.labels.iter().copied().eq(labels.iter().map(|(name, _)| *name));
         assert!(same_kind && same_labels, "{name} is registered as another kind or with other labels");
+        let value = |of: &str| labels.iter().find(|(name, _)| *name == of).map(|(_, value)| *value);
+        if let Some(owner) = owner(value) {
+            self.gone().remove(&owner);
+        }
         Key::from_parts(name, labels.iter().map(|(k, v)| Label::new(*k, (*v).to_owned())).collect::<Vec<_>>())
     }
+}
+
+fn owner<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<Owner> {
+    Some((label("drain")?.to_owned(), label("sink").map(str::to_owned)))
+}
+
+/// The value of a label in a line of Prometheus text. Names of drains and sinks hold nothing that is escaped there, and
+/// within another value a quote is.
+fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let at = |before: char| Some(line.split_once(&format!("{before}{name}=\""))?.1);
+    at('{').or_else(|| at(','))?.split('"').next()
 }
 
 static METADATA: Metadata<'static> = Metadata::new("spangate", Level::INFO, None);
@@ -230,6 +309,35 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+
+    #[test]
+    fn what_is_retired_is_shown_no_more_until_it_is_registered_again() {
+        let registry = Registry::new(TABLE);
+        let waiting = |drain| registry.gauge("spangate_drain_waiting_spans", &[("drain", drain)]);
+        let up = |drain, sink| registry.gauge("spangate_sink_up", &[("drain", drain), ("sink", sink)]);
+        let seconds = [("drain", "a"), ("sink", "x:1")];
+        registry.histogram("spangate_sink_request_seconds", &seconds).record(0.1);
+        registry.counter("spangate_entries_ignored_total", &[("category", ",drain=\"a\"")]).increment(1);
+        waiting("a").set(1.0);
+        waiting("ab").set(1.0);
+        up("a", "x:1").set(1.0);
+        up("a", "y:1").set(1.0);
+        let shown = || -> BTreeSet<String> {
+            registry.render().lines().filter(|line| line.contains('{')).map(str::to_owned).collect()
+        };
+        let all = shown();
+        let without = |word: &str, of: &BTreeSet<String>| -> BTreeSet<String> {
+            of.iter().filter(|line| !line.contains(word)).cloned().collect()
+        };
+        registry.retire("a", Some("x:1"));
+        assert_eq!(shown(), without("sink=\"x:1\"", &all));
+        registry.retire("a", None);
+        assert_eq!(shown(), without("{drain=\"a\"}", &without("sink=\"x:1\"", &all)));
+        up("a", "x:1").set(1.0);
+        assert_eq!(shown(), without("{drain=\"a\"}", &all));
+        waiting("a").increment(0.0);
+        assert_eq!(shown(), all);
+    }
 
     #[test]
     fn counters_that_change_together_are_shown_together() {

@@ -22,6 +22,9 @@ pub const NAME_BYTES_MAX: usize = 63;
 pub const RANGES_MAX: usize = 256;
 /// A drain is given no frame while more stand: what is in flight can still make some.
 pub const RANGES_OPEN_MAX: usize = 224;
+/// The same for a drain that settles span by span, each after its own sink's answer: the slot leaves out the highest
+/// then. What a few sinks have in flight, in 2 MiB.
+const RANGES_SCATTERED_MAX: usize = 16_384;
 /// Nor while more stand, light ones included. A sieve that keeps every other span makes one a span: what a few
 /// sinks have in flight, in 6 MiB.
 pub const RANGES_ALL_MAX: usize = 65_536;
@@ -64,6 +67,8 @@ pub struct Cursor {
     addressed_before: u64,
     ledger: Tally,
     ranges: BTreeMap<u64, Settled>,
+    /// Ranges beyond which it is given no frame.
+    open_max: usize,
     /// How many of them are not light.
     firm: usize,
     pub note: Bytes,
@@ -90,6 +95,7 @@ impl Cursor {
             addressed_before: start.addressed_to(id),
             ledger: [0; OUTCOMES],
             ranges: BTreeMap::new(),
+            open_max: RANGES_OPEN_MAX,
             firm: 0,
             note: Bytes::new(),
             generation: 0,
@@ -188,7 +194,12 @@ impl Cursor {
     /// settled range always: after a restart only such frames can make the ranges fewer.
     pub fn has_window(&self, position: u64) -> bool {
         let highest = self.ranges.last_key_value().map_or(0, |(_, settled)| settled.end);
-        (self.firm <= RANGES_OPEN_MAX && self.ranges.len() <= RANGES_ALL_MAX) || position < highest
+        (self.firm <= self.open_max && self.ranges.len() <= RANGES_ALL_MAX) || position < highest
+    }
+
+    /// More ranges may stand than a slot holds: those left out repeat after a crash.
+    pub fn scatter(&mut self) {
+        self.open_max = RANGES_SCATTERED_MAX;
     }
 
     /// Notes a frame given to the drain.

@@ -172,6 +172,13 @@ impl Tap {
         self.ledger.body(head).await
     }
 
+    /// Lets the drain settle here and there rather than from the front: it is given more frames meanwhile, and may
+    /// repeat more of them after a crash.
+    pub fn scatter(&self) {
+        let ours = &self.ledger.0;
+        ours.shared.state().cursor(ours.row).scatter();
+    }
+
     /// A handle that can settle and read bodies from other tasks.
     pub fn ledger(&self) -> Ledger {
         self.ledger.clone()

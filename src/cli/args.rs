@@ -4,9 +4,11 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches};
 
+use super::dead_letters::Verb;
 use super::send;
 use crate::config::table::{Scope, Setting, rows};
 use crate::config::{CONFIG_VARIABLE, is_switch, value::Kind};
+use crate::deadletter::{Class, Filter};
 
 /// Settings given as flags, with the texts of each.
 pub type Flags = Vec<(&'static Setting, Vec<String>)>;
@@ -33,6 +35,7 @@ pub enum Command {
     Run,
     Check { resolved: bool },
     Forget { drain: String, yes: bool },
+    DeadLetters { verb: Verb, filter: Filter },
 }
 
 /// The flags of `-h`; all others stand in `--help`, under a heading of their own.
@@ -55,12 +58,36 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Err
         None => asked(Command::Run, &matches),
         Some(("run", inner)) => asked(Command::Run, inner),
         Some(("check", inner)) => asked(Command::Check { resolved: inner.get_flag("resolved") }, inner),
+        Some(("dead-letters", letters)) => {
+            let (verb, inner) = letters.subcommand().expect("clap demands a verb of `dead-letters`");
+            asked(letters_command(verb, inner), inner)
+        }
         Some((_, channel)) => {
             let (_, inner) = channel.subcommand().expect("clap demands a verb of `channel`");
             let drain = inner.get_one::<String>("drain").expect("clap demands NAME").clone();
             asked(Command::Forget { drain, yes: inner.get_flag("yes") }, inner)
         }
     }))
+}
+
+fn letters_command(verb: &str, inner: &ArgMatches) -> Command {
+    let text = |name: &str| inner.get_one::<String>(name).cloned();
+    let filter = Filter {
+        class: text("class").and_then(|name| Class::named(&name)),
+        drain: text("drain"),
+        reason: text("reason"),
+        since: text("since"),
+        until: text("until"),
+        id: text("id"),
+        limit: inner.get_one::<u64>("limit").copied(),
+    };
+    let verb = match verb {
+        "list" => Verb::List,
+        "show" => Verb::Show,
+        "replay" => Verb::Replay,
+        _ => Verb::Purge { yes: inner.get_flag("yes") },
+    };
+    Command::DeadLetters { verb, filter }
 }
 
 fn asked(command: Command, matches: &ArgMatches) -> Asked {
@@ -95,6 +122,7 @@ fn program() -> clap::Command {
         .subcommand(clap::Command::new("run").about("Runs the gateway (also without this word)").args(settings()))
         .subcommand(check)
         .subcommand(send::options::command())
+        .subcommand(dead_letters())
         .subcommand(
             clap::Command::new("channel").about("The channel on disk").subcommand_required(true).subcommand(forget()),
         )
@@ -108,6 +136,41 @@ fn forget() -> clap::Command {
         .arg(switch("yes").help("Do it; without this, print what would be given up"))
         .arg(config())
         .args(data)
+}
+
+fn dead_letters() -> clap::Command {
+    let verb = |name: &'static str, about: &'static str| {
+        let flags = flagged().filter(|s| ["data", "admin.address", "admin.token_file"].contains(&s.key)).map(flag);
+        clap::Command::new(name).about(about).args(letter_filter()).arg(config()).args(flags)
+    };
+    let list = verb("list", "Prints id, time, class, drain and reason of each, oldest first");
+    let show = verb("show", "Prints letters as JSON: a span as Zipkin writes it, anything else in base64");
+    let replay = verb("replay", "Sends spans again to the drain that refused them, and to no other");
+    let purge = verb("purge", "Removes letters for good")
+        .arg(switch("yes").help("Do it; without this, print how many would be removed"));
+    clap::Command::new("dead-letters")
+        .about("What nobody took: looked at, sent again, removed; beside a gateway that runs, or without")
+        .subcommand_required(true)
+        .subcommands([list, show, replay, purge])
+}
+
+/// Which letters; none given: all.
+fn letter_filter() -> Vec<Arg> {
+    let text = |name: &'static str, value: &'static str, help: &'static str| {
+        let arg = Arg::new(name).value_name(value).help(help);
+        if name == "id" { arg } else { arg.long(name) }
+    };
+    let class = text("class", "CLASS", "Of this class").value_parser(["refused", "suspect", "undecodable"]);
+    let time = "or the beginning of such a time, UTC: 2026-11-21T06:00:00Z, 2026-11-21";
+    vec![
+        text("id", "ID", "This one, by the id that list prints").index(1),
+        class,
+        text("drain", "DRAIN", "Given up by this drain"),
+        text("reason", "TEXT", "With this in the reason"),
+        text("since", "TIME", "Written then or later").long_help(format!("Written then or later, {time}")),
+        text("until", "TIME", "Written before then").long_help(format!("Written before then, {time}")),
+        text("limit", "NUMBER", "At most so many, the oldest").value_parser(clap::value_parser!(u64)),
+    ]
 }
 
 fn switch(name: &'static str) -> Arg {

@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 
+use crate::archive::Format;
 use crate::config::value::{show_bytes, show_time};
 use crate::gateway::{ArchiveAt, Promise, Started};
 
@@ -35,7 +35,7 @@ pub fn facts(started: &Started) -> Vec<(&'static str, String)> {
     };
     let mut facts = vec![
         ("Scribe", listener(&started.scribe, &categories)),
-        ("HTTP", listener(&started.http, "POST /api/v2/spans, JSON or protobuf")),
+        ("HTTP", listener(&started.http, "Zipkin v2 and v1, gRPC")),
         ("data", format!("{} ({})", started.data.display(), found(started))),
         ("yes means", promise(started.promise)),
     ];
@@ -59,8 +59,8 @@ pub fn block(started: &Started) -> String {
     }
     if let Some(http) = started.http.first() {
         writeln!(text, "\nSend a span:\n  {}", curl(*http)).expect("a String takes everything");
-        if let Some(archive) = started.archives.first() {
-            writeln!(text, "See it, ten seconds later:\n  {}", zcat(&archive.dir)).expect("a String takes everything");
+        if let Some(look) = started.archives.iter().find_map(look) {
+            writeln!(text, "See it, ten seconds later:\n  {look}").expect("a String takes everything");
         }
     }
     text + "\n"
@@ -106,7 +106,7 @@ fn promise(promise: Promise) -> String {
 fn archive_fact(archive: &ArchiveAt) -> String {
     let keeps = archive.keep_bytes.map(|n| format!("keeps {}, oldest go first", show_bytes(n)));
     let keeps = keeps.unwrap_or_else(|| "never trimmed".into());
-    format!("{} (gzip JSON lines, {keeps})", archive.dir.display())
+    format!("{} ({}, {keeps})", archive.dir.display(), archive.format.title())
 }
 
 /// A span named `hello` of the service `curl`, of now.
@@ -122,8 +122,15 @@ fn curl(http: SocketAddr) -> String {
     format!("curl -i {url} -H 'Content-Type: application/json' -d '{span}'")
 }
 
-fn zcat(dir: &Path) -> String {
-    format!("zcat {}/*.gz | grep '\"hello\"' | tail -n 1", shell_word(&dir.display().to_string()))
+/// How the span is seen in the built-in archive; one that was named is for queries and takes its time.
+fn look(archive: &ArchiveAt) -> Option<String> {
+    archive.keep_bytes?;
+    let (cat, end) = match archive.format {
+        Format::JsonLinesGzip1 => ("zcat", "gz"),
+        Format::JsonLinesZstd1 => ("zstdcat", "zst"),
+        Format::Parquet1 => return None,
+    };
+    Some(format!("{cat} {}/*.{end} | grep '\"hello\"' | tail -n 1", shell_word(&archive.dir.display().to_string())))
 }
 
 /// A word as a POSIX shell reads it back.

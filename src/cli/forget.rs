@@ -75,7 +75,7 @@ fn not_locked(data: &Path, error: &io::Error) -> Exit {
     }
 }
 
-fn failed(error: &OpenError) -> Exit {
+pub(super) fn failed(error: &OpenError) -> Exit {
     let exit = match error {
         OpenError::InUse { .. } => Exit::InUse,
         OpenError::Version { .. } | OpenError::Damaged { .. } => Exit::Damaged,

@@ -7,6 +7,7 @@ use super::layers::Values;
 use super::{ChannelKind, Log, LogFormat, Settings};
 use crate::channel::{Start, Sync};
 use crate::drain::sieve::{Filter, Sieve};
+use crate::drain::{Policy, Terms};
 use crate::listener::{http, intake, scribe};
 use crate::sink::{self, zipkin::Encoding};
 use crate::{admin, archive, channel, deadletter, drain};
@@ -124,23 +125,65 @@ pub fn sieve(values: &Values) -> Sieve {
 }
 
 fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
+    let batch = drain::BatchSettings {
+        spans: narrow(values.number("batch.spans")),
+        bytes: values.size("batch.bytes"),
+        linger: values.time("batch.linger"),
+    };
     super::Drain {
         drain: drain::Settings {
             name: name.into(),
+            policy: policy(&values.text("policy")),
             sieve: sieve(values),
             max_age: values.time_or("max_age"),
             overflow: if values.text("overflow") == "skip" { drain::Overflow::Skip } else { drain::Overflow::Block },
-            batch: drain::BatchSettings {
-                spans: u32::try_from(values.number("batch.spans")).expect("the table bounds it far below"),
-                bytes: values.size("batch.bytes"),
-                linger: values.time("batch.linger"),
-            },
+            batch,
             in_flight_max: values.size("in_flight"),
+            rate_max: values.number_or("rate_max"),
+            backlog_rate: values.number_or("backlog_rate"),
             backoff_min: values.time("backoff_min"),
             backoff_max: values.time("backoff_max"),
+            mass_refusal: match values.text("mass_refusal") == "dead_letter" {
+                true => drain::MassRefusal::DeadLetter,
+                false => drain::MassRefusal::Hold,
+            },
         },
         start: if values.text("start") == "oldest" { Start::Oldest } else { Start::End },
         sinks: sinks.iter().map(sink).collect(),
+        terms: sinks.iter().map(|sink| terms(sink, batch)).collect(),
+    }
+}
+
+/// A count that the table bounds far below.
+fn narrow(count: u64) -> u32 {
+    u32::try_from(count).expect("the table bounds it far below")
+}
+
+fn policy(word: &str) -> Policy {
+    match word {
+        "round_robin" => Policy::RoundRobin,
+        "random" => Policy::Random,
+        "weighted" => Policy::Weighted,
+        "least_loaded" => Policy::LeastLoaded,
+        "failover" => Policy::Failover,
+        "by_trace" => Policy::ByTrace,
+        _ => unreachable!("the table has no other policy than {word}"),
+    }
+}
+
+/// What a sink has of its own; `batch` is its drain's.
+fn terms(values: &Values, batch: drain::BatchSettings) -> Terms {
+    let own = |key| values.get(key).is_some();
+    Terms {
+        weight: narrow(values.number("weight")),
+        priority: narrow(values.number("priority")),
+        batch: Some(drain::BatchSettings {
+            spans: if own("batch.spans") { narrow(values.number("batch.spans")) } else { batch.spans },
+            bytes: if own("batch.bytes") { values.size("batch.bytes") } else { batch.bytes },
+            linger: if own("batch.linger") { values.time("batch.linger") } else { batch.linger },
+        }),
+        rate_max: values.number_or("rate_max"),
+        watch: values.text("watch") == "zipkin",
     }
 }
 

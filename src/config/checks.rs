@@ -30,6 +30,7 @@ pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
             Kind::Group { values: group, sinks, .. } => {
                 orders(group, &GROUP, problems);
                 problems.extend(sinks.iter().filter_map(|sink| no_loop(values, sink)));
+                problems.extend(sinks.iter().flat_map(|sink| of_another_policy(group, sink)));
                 problems.extend(sinks.iter().flat_map(of_another_protocol));
             }
             Kind::Archive { values: archive } => {
@@ -104,6 +105,21 @@ fn no_loop(values: &Values, sink: &Values) -> Option<Problem> {
          or move the gateway with --{flag}"
     );
     Some(Problem::new(sink.at("url"), sink.full_key("url"), what))
+}
+
+/// What a sink says for a policy that its drain has not.
+fn of_another_policy(group: &Values, sink: &Values) -> Vec<Problem> {
+    let policy = group.text("policy");
+    let pairs = [("weight", "weighted"), ("priority", "failover")];
+    let unheard = pairs
+        .iter()
+        .filter(|(key, of)| policy != *of && sink.number(key) != 1 && sink.intact(&[key]) && group.intact(&["policy"]));
+    let problem = |(key, of): &(&str, &str)| {
+        let (value, drain) = (sink.number(key), group.full_key("policy"));
+        let what = format!("{key} = {value} is for policy = \"{of}\" alone, and {drain} is \"{policy}\"");
+        Problem::new(sink.at(key), sink.full_key(key), what)
+    };
+    unheard.map(problem).collect()
 }
 
 /// What is said of a sink and is not heard over its protocol. A default may stand: the resolved file has them all.

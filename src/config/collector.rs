@@ -1,4 +1,5 @@
-//! Collector URLs: `http(s)://HOST[:9411]`, with or without `/api/v2/spans`, and `scribe://HOST[:9410]`.
+//! Collector URLs: `http(s)://HOST[:9411]`, with or without `/api/v2/spans`, and `scribe://HOST[:9410]`; behind `dns+`
+//! (HTTP alone) a sink for each address.
 //!
 //! [`normalise`] gives each one form, so that two spellings of a collector are seen to be one.
 //! Whether a collector is one of our own listeners is asked here, too: literal addresses and
@@ -14,11 +15,22 @@ const PORT: u16 = 9411;
 const SCRIBE_PORT: u16 = 9410;
 /// Where Zipkin takes v2 spans.
 const PATH: &str = "/api/v2/spans";
+/// Before a URL of whose host each address is a sink.
+const FOLLOWED: &str = "dns+";
 /// What is taken, for the errors.
-pub const FORMS: &str = "http(s)://HOST[:9411], with or without /api/v2/spans, or scribe://HOST[:9410]";
+pub const FORMS: &str = "http(s)://HOST[:9411], with or without /api/v2/spans, dns+http(s)://HOST[:9411] for each of its \
+    addresses, or scribe://HOST[:9410]";
 
 /// `SCHEME://HOST:PORT/api/v2/spans` or `scribe://HOST:PORT`; the error is what was expected.
 pub fn normalise(text: &str) -> Result<String, String> {
+    match text.strip_prefix(FOLLOWED) {
+        Some(url) if url.starts_with("http") => normalise_one(url).map(|url| format!("{FOLLOWED}{url}")),
+        Some(_) => Err(FORMS.to_owned()),
+        None => normalise_one(text),
+    }
+}
+
+fn normalise_one(text: &str) -> Result<String, String> {
     let url = Url::parse(text).map_err(|_| FORMS.to_owned())?;
     let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
     let path = url.path().trim_end_matches('/');

@@ -41,6 +41,9 @@ const fn time(min: Duration, max: Duration) -> Kind {
     Kind::Time { min, max, or: None }
 }
 
+/// Spans a second, or no bound.
+const RATE: Kind = Kind::Count { min: 1, max: 1_000_000_000, or: Some("none") };
+
 /// A row that has a default.
 const fn row(
     scope: Scope,
@@ -352,9 +355,10 @@ pub static SETTINGS: &[Setting] = &[
     row(
         Group,
         "policy",
-        Kind::Choice(&["round_robin"]),
+        Kind::Choice(&["round_robin", "random", "weighted", "least_loaded", "failover", "by_trace"]),
         "round_robin",
-        "How batches are shared among the sinks",
+        "How batches are shared among the sinks: round_robin, random; weighted, by weight; least_loaded, the one of two \
+         with more room; failover, by priority; by_trace, a trace to one sink while that is well",
         "equal collectors take equal shares",
     ),
     row(
@@ -386,8 +390,24 @@ pub static SETTINGS: &[Setting] = &[
         "in_flight",
         count(1, 256),
         "4",
-        "Most batches on their way to one sink",
+        "Most batches on their way to one sink; how many there are is found by trying, from two on",
         "hides a round trip; more only crowd a slow collector",
+    ),
+    row(
+        Group,
+        "rate_max",
+        RATE,
+        "none",
+        "Most spans a second, to all sinks together",
+        "collectors say themselves when it is too much",
+    ),
+    row(
+        Group,
+        "backlog_rate",
+        RATE,
+        "none",
+        "Most spans a second of those that were received more than a minute ago; less than what comes in never ends",
+        "a backlog goes as fast as the collectors take it",
     ),
     row(
         Group,
@@ -470,6 +490,14 @@ pub static SETTINGS: &[Setting] = &[
         "When the channel is full and this drain is furthest behind: intake stops; or its oldest spans are given up, \
          counted as skipped",
         "a yes cannot be taken back",
+    ),
+    row(
+        Group,
+        "mass_refusal",
+        Kind::Choice(&["hold", "dead_letter"]),
+        "hold",
+        "What to do with a collector that refuses more than 5 % and at least 1000 of a minute's spans",
+        "a collector that refuses so many is wrong, not they: hold keeps them in the channel until it is mended",
     ),
     row(
         Group,
@@ -596,7 +624,7 @@ pub static SETTINGS: &[Setting] = &[
         Sink,
         "url",
         Kind::Collector,
-        "The collector: http://HOST:9411, https://HOST or scribe://HOST:9410",
+        "The collector: http://HOST:9411, https://HOST, scribe://HOST:9410, or dns+http://HOST for each of its addresses",
         "has to be given",
     ),
     open(Sink, "name", Kind::Name, "Its name in metrics and logs", "HOST:PORT of the url"),
@@ -632,4 +660,32 @@ pub static SETTINGS: &[Setting] = &[
         "Connect, send and answer together",
         "a collector that needs longer is not keeping up",
     ),
+    row(
+        Sink,
+        "weight",
+        count(1, 1_000),
+        "1",
+        "Its share under policy = \"weighted\"",
+        "equal shares, until one is known to take more",
+    ),
+    row(
+        Sink,
+        "priority",
+        count(1, 1_000),
+        "1",
+        "Under policy = \"failover\" the sinks of the lowest number that are well share all; the others stand by",
+        "all share, until one is said to stand by",
+    ),
+    row(Sink, "rate_max", RATE, "none", "Most spans a second to it", "a collector says itself when it is too much"),
+    row(
+        Sink,
+        "watch",
+        Kind::Choice(&["zipkin", "none"]),
+        "zipkin",
+        "zipkin: /health and the count of dropped spans are looked at, and what begins to drop is sent half for a while",
+        "a 202 says that spans were taken, not that they were stored",
+    ),
+    open(Sink, "batch.spans", count(1, 100_000), "Most spans in a request to it", "the drain's batch"),
+    open(Sink, "batch.bytes", bytes(KIB, ZIPKIN_BODY_MAX), "Most bytes of a request to it", "the drain's batch"),
+    open(Sink, "batch.linger", time(Duration::ZERO, MINUTE), "Longest wait for more", "the drain's batch"),
 ];

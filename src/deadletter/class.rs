@@ -1,4 +1,4 @@
-//! The files of one class: `<seq:016x>.jsonl`, the last one growing, oldest first to go.
+//! The files of one directory of letters: `<seq:016x>.jsonl`, the last one growing, oldest first to go.
 //!
 //! Letters are appended in one write and synced. After a failed write or sync the file is given
 //! up where it was last synced and the next append begins another: its page cache may hold what
@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, File, Open};
@@ -19,6 +19,8 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Bytes read at once.
 const READ: usize = 64 * 1024;
 const SUFFIX: &str = ".jsonl";
+/// What is being written to replace a file; after a crash the next one is written over it.
+const ASIDE: &str = "aside";
 
 pub(super) struct Files {
     disk: Arc<dyn Disk>,
@@ -28,33 +30,34 @@ pub(super) struct Files {
     files: VecDeque<(u64, u64)>,
     /// The last of `files`, while it may be appended to.
     last: Option<Arc<dyn File>>,
-    written: Counter,
+    written: Vec<(Class, Counter)>,
     removed: Counter,
     bytes: Gauge,
 }
 
 impl Files {
+    /// The files of `classes` in a directory of `dir`.
     pub fn open(
         disk: Arc<dyn Disk>,
-        dir: PathBuf,
+        dir: &Path,
+        classes: &[Class],
         bytes_max: u64,
-        class: Class,
         registry: &Registry,
     ) -> io::Result<Files> {
+        let name = classes.first().map_or("", |class| class.name());
+        let dir = dir.join(name);
         disk.create_dir_all(&dir)?;
-        let sequence = |name: &str| name.strip_suffix(SUFFIX).and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        let listed = disk.list(&dir)?;
-        let mut found: Vec<_> =
-            listed.iter().filter(|e| !e.is_dir).filter_map(|e| Some((sequence(&e.name)?, e.len))).collect();
-        found.sort_unstable();
-        let labels = [("class", class.name())];
+        let found = sequences(&*disk, &dir)?;
+        let labels = [("class", name)];
+        let written =
+            |class: &Class| (*class, registry.counter("spangate_dead_letters_total", &[("class", class.name())]));
         let mut files = Files {
             disk,
             dir,
             bytes_max,
             files: found.into(),
             last: None,
-            written: registry.counter("spangate_dead_letters_total", &labels),
+            written: classes.iter().map(written).collect(),
             removed: registry.counter("spangate_dead_letters_removed_total", &labels),
             bytes: registry.gauge("spangate_dead_letters_bytes", &labels),
         };
@@ -63,8 +66,43 @@ impl Files {
         Ok(files)
     }
 
-    /// Appends `lines`, which are `count` letters, and syncs.
-    pub fn append(&mut self, lines: &[u8], count: u64) -> io::Result<()> {
+    /// The files as they are; letters to come go into others.
+    pub fn close(&mut self) -> Vec<u64> {
+        self.last = None;
+        self.files.iter().map(|(sequence, _)| *sequence).collect()
+    }
+
+    /// What a file holds.
+    pub fn read(&self, sequence: u64) -> io::Result<Vec<u8>> {
+        read_file(&*self.disk, &self.dir, sequence)
+    }
+
+    /// Replaces what a closed file holds, durably: a crash leaves what it held or what it is to hold. One that would
+    /// be empty goes.
+    pub fn replace(&mut self, sequence: u64, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(sequence);
+        if bytes.is_empty() {
+            self.disk.remove(&path)?;
+            self.files.retain(|(found, _)| *found != sequence);
+        } else {
+            let aside = path.with_extension(ASIDE);
+            let file = self.disk.open(&aside, Open::Truncate)?;
+            file.write_at(&[IoSlice::new(bytes)], 0)?;
+            file.sync_all()?;
+            self.disk.rename(&aside, &path)?;
+        }
+        self.disk.sync_dir(&self.dir)?;
+        for (found, len) in &mut self.files {
+            if *found == sequence {
+                *len = bytes.len() as u64;
+            }
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// Appends `lines`, which are letters of `classes`, and syncs.
+    pub fn append(&mut self, lines: &[u8], classes: &[Class]) -> io::Result<()> {
         self.make_room(lines.len() as u64)?;
         let file = self.file_for(lines.len() as u64)?;
         let at = self.files.back().map_or(0, |(_, len)| *len);
@@ -77,7 +115,9 @@ impl Files {
         if let Some((_, len)) = self.files.back_mut() {
             *len += lines.len() as u64;
         }
-        self.written.increment(count);
+        for (class, written) in &self.written {
+            written.increment(classes.iter().filter(|of| *of == class).count() as u64);
+        }
         self.show();
         Ok(())
     }
@@ -100,24 +140,38 @@ impl Files {
     /// Removes the oldest files until `len` more bytes are within the bound. A single write that is beyond it alone
     /// goes through: nothing is older.
     fn make_room(&mut self, len: u64) -> io::Result<()> {
-        while self.total() + len > self.bytes_max {
-            let Some((sequence, _)) = self.files.front().copied() else { break };
-            let path = self.path(sequence);
-            let letters =
-                self.disk.open(&path, Open::Read).and_then(|file| count_lines(&*file)).unwrap_or_else(|error| {
-                    // It goes all the same, or a bad sector would hold up every letter to come.
-                    tracing::error!(path = %path.display(), %error, "cannot be read: its letters go uncounted");
-                    0
-                });
-            self.disk.remove(&path)?;
-            self.files.pop_front();
-            if self.files.is_empty() {
-                self.last = None;
-            }
-            self.removed.increment(letters);
-            tracing::warn!(path = %path.display(), letters, "dead letters removed: their bound is reached");
+        while self.total() + len > self.bytes_max && !self.files.is_empty() {
+            self.remove_oldest("their bound is reached")?;
         }
         Ok(())
+    }
+
+    /// Removes the oldest file but for the last one; its bytes.
+    pub fn give_way(&mut self) -> io::Result<Option<u64>> {
+        if self.files.len() < 2 {
+            return Ok(None);
+        }
+        let freed = self.remove_oldest("the disk is nearly full, and intake would stop")?;
+        self.show();
+        Ok(Some(freed))
+    }
+
+    fn remove_oldest(&mut self, why: &str) -> io::Result<u64> {
+        let Some((sequence, len)) = self.files.front().copied() else { return Ok(0) };
+        let path = self.path(sequence);
+        let letters = self.disk.open(&path, Open::Read).and_then(|file| count_lines(&*file)).unwrap_or_else(|error| {
+            // It goes all the same, or a bad sector would hold up every letter to come.
+            tracing::error!(path = %path.display(), %error, "cannot be read: its letters go uncounted");
+            0
+        });
+        self.disk.remove(&path)?;
+        self.files.pop_front();
+        if self.files.is_empty() {
+            self.last = None;
+        }
+        self.removed.increment(letters);
+        tracing::warn!(path = %path.display(), letters, why, "dead letters removed");
+        Ok(len)
     }
 
     /// Cuts what a crash left unfinished at the end of the last file, and goes on writing there.
@@ -150,6 +204,23 @@ impl Files {
     fn show(&self) {
         self.bytes.set(self.total() as f64);
     }
+}
+
+/// Sequence number and length of each file in a directory, oldest first.
+pub(super) fn sequences(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<(u64, u64)>> {
+    let sequence = |name: &str| name.strip_suffix(SUFFIX).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    let listed = disk.list(dir)?;
+    let mut found: Vec<_> =
+        listed.iter().filter(|e| !e.is_dir).filter_map(|e| Some((sequence(&e.name)?, e.len))).collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// What a file holds.
+pub(super) fn read_file(disk: &dyn Disk, dir: &Path, sequence: u64) -> io::Result<Vec<u8>> {
+    let file = disk.open(&dir.join(format!("{sequence:016x}{SUFFIX}")), Open::Read)?;
+    let len = file.len()?;
+    read_all(&*file, len)
 }
 
 fn count_lines(file: &dyn File) -> io::Result<u64> {

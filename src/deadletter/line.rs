@@ -11,6 +11,8 @@ use std::fmt::Write;
 
 use super::Letter;
 
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 /// An upper bound of the line's length: base64 and the worst escapes.
 pub(super) fn len_max(letter: &Letter) -> u64 {
     let origin: usize = letter.origin.iter().map(|(k, v)| k.len() + v.len() + 6).sum();
@@ -85,7 +87,6 @@ fn string(line: &mut String, text: &str) {
 
 /// RFC 4648, section 4, with padding.
 fn base64(line: &mut String, bytes: &[u8]) {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for group in bytes.chunks(3) {
         let of = |n: usize| u32::from(group.get(n).copied().unwrap_or(0));
         let bits = of(0) << 16 | of(1) << 8 | of(2);
@@ -94,6 +95,22 @@ fn base64(line: &mut String, bytes: &[u8]) {
             line.push(if n <= group.len() { char::from(ALPHABET[sextet as usize]) } else { '=' });
         }
     }
+}
+
+/// The reverse of [`base64`]; `None` for anything that it does not write.
+pub(super) fn unbase64(text: &str) -> Option<Vec<u8>> {
+    let sextet = |c: u8| ALPHABET.iter().position(|letter| *letter == c).map(|n| n as u32);
+    let (units, []) = text.as_bytes().as_chunks::<4>() else { return None };
+    let mut out = Vec::with_capacity(units.len() * 3);
+    for (n, unit) in units.iter().enumerate() {
+        let padding = unit.iter().rev().take_while(|c| **c == b'=').count();
+        if padding > 2 || (padding > 0 && n + 1 < units.len()) {
+            return None;
+        }
+        let bits = unit[..4 - padding].iter().try_fold(0, |bits, c| Some(bits << 6 | sextet(*c)?))? << (6 * padding);
+        out.extend_from_slice(&bits.to_be_bytes()[1..4 - padding]);
+    }
+    Some(out)
 }
 
 /// RFC 3339 with microseconds, UTC.
@@ -163,6 +180,8 @@ mod tests {
             let mut line = String::new();
             base64(&mut line, &bytes);
             assert_eq!(line, STANDARD.encode(&bytes));
+            assert_eq!(unbase64(&line), Some(bytes));
+            assert_eq!(unbase64(&format!("{line}A")), None);
         }
     }
 

@@ -8,18 +8,44 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Stretch;
-use super::bury::{Trouble, write_patiently};
+use super::bury::{LAST_WRITE, Trouble, write_patiently};
 use crate::channel::{Head, Kind, Ledger, Outcome, ReadError, Taken, Tap};
 use crate::deadletter::{Class, Letter, Store};
+use crate::tasks;
 
 /// The drain's name: frames are addressed to it by this.
 pub const NAME: &str = "dead-letters";
 
-/// A frame whose letters are being written at the stop gets this long, so that a stop on a sound disk repeats none.
-const LAST_WRITE: Duration = Duration::from_secs(1);
+/// How often the disk is looked at, as the channel does; and how long after something went, for a file system may free
+/// later than it removes.
+const LOOK: Duration = Duration::from_secs(1);
+const FREED_LATE: Duration = Duration::from_secs(30);
 
 /// Runs until `stop`, or until the channel stops.
-pub async fn run(mut tap: Tap, letters: Store, stop: CancellationToken) {
+pub async fn run(tap: Tap, letters: Store, stop: CancellationToken) {
+    tokio::select! {
+        () = take(tap, &letters, stop) => {}
+        () = give_way(&letters) => {}
+    }
+}
+
+/// Lets the oldest letters go before intake would stop for want of their room; never ends.
+async fn give_way(letters: &Store) {
+    let mut failing = false;
+    loop {
+        let letters = letters.clone();
+        let gave = tasks::blocking(move || letters.give_way()).await;
+        if let Err(error) = &gave
+            && !std::mem::replace(&mut failing, true)
+        {
+            tracing::warn!(%error, "dead letters cannot give way; trying again");
+        }
+        failing = gave.is_err();
+        tokio::time::sleep(if gave.is_ok_and(|gave| gave) { FREED_LATE } else { LOOK }).await;
+    }
+}
+
+async fn take(mut tap: Tap, letters: &Store, stop: CancellationToken) {
     let ledger = tap.ledger();
     let mut trouble = Trouble::new(NAME, "frames cannot be read; they stay in the channel");
     loop {
@@ -32,7 +58,7 @@ pub async fn run(mut tap: Tap, letters: Store, stop: CancellationToken) {
             match taken {
                 Ok(taken) => {
                     trouble.over();
-                    empty(&ledger, &letters, &taken).await;
+                    empty(&ledger, letters, &taken).await;
                 }
                 Err(ReadError::Failed(error)) => trouble.wait(&error).await,
                 Err(error @ ReadError::Damaged { .. }) => trouble.wait(&std::io::Error::other(error)).await,

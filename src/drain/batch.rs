@@ -1,24 +1,18 @@
 //! Batches: stretches of frames that go to a sink in one request.
 //!
 //! A batch holds frame heads and item ranges, no bytes: those are read when it is sent, so that
-//! a backlog that waits for a collector costs no memory. [`Builder`] cuts what the tap gives.
+//! a backlog that waits for a collector costs no memory. `cut` makes batches of what the tap gives.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::BatchSettings;
-use crate::channel::{Head, Ledger, ReadError, Taken};
+use super::group::SinkId;
+use crate::channel::{Head, Ledger, ReadError};
 use crate::sink::Load;
 
-/// Closed batches that wait for a sink with room. Two hide the time it takes to cut the next.
-const READY_MAX: usize = 2;
-/// Stretches of a batch. Each keeps a frame's head, a kilobyte or so: tracers that send span by span would make every
-/// batch that waits hold megabytes, and a group of many collectors has many that wait.
-const STRETCHES_MAX: usize = 1024;
 /// Gateways named by a load. A longer way is a loop that its members will find.
 const VIA_MAX: usize = 8;
 
@@ -55,7 +49,40 @@ impl Stretch {
         self.head.items[items.start as usize..items.end as usize].iter().map(|i| i.len as usize).sum()
     }
 
-    fn part(&self, items: Range<u32>) -> Stretch {
+    /// How many of its first items a batch with room for `spans` and `bytes` takes, and their bytes. An empty batch
+    /// takes one whatever its size.
+    pub fn fitting(&self, spans: u32, bytes: usize, empty: bool) -> (u32, usize) {
+        let (mut count, mut sum) = (0, 0);
+        for item in &self.head.items[self.items.start as usize..self.items.end as usize] {
+            let len = item.len as usize;
+            let fits = sum + len <= bytes || (empty && count == 0);
+            if count == spans || !fits {
+                break;
+            }
+            count += 1;
+            sum += len;
+        }
+        (count, sum)
+    }
+
+    /// Its first `count` items, and those behind, if any.
+    pub fn split(self, count: u32) -> (Stretch, Option<Stretch>) {
+        let at = self.items.start + count.min(self.len());
+        let rest = (at < self.items.end).then(|| self.part(at..self.items.end));
+        (self.part(self.items.start..at), rest)
+    }
+
+    /// Whether the item is that of the same frame behind its last.
+    pub fn goes_on_in(&self, head: &Arc<Head>, index: u32) -> bool {
+        Arc::ptr_eq(&self.head, head) && self.items.end == index
+    }
+
+    /// Index and key (the low 64 bits of the trace id) of each item.
+    pub fn keys(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.items.clone().map(|index| (index, self.head.items[index as usize].key))
+    }
+
+    pub fn part(&self, items: Range<u32>) -> Stretch {
         Stretch { head: self.head.clone(), items }
     }
 }
@@ -70,13 +97,64 @@ pub(super) struct Batch {
     pub maybe_taken: bool,
     /// The last try ended with a kept connection closing; twice in a row is a failure.
     pub again: bool,
+    /// The sink that it is for, under `by_trace`; none before that is decided.
+    pub lane: Option<SinkId>,
+    /// Of its last try; later tries have higher numbers.
+    pub number: u64,
+    /// When its last try began, the sink had taken something else since the first verdict against this.
+    pub witness: bool,
+    pub history: History,
+}
+
+/// What befell a batch, and what it was cut from. Marks are numbers of tries: those that begin later are higher.
+#[derive(Debug, Clone, Default)]
+pub(super) struct History {
+    /// The mark of the first verdict against it; halves inherit it.
+    pub since: Option<u64>,
+    /// The mark of its last failure.
+    pub last: u64,
+    /// The mark at which it was halved off.
+    pub born: u64,
+    /// Failures since then, whether or not they speak against it.
+    pub failures: u32,
+    /// The sinks of failures that speak against it, one for each.
+    pub broke: Vec<SinkId>,
+    /// The sinks that refused it while it stood alone, one for each time.
+    pub refused_by: Vec<SinkId>,
+    /// One of those had taken something else since the first refusal.
+    pub proven: bool,
+    /// It breaks sinks: it left the flow, and what it breaks does not rest.
+    pub suspect: bool,
+}
+
+impl History {
+    /// Of a half that is cut at `mark`. What was held against the whole is; what befell it alone is not.
+    fn of_half(&self, mark: u64) -> History {
+        let broke = if self.suspect { Vec::new() } else { self.broke.clone() };
+        History { since: self.since, last: self.last, born: mark, broke, suspect: self.suspect, ..History::default() }
+    }
+
+    /// Whether this sink has spoken against the span.
+    pub fn knows(&self, sink: SinkId) -> bool {
+        self.refused_by.contains(&sink) || self.broke.contains(&sink)
+    }
+
+    /// Whether it waits apart from the flow.
+    pub fn is_apart(&self) -> bool {
+        self.suspect || !self.refused_by.is_empty()
+    }
 }
 
 impl Batch {
     pub fn of(stretches: Vec<Stretch>) -> Batch {
         let spans = stretches.iter().map(Stretch::len).sum();
         let bytes = stretches.iter().map(Stretch::bytes).sum();
-        Batch { stretches, spans, bytes, maybe_taken: false, again: false }
+        Batch { stretches, spans, bytes, ..Batch::default() }
+    }
+
+    /// Whether it has not failed as it is.
+    pub fn is_well(&self) -> bool {
+        self.history.failures == 0
     }
 
     /// The first position: older batches go first.
@@ -96,25 +174,78 @@ impl Batch {
         ranges
     }
 
-    /// Two batches of half the spans each, in order; `None` for a single span.
-    pub fn halves(&self) -> Option<(Batch, Batch)> {
+    /// A batch of other spans of this one, with its history.
+    pub fn like(&self, stretches: Vec<Stretch>) -> Batch {
+        let history = self.history.clone();
+        Batch { maybe_taken: self.maybe_taken, lane: self.lane, history, ..Batch::of(stretches) }
+    }
+
+    /// Two batches of half the spans each, in order, cut at `mark`; `None` for a single span.
+    pub fn halves(&self, mark: u64) -> Option<(Batch, Batch)> {
         if self.spans < 2 {
             return None;
         }
-        let mut left = self.spans / 2;
-        let (mut first, mut second) = (Vec::new(), Vec::new());
+        let half = BatchSettings { spans: self.spans / 2, bytes: usize::MAX, linger: Default::default() };
+        let (first, second) = self.clone().within(&half);
+        let of_half = |batch| Batch { history: self.history.of_half(mark), again: false, ..batch };
+        second.map(|second| (of_half(first), of_half(second)))
+    }
+
+    /// Its first spans, as many as the limits let a batch have, and the others.
+    pub fn within(self, limits: &BatchSettings) -> (Batch, Option<Batch>) {
+        if self.spans <= limits.spans && self.bytes <= limits.bytes {
+            return (self, None);
+        }
+        let (mut first, mut rest) = (Batch::default(), Vec::new());
         for stretch in &self.stretches {
-            let cut = stretch.items.start + left.min(stretch.len());
-            left -= cut - stretch.items.start;
-            if cut > stretch.items.start {
-                first.push(stretch.part(stretch.items.start..cut));
+            let room = (limits.spans - first.spans, limits.bytes.saturating_sub(first.bytes));
+            let (count, bytes) = match rest.is_empty() {
+                true => stretch.fitting(room.0, room.1, first.spans == 0),
+                false => (0, 0),
+            };
+            let (taken, left) = stretch.clone().split(count);
+            if count > 0 {
+                first.push(taken, bytes);
             }
-            if cut < stretch.items.end {
-                second.push(stretch.part(cut..stretch.items.end));
+            rest.extend(left);
+        }
+        let rest = (!rest.is_empty()).then(|| self.like(rest));
+        (Batch { again: self.again, ..self.like(first.stretches) }, rest)
+    }
+
+    /// Its spans by the sink that `route` gives for each trace.
+    pub fn by_lane(&self, mut route: impl FnMut(u64) -> Option<SinkId>) -> Vec<Batch> {
+        let mut parts: Vec<(Option<SinkId>, Vec<Stretch>)> = Vec::new();
+        for stretch in &self.stretches {
+            for (index, trace) in stretch.keys() {
+                let lane = route(trace);
+                let part = match parts.iter().position(|(of, _)| *of == lane) {
+                    Some(part) => part,
+                    None => {
+                        parts.push((lane, Vec::new()));
+                        parts.len() - 1
+                    }
+                };
+                match parts[part].1.last_mut() {
+                    Some(last) if last.goes_on_in(&stretch.head, index) => last.items.end += 1,
+                    _ => parts[part].1.push(stretch.part(index..index + 1)),
+                }
             }
         }
-        let half = |stretches| Batch { maybe_taken: self.maybe_taken, ..Batch::of(stretches) };
-        Some((half(first), half(second)))
+        parts.into_iter().map(|(lane, stretches)| Batch { lane, ..self.like(stretches) }).collect()
+    }
+
+    /// Takes the spans of another batch in, where both are for one sink and have one history, within the limits; else gives it back.
+    pub fn join(&mut self, other: Batch, limits: &BatchSettings) -> Option<Batch> {
+        let new = |batch: &Batch| batch.history.since.is_none() && !batch.again;
+        let alike = self.lane == other.lane && self.maybe_taken == other.maybe_taken && new(self) && new(&other);
+        if !alike || self.spans + other.spans > limits.spans || self.bytes + other.bytes > limits.bytes {
+            return Some(other);
+        }
+        self.spans += other.spans;
+        self.bytes += other.bytes;
+        self.stretches.extend(other.stretches);
+        None
     }
 
     /// Takes out what lies before a position.
@@ -135,7 +266,7 @@ impl Batch {
         before
     }
 
-    fn push(&mut self, stretch: Stretch, bytes: usize) {
+    pub fn push(&mut self, stretch: Stretch, bytes: usize) {
         self.spans += stretch.len();
         self.bytes += bytes;
         self.stretches.push(stretch);
@@ -169,104 +300,6 @@ pub(super) async fn read(ledger: &Ledger, stretches: &[Stretch]) -> Result<Vec<B
         last = Some((frame, body));
     }
     Ok(pieces)
-}
-
-/// Cuts taken frames into batches.
-#[derive(Debug)]
-pub(super) struct Builder {
-    settings: BatchSettings,
-    open: Batch,
-    /// When the first span of the open batch came.
-    since: Option<Instant>,
-    ready: VecDeque<Batch>,
-}
-
-impl Builder {
-    pub fn new(settings: BatchSettings) -> Self {
-        Builder { settings, open: Batch::default(), since: None, ready: VecDeque::new() }
-    }
-
-    /// Whether another frame may be pushed. A frame makes at most as many batches as it has spans.
-    pub fn has_room(&self) -> bool {
-        self.ready.len() < READY_MAX
-    }
-
-    pub fn push(&mut self, taken: &Taken, now: Instant) {
-        for range in &taken.open {
-            self.push_stretch(&taken.head, range.clone(), now);
-        }
-    }
-
-    /// Whether [`pop`](Self::pop) would give one.
-    pub fn has_batch(&self, now: Instant) -> bool {
-        !self.ready.is_empty() || self.due().is_some_and(|due| due <= now)
-    }
-
-    /// The oldest closed batch; the open one where its linger is over.
-    pub fn pop(&mut self, now: Instant) -> Option<Batch> {
-        if self.ready.is_empty() && self.has_batch(now) {
-            self.close();
-        }
-        self.ready.pop_front()
-    }
-
-    /// Takes out of all that was pushed and not popped what lies before a position.
-    pub fn take_before(&mut self, position: u64) -> Vec<Stretch> {
-        let batches = self.ready.iter_mut().chain([&mut self.open]);
-        let before = batches.flat_map(|batch| batch.take_before(position)).collect();
-        self.ready.retain(|batch| batch.spans > 0);
-        if self.open.spans == 0 {
-            self.since = None;
-        }
-        before
-    }
-
-    /// When the open batch will close by its linger.
-    pub fn due(&self) -> Option<Instant> {
-        self.since.map(|since| since + self.settings.linger)
-    }
-
-    /// Stretches in all that was pushed and not popped.
-    #[cfg(test)]
-    pub fn stretches(&self) -> usize {
-        self.ready.iter().chain([&self.open]).map(|batch| batch.stretches.len()).sum()
-    }
-
-    fn push_stretch(&mut self, head: &Arc<Head>, range: Range<u32>, now: Instant) {
-        let mut start = range.start;
-        let mut bytes = 0;
-        for index in range.clone() {
-            let len = head.items[index as usize].len as usize;
-            let spans = self.open.spans + (index - start);
-            let too_long = spans > 0 && self.open.bytes + bytes + len > self.settings.bytes;
-            if too_long || spans >= self.settings.spans {
-                self.take(head, start..index, bytes, now);
-                self.close();
-                (start, bytes) = (index, 0);
-            }
-            bytes += len;
-        }
-        self.take(head, start..range.end, bytes, now);
-        let Batch { stretches, spans, bytes, .. } = &self.open;
-        if *spans >= self.settings.spans || *bytes >= self.settings.bytes || stretches.len() >= STRETCHES_MAX {
-            self.close();
-        }
-    }
-
-    fn take(&mut self, head: &Arc<Head>, items: Range<u32>, bytes: usize, now: Instant) {
-        if !items.is_empty() {
-            self.since.get_or_insert(now);
-            self.open.push(Stretch { head: head.clone(), items }, bytes);
-        }
-    }
-
-    fn close(&mut self) {
-        self.since = None;
-        let batch = std::mem::take(&mut self.open);
-        if batch.spans > 0 {
-            self.ready.push_back(batch);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -16,11 +16,15 @@ use crate::tasks;
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
-/// A span that every try has refused.
+/// Letters that are being written when their drain ends get this long, so that on a sound disk none is written twice.
+pub(super) const LAST_WRITE: Duration = Duration::from_secs(1);
+
+/// A span that nobody takes.
 #[derive(Debug)]
 pub(super) struct Dead {
     /// One item.
     pub span: Stretch,
+    pub class: Class,
     pub reason: String,
 }
 
@@ -29,11 +33,11 @@ pub(super) struct Dead {
 pub(super) async fn bury(ledger: &Ledger, store: &Store, drain: &str, dead: Vec<Dead>) -> Vec<(Stretch, Outcome)> {
     let mut letters = Vec::with_capacity(dead.len());
     let mut settled = Vec::with_capacity(dead.len());
-    for Dead { span, reason } in dead {
+    for Dead { span, class, reason } in dead {
         let outcome = match read_patiently(ledger, drain, &span).await {
             Some(bytes) => {
                 letters.push(Letter {
-                    class: Class::Refused,
+                    class,
                     received_us: span.head.received_us,
                     reason,
                     drain: drain.to_owned(),

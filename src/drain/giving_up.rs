@@ -12,7 +12,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::batch::{Batch, Builder, Stretch};
+use super::batch::{Batch, Stretch};
+use super::cut::Cutter;
+use super::judge::Judge;
 use super::run::at;
 use super::{Overflow, Settings};
 use crate::channel::{Ledger, Outcome, Taken, Tap};
@@ -83,7 +85,7 @@ impl GivingUp {
     }
 
     /// Raises the floors, takes what lies below out of what waits, and tells what is due.
-    pub fn give_up(&mut self, waiting: &mut VecDeque<Batch>, builder: &mut Builder, now: Instant) {
+    pub fn give_up(&mut self, waiting: &mut VecDeque<Batch>, cutter: &mut Cutter, judge: &mut Judge, now: Instant) {
         if let Some(asked) = &mut self.asked {
             self.skipped.below = self.skipped.below.max(*asked.borrow_and_update());
         }
@@ -91,8 +93,9 @@ impl GivingUp {
             self.expired.below = self.expired.below.max(self.ledger.older_than(age));
             self.look_due = now + (age / LOOKS).clamp(LOOK_MIN, LOOK_MAX);
         }
-        for floor in [&mut self.expired, &mut self.skipped] {
-            let mut given_up = builder.take_before(floor.below);
+        for floor in [&mut self.expired, &mut self.skipped].into_iter().filter(|floor| floor.below > 0) {
+            let mut given_up = cutter.take_before(floor.below);
+            given_up.extend(judge.take_before(floor.below));
             given_up.extend(waiting.iter_mut().flat_map(|batch| batch.take_before(floor.below)));
             waiting.retain(|batch| batch.spans > 0);
             floor.settle(given_up.iter().map(Stretch::positions), &self.ledger, now);

@@ -1,14 +1,13 @@
-//! The run of a drain: take, cut, send, settle, in one task.
+//! The run of a drain: take, cut, choose (`dispatch`), judge, in one task.
 //!
 //! What it holds is bounded: batches under way or tried in vain (`in_flight_max` a sink, whole or in
-//! parts) and two that are cut and wait, of a thousand frame heads each. While no sink takes
+//! parts) and what waits to be cut into two more, of a thousand frame heads each. While no sink takes
 //! anything, no frame is taken and no bytes are held. On stop nothing new is sent, what is under way
 //! gets its time, and all that is unsettled stays in the channel.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -16,23 +15,31 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
+use super::backlog::Backlog;
 use super::backoff::Backoff;
-use super::batch::{Batch, Builder, Stretch, read};
-use super::bury::{Dead, bury};
+use super::batch::{Batch, Stretch, read};
+use super::bury::{Dead, LAST_WRITE, bury};
+use super::cut::Cutter;
 use super::giving_up::GivingUp;
-use super::group::{Answer, Group, Ticket};
+use super::group::{Answer, Group, Policy, SinkId, Ticket};
+use super::judge::{Fate, Judge, Ruling, Scene, Sent};
+use super::roster::Roster;
+use super::seat::Seat;
 use super::status::{Report, Status};
+use super::watch::{Look, Watched};
 use crate::channel::{Kind, Ledger, Outcome, ReadError, Taken, Tap};
+use crate::clock::Clock;
 use crate::deadletter::Store;
 use crate::metrics::Registry;
-use crate::sink::{Sink, Verdict};
+use crate::sink::Verdict;
+use crate::tasks::Part;
 
 /// Letters written at once, and their bytes: one sync serves many, and the memory is a batch's.
 const BURIED_MAX: usize = 256;
 const BURIED_BYTES_MAX: usize = 4 << 20;
 /// Refused spans that wait for the dead letters; beyond it nothing is sent. Each holds a reason and a frame's head,
 /// which is 320 KiB at worst.
-const DEAD_MAX: usize = 256;
+pub(super) const DEAD_MAX: usize = 256;
 /// Waits of a channel that cannot be read.
 const READ_RETRY_MIN: Duration = Duration::from_millis(100);
 const READ_RETRY_MAX: Duration = Duration::from_secs(10);
@@ -41,9 +48,9 @@ const READ_RETRY_MAX: Duration = Duration::from_secs(10);
 pub struct Parts {
     pub settings: Settings,
     pub tap: Tap,
-    /// At least one.
-    pub sinks: Vec<Arc<dyn Sink>>,
+    pub sinks: Roster,
     pub letters: Store,
+    pub clock: Clock,
     /// Where archives keep what it skips, for the log.
     pub kept_in: Option<String>,
 }
@@ -51,28 +58,35 @@ pub struct Parts {
 /// A drain that feeds a sink group.
 pub struct Drain {
     tap: Tap,
+    roster: Roster,
     flow: Flow,
 }
 
-/// All of a drain but its tap, which is polled beside it.
-struct Flow {
-    settings: Settings,
+/// All of a drain but its tap and its roster, which are polled beside it.
+pub(super) struct Flow {
+    pub(super) settings: Settings,
     ledger: Ledger,
-    sinks: Vec<Arc<dyn Sink>>,
+    /// Those in the group, and those that left while something is under way to them.
+    pub(super) seats: BTreeMap<SinkId, Seat>,
     letters: Store,
-    group: Group,
-    report: Report,
-    builder: Builder,
-    giving_up: GivingUp,
+    pub(super) group: Group,
+    pub(super) report: Report,
+    pub(super) judge: Judge,
+    pub(super) cutter: Cutter,
+    pub(super) backlog: Backlog,
+    pub(super) giving_up: GivingUp,
     /// Batches to be tried again, oldest first.
-    waiting: VecDeque<Batch>,
-    dead: VecDeque<Dead>,
+    pub(super) waiting: VecDeque<Batch>,
+    pub(super) dead: VecDeque<Dead>,
     burying: bool,
     /// Sends and burials under way.
     work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
+    /// Looks at sinks, each of which waits its time.
+    pub(super) looks: FuturesUnordered<Look>,
+    pub(super) watched: BTreeMap<SinkId, Watched>,
     read_backoff: Backoff,
     /// The channel could not be read: nothing is read before this.
-    read_pause: Option<Instant>,
+    pub(super) read_pause: Option<Instant>,
 }
 
 /// A piece of work that has ended.
@@ -84,25 +98,32 @@ enum Done {
 
 impl Drain {
     pub fn new(parts: Parts, registry: &Registry) -> Self {
-        let Parts { settings, tap, sinks, letters, kept_in } = parts;
-        let backoffs = sinks.iter().map(|_| Backoff::new(settings.backoff_min, settings.backoff_max)).collect();
-        let flow = Flow {
+        let Parts { settings, tap, sinks: mut roster, letters, clock, kept_in } = parts;
+        if settings.policy == Policy::ByTrace {
+            tap.scatter();
+        }
+        let mut flow = Flow {
             ledger: tap.ledger(),
-            group: Group::new(backoffs, settings.in_flight_max),
-            report: Report::new(&settings.name, &sinks, registry),
-            builder: Builder::new(settings.batch.clone()),
+            group: Group::new(&settings, fastrand::u64(..)),
+            report: Report::new(&settings.name, registry),
+            judge: Judge::new(&settings),
+            cutter: Cutter::default(),
+            backlog: Backlog::new(settings.backlog_rate, clock),
             giving_up: GivingUp::new(&settings, &tap, kept_in),
             waiting: VecDeque::new(),
             dead: VecDeque::new(),
             burying: false,
             work: FuturesUnordered::new(),
+            looks: FuturesUnordered::new(),
+            watched: BTreeMap::new(),
             read_backoff: Backoff::new(READ_RETRY_MIN, READ_RETRY_MAX),
             read_pause: None,
             settings,
-            sinks,
+            seats: BTreeMap::new(),
             letters,
         };
-        Drain { tap, flow }
+        flow.seat(roster.seats());
+        Drain { tap, roster, flow }
     }
 
     /// Where the sinks stand, now and while it runs.
@@ -110,15 +131,20 @@ impl Drain {
         self.flow.report.status()
     }
 
-    /// Runs until `stop`, or until the channel stops; what is under way then gets `grace` to end.
-    pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
-        self.work(&stop).await;
-        // What does not end in time stays in the channel, and may be sent twice.
-        let _ = timeout(grace, self.flow.end()).await;
+    /// Runs until it is to end, or the channel stops. What is under way then gets the sinks' own time, but `grace` at
+    /// most where all end.
+    pub async fn run(mut self, part: impl Into<Part>, grace: Duration) {
+        let part = part.into();
+        self.work(part.ending()).await;
+        tokio::select! {
+            () = self.flow.end() => {}
+            // It stays in the channel, and may be sent twice.
+            () = part.cut(grace) => {}
+        }
     }
 
     async fn work(&mut self, stop: &CancellationToken) {
-        let Drain { tap, flow } = self;
+        let Drain { tap, roster, flow } = self;
         loop {
             let now = Instant::now();
             flow.dispatch(now);
@@ -126,11 +152,15 @@ impl Drain {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(done) = flow.work.next(), if !flow.work.is_empty() => flow.finish(done, Instant::now()),
-                taken = tap.next(), if flow.wants_more() => match taken {
+                taken = tap.next(), if flow.wants_more(now) => match taken {
                     Ok(Some(taken)) => flow.take(taken, Instant::now()),
                     Ok(None) => return,
                     Err(error) => flow.not_read(&error, Instant::now()),
                 },
+                Some((sink, glimpse)) = flow.looks.next(), if !flow.looks.is_empty() => {
+                    flow.looked(sink, &glimpse);
+                }
+                () = roster.changed() => flow.seat(roster.seats()),
                 () = flow.giving_up.due() => flow.give_up(Instant::now()),
                 () = at(wake) => flow.wake(Instant::now()),
             }
@@ -147,16 +177,11 @@ pub(super) async fn at(wake: Option<Instant>) {
 }
 
 impl Flow {
-    /// Whether another frame is to be taken from the channel.
-    fn wants_more(&self) -> bool {
-        self.read_pause.is_none() && self.builder.has_room()
-    }
-
     fn take(&mut self, taken: Taken, now: Instant) {
         if taken.head.kind == Kind::Spans {
             let kept = self.settings.sieve.take(taken, &self.ledger);
             let kept = self.giving_up.take(kept, now);
-            return self.builder.push(&kept, now);
+            return self.queue(&kept, now);
         }
         // Listeners address what is no span to the drain that empties it; a sink has no use for it.
         for items in &taken.open {
@@ -166,18 +191,7 @@ impl Flow {
     }
 
     fn give_up(&mut self, now: Instant) {
-        self.giving_up.give_up(&mut self.waiting, &mut self.builder, now);
-    }
-
-    /// When something is to be done although nothing has happened. What was due at `now` has been done, or waits for
-    /// a send or a burial to end.
-    fn wakes(&self, now: Instant) -> Option<Instant> {
-        if self.read_pause.is_some() {
-            return self.read_pause;
-        }
-        let batch_waits = !self.waiting.is_empty() || self.builder.has_batch(now);
-        let wake = if batch_waits { self.group.wakes() } else { self.builder.due() };
-        wake.filter(|wake| *wake > now)
+        self.giving_up.give_up(&mut self.waiting, &mut self.cutter, &mut self.judge, now);
     }
 
     fn wake(&mut self, now: Instant) {
@@ -186,25 +200,13 @@ impl Flow {
         }
     }
 
-    /// Sends what can be sent, oldest first, and buries what is dead. A batch that no sink can take yet is not closed,
-    /// so that it grows meanwhile.
-    fn dispatch(&mut self, now: Instant) {
-        self.start_burial();
-        while self.read_pause.is_none() && self.dead.len() < DEAD_MAX && self.group.has_room(now) {
-            let Some(batch) = self.waiting.pop_front().or_else(|| self.builder.pop(now)) else { return };
-            match self.group.pick(now) {
-                Some(ticket) => self.start_send(batch, ticket),
-                None => return self.put_back(batch),
-            }
-        }
-    }
-
-    fn start_send(&mut self, batch: Batch, ticket: Ticket) {
+    pub(super) fn start_send(&mut self, mut batch: Batch, ticket: Ticket) {
+        self.judge.begin(&mut batch, ticket.sink);
         if batch.maybe_taken {
             self.report.repeated(batch.spans);
         }
         self.stands(ticket.sink);
-        let (sink, ledger) = (self.sinks[ticket.sink].clone(), self.ledger.clone());
+        let (sink, ledger) = (self.seats[&ticket.sink].sink.clone(), self.ledger.clone());
         self.work.push(Box::pin(async move {
             let pieces = match read(&ledger, &batch.stretches).await {
                 Ok(pieces) => pieces,
@@ -217,7 +219,7 @@ impl Flow {
         }));
     }
 
-    fn start_burial(&mut self) {
+    pub(super) fn start_burial(&mut self) {
         if self.burying || self.dead.is_empty() {
             return;
         }
@@ -236,7 +238,9 @@ impl Flow {
 
     fn finish(&mut self, done: Done, now: Instant) {
         match done {
-            Done::Sent { batch, ticket, verdict, took } => self.sent(batch, &ticket, verdict, took, now),
+            Done::Sent { batch, ticket, verdict, took } => {
+                self.sent(Sent { batch, sink: ticket.sink, verdict }, &ticket, took, now);
+            }
             Done::NotRead { batch, ticket, index, error } => {
                 self.answer(&ticket, Answer::Void, "", now);
                 self.batch_not_read(batch, index, &error, now);
@@ -250,53 +254,29 @@ impl Flow {
         }
     }
 
-    fn sent(&mut self, mut batch: Batch, ticket: &Ticket, verdict: Verdict, took: Duration, now: Instant) {
+    fn sent(&mut self, sent: Sent, ticket: &Ticket, took: Duration, now: Instant) {
         // It was sent, so its bytes could be read. That a frame's head could be says nothing of its body.
         self.read_backoff.reset();
-        self.report.answered(ticket.sink, &verdict, batch.spans, took);
-        let again = std::mem::take(&mut batch.again);
-        match verdict {
-            Verdict::Delivered => {
-                self.answer(ticket, Answer::Well, "", now);
+        self.report.answered(ticket.sink, &sent.verdict, sent.batch.spans, took);
+        let idle = !self.waiting.iter().any(Batch::is_well) && !self.has_new(now);
+        let scene = Scene { now, took, up: &self.group.up(), idle };
+        let Ruling { answer, fate, reason } = self.judge.judge(sent, &scene);
+        self.answer(ticket, answer, &reason, now);
+        self.carry_out(fate);
+    }
+
+    fn carry_out(&mut self, fate: Fate) {
+        match fate {
+            Fate::Delivered(batch) => {
                 for positions in batch.positions() {
                     self.ledger.settle(positions, Outcome::Delivered);
                 }
             }
-            Verdict::Refused(reason) | Verdict::TooLarge(reason) => {
-                self.answer(ticket, Answer::Well, &reason, now);
-                self.halve(batch, reason);
-            }
-            Verdict::Again(_) if !again => {
-                self.answer(ticket, Answer::Void, "", now);
-                self.put_back(Batch { maybe_taken: true, again: true, ..batch });
-            }
-            Verdict::Elsewhere { reason, maybe_taken } => {
-                self.answer(ticket, Answer::Failed, &reason, now);
-                self.put_back(Batch { maybe_taken: batch.maybe_taken || maybe_taken, ..batch });
-            }
-            Verdict::Again(reason) => {
-                self.answer(ticket, Answer::Failed, &reason, now);
-                self.put_back(Batch { maybe_taken: true, ..batch });
-            }
-            Verdict::Wait(wait, reason) => {
-                self.answer(ticket, Answer::Wait(wait), &reason, now);
-                self.put_back(batch);
-            }
-            Verdict::Misconfigured(reason) => {
-                self.answer(ticket, Answer::Misconfigured, &reason, now);
-                self.put_back(batch);
-            }
+            Fate::Flow(batches) => batches.into_iter().for_each(|batch| self.put_back(batch)),
+            // What is given up by now need not be kept.
+            Fate::Apart => self.give_up(Instant::now()),
+            Fate::Dead(dead) => self.dead.push_back(dead),
         }
-    }
-
-    /// Halves a batch that was refused; a single span is dead.
-    fn halve(&mut self, batch: Batch, reason: String) {
-        if let Some((first, second)) = batch.halves() {
-            self.put_back(second);
-            self.put_back(first);
-            return;
-        }
-        self.dead.extend(batch.stretches.into_iter().map(|span| Dead { span, reason: reason.clone() }));
     }
 
     /// Takes the part that could not be read out of a batch, where it is damaged, or pauses all reading.
@@ -306,14 +286,16 @@ impl Flow {
                 // One check covers a frame's whole body: what this batch has of it is lost.
                 let damaged = batch.stretches.remove(index);
                 self.ledger.settle(damaged.positions(), Outcome::Damaged);
-                let rest = Batch { maybe_taken: batch.maybe_taken, ..Batch::of(batch.stretches) };
+                let rest = batch.like(batch.stretches.clone());
                 if rest.spans > 0 {
-                    self.put_back(rest);
+                    let fate = self.judge.back(rest, now);
+                    self.carry_out(fate);
                 }
             }
             ReadError::Failed(_) => {
                 self.not_read(error, now);
-                self.put_back(batch);
+                let fate = self.judge.back(batch, now);
+                self.carry_out(fate);
             }
         }
     }
@@ -326,26 +308,34 @@ impl Flow {
         self.read_pause = Some(now + self.read_backoff.fail());
     }
 
-    /// Puts what is not given up of a batch among those that wait, oldest first.
-    fn put_back(&mut self, batch: Batch) {
-        let Some(batch) = self.giving_up.strain(batch, Instant::now()) else { return };
-        let at = self.waiting.partition_point(|b| b.first() < batch.first());
-        self.waiting.insert(at, batch);
-    }
-
     fn answer(&mut self, ticket: &Ticket, answer: Answer, reason: &str, now: Instant) {
         let change = self.group.answer(ticket, answer, now);
         self.report.changed(ticket.sink, change, reason, now);
         self.stands(ticket.sink);
+        self.forget(ticket.sink);
     }
 
-    fn stands(&self, sink: usize) {
-        self.report.stands(sink, self.group.state(sink), self.group.in_flight(sink));
+    /// Lets a sink go that left the group when nothing is under way to it any more.
+    pub(super) fn forget(&mut self, sink: SinkId) {
+        if !self.group.knows(sink) {
+            self.seats.remove(&sink);
+            self.report.forget(sink);
+        }
     }
 
-    /// Lets what is under way end.
+    pub(super) fn stands(&self, sink: SinkId) {
+        if let Some(stand) = self.group.stands(sink) {
+            self.report.stands(sink, stand);
+        }
+    }
+
+    /// Lets what is under way end. Letters that cannot be written now are left in the channel.
     async fn end(&mut self) {
-        while let Some(done) = self.work.next().await {
+        while self.work.len() > usize::from(self.burying) {
+            let Some(done) = self.work.next().await else { return };
+            self.finish(done, Instant::now());
+        }
+        if let Ok(Some(done)) = timeout(LAST_WRITE, self.work.next()).await {
             self.finish(done, Instant::now());
         }
     }

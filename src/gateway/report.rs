@@ -4,8 +4,9 @@
 //! good while the process can serve; `/ready` while a span would be accepted. Neither depends on
 //! a collector, an archive or a backlog: their states stand in the body.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -40,10 +41,54 @@ impl Stage {
     }
 }
 
-/// Handles on what drains and archives show of themselves, by drain.
-pub struct Statuses {
-    pub drains: Vec<(String, drain::Status)>,
-    pub archives: Vec<(String, archive::Status)>,
+/// Handles on what drains and archives show of themselves, by drain; they come and go with a reload. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Statuses(Arc<Mutex<BTreeMap<String, Shown>>>);
+
+/// What shows a drain's state.
+#[derive(Clone)]
+pub enum Shown {
+    Drain(drain::Status),
+    Archive(archive::Status),
+}
+
+impl Shown {
+    /// None for an archive.
+    pub fn sinks(&self) -> Vec<SinkView> {
+        match self {
+            Shown::Drain(status) => status.sinks(),
+            Shown::Archive(_) => Vec::new(),
+        }
+    }
+}
+
+impl Statuses {
+    pub fn show(&self, drain: &str, shown: Shown) {
+        self.lock().insert(drain.to_owned(), shown);
+    }
+
+    pub fn forget(&self, drain: &str) {
+        self.lock().remove(drain);
+    }
+
+    /// The drains that are archives.
+    pub fn archives(&self) -> Vec<String> {
+        let all = self.all().into_iter();
+        all.filter(|(_, shown)| matches!(shown, Shown::Archive(_))).map(|(name, _)| name).collect()
+    }
+
+    fn all(&self) -> Vec<(String, Shown)> {
+        self.lock().iter().map(|(name, shown)| (name.clone(), shown.clone())).collect()
+    }
+
+    pub fn of(&self, drain: &str) -> Option<Shown> {
+        self.lock().get(drain).cloned()
+    }
+
+    /// Entries are put and taken whole.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Shown>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Looks at everything that has a state.
@@ -54,8 +99,7 @@ pub struct Watch {
     /// Where the channel knows nothing of the disk.
     disk_free: Option<DiskFree>,
     clock: Clock,
-    drains: Vec<(String, drain::Status)>,
-    archives: Vec<(String, archive::Status)>,
+    statuses: Statuses,
     /// What the log last said of the intake.
     said: Mutex<Said>,
 }
@@ -68,9 +112,8 @@ impl Watch {
         clock: Clock,
         statuses: Statuses,
     ) -> Self {
-        let Statuses { drains, archives } = statuses;
         let (stage, said) = (AtomicU8::new(Stage::Starting as u8), Mutex::new(Said::new()));
-        Watch { stage, channel, promise, disk_free, clock, drains, archives, said }
+        Watch { stage, channel, promise, disk_free, clock, statuses, said }
     }
 
     pub fn enter(&self, stage: Stage) {
@@ -97,13 +140,17 @@ impl Watch {
         if snapshot.intake != Intake::Open {
             details.push(intake_text(&snapshot));
         }
-        for (name, status) in &self.drains {
-            let down = status.sinks().into_iter().filter(|sink| sink.standing != Standing::Up);
-            details.extend(down.map(|sink| format!("drain {name}: {} is {}", sink.name, standing(sink.standing))));
-        }
-        for (name, status) in &self.archives {
-            let seen = status.seen();
-            details.extend(trouble(&seen.state).map(|reason| format!("archive {name}: {reason}")));
+        for (name, shown) in self.statuses.all() {
+            match shown {
+                Shown::Drain(status) => {
+                    let down = status.sinks().into_iter().filter(|sink| sink.standing != Standing::Up);
+                    let told = |sink: SinkView| format!("drain {name}: {} is {}", sink.name, sink.standing.name());
+                    details.extend(down.map(told));
+                }
+                Shown::Archive(status) => {
+                    details.extend(trouble(&status.seen().state).map(|reason| format!("archive {name}: {reason}")));
+                }
+            }
         }
         let state = match self.stage() {
             Stage::Starting => State::Starting,
@@ -149,6 +196,12 @@ impl Watch {
         self.promise
     }
 
+    /// Every sink, with its drain's name.
+    pub fn sinks(&self) -> Vec<(String, SinkView)> {
+        let drains = self.statuses.all().into_iter();
+        drains.flat_map(|(name, shown)| shown.sinks().into_iter().map(move |sink| (name.clone(), sink))).collect()
+    }
+
     /// The channel at one moment.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.channel.snapshot();
@@ -170,13 +223,18 @@ impl Watch {
             "lag_seconds": account.oldest_us.map(|us| self.clock.now_us().saturating_sub(us) as f64 / 1e6),
             "settled": OUTCOMES.iter().map(outcome).collect::<serde_json::Map<_, _>>(),
         });
-        if let Some((_, status)) = self.drains.iter().find(|(name, _)| *name == account.drain) {
-            value["sinks"] = status.sinks().iter().map(sink).collect();
-        }
-        if let Some((_, status)) = self.archives.iter().find(|(name, _)| *name == account.drain) {
-            let seen = status.seen();
-            value["last_object"] = json!(seen.last_object);
-            value["trouble"] = json!(trouble(&seen.state));
+        match self.statuses.of(&account.drain) {
+            Some(Shown::Drain(status)) => {
+                value["sinks"] = status.sinks().iter().map(sink).collect();
+                let held = status.held();
+                value["held"] = json!({ "refused": held.refused, "suspects": held.suspects, "paused": held.paused });
+            }
+            Some(Shown::Archive(status)) => {
+                let seen = status.seen();
+                value["last_object"] = json!(seen.last_object);
+                value["trouble"] = json!(trouble(&seen.state));
+            }
+            None => {}
         }
         value
     }
@@ -221,21 +279,17 @@ fn intake_text(snapshot: &Snapshot) -> String {
     }
 }
 
-fn standing(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Up => "up",
-        Standing::Resting => "resting",
-        Standing::Probing => "probing",
-        Standing::Misconfigured => "misconfigured",
-    }
-}
-
 fn sink(sink: &SinkView) -> Value {
     json!({
         "name": sink.name,
         "url": sink.url,
-        "state": standing(sink.standing),
+        "state": sink.standing.name(),
+        "backoff_seconds": sink.backoff_left(Instant::now()).as_secs_f64(),
         "in_flight": sink.in_flight,
+        "in_flight_limit": sink.limit,
+        "dropped_spans": sink.dropped,
+        "held_to_spans_per_second": sink.held_to,
+        "says_down": sink.says_down,
         "last_error": sink.last_error,
     })
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::promise::Promise;
+use crate::archive;
 use crate::channel::Found;
 
 /// A gateway that serves. Addresses are as bound: never port 0.
@@ -34,6 +35,7 @@ pub struct Started {
 #[derive(Debug, Clone)]
 pub struct ArchiveAt {
     pub drain: String,
+    pub format: archive::Format,
     pub dir: PathBuf,
     /// Oldest objects go beyond this; `None`: never.
     pub keep_bytes: Option<u64>,

@@ -16,7 +16,7 @@ pub(super) fn verdict(url: &str, error: &reqwest::Error, kept: bool) -> Verdict 
         return Verdict::Misconfigured(reason);
     }
     if error.is_connect() {
-        return Verdict::Elsewhere { reason, maybe_taken: false };
+        return Verdict::Absent(reason);
     }
     if kept && !error.is_timeout() && closed_early(error) {
         return Verdict::Again(reason);

@@ -3,6 +3,7 @@
 //! Whether and where a load is tried again is the group's to decide (`drain/`): a sink sends
 //! once, so that every second try is counted in one place.
 
+pub mod dns;
 mod failure;
 mod quote;
 pub mod scribe;
@@ -57,7 +58,10 @@ pub struct Load {
 pub enum Verdict {
     /// 2xx, OK.
     Delivered,
-    /// Not here, not now: refused connection, reset, timeout, 408, 5xx, TRY_LATER. The load may go elsewhere.
+    /// It was not there, or looked at nothing: a refused connection, TRY_LATER. The load may go elsewhere; it cannot be
+    /// the reason.
+    Absent(String),
+    /// It met the load and failed: reset, timeout, 408, 5xx. The load may go elsewhere, and may be the reason.
     /// `maybe_taken`: the sink may have taken it all the same, so sending it again may repeat it.
     Elsewhere { reason: String, maybe_taken: bool },
     /// A kept connection closed before it answered anything: most likely the sink let it go while
@@ -76,6 +80,18 @@ pub enum Verdict {
 /// The future that [`Sink::send`] returns.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
 
+/// What a sink says of itself beside its answers; nothing where it cannot be asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Glimpse {
+    /// Its own idea of its health.
+    pub up: Option<bool>,
+    /// Spans that it took and did not keep, since it began.
+    pub dropped: Option<u64>,
+}
+
+/// The future that [`Sink::look`] returns.
+pub type Looking<'a> = Pin<Box<dyn Future<Output = Glimpse> + Send + 'a>>;
+
 /// A destination for batches.
 pub trait Sink: Send + Sync + 'static {
     /// Its name in metrics and logs: the URL's host and port, or as the configuration names it.
@@ -84,6 +100,14 @@ pub trait Sink: Send + Sync + 'static {
     fn url(&self) -> &str;
     /// Sends once, within the sink's own timeout. Dropping the future gives the try up.
     fn send<'a>(&'a self, load: &'a Load) -> Sending<'a>;
+    /// Whether there is more to be seen of it than its answers.
+    fn can_be_looked_at(&self) -> bool {
+        false
+    }
+    /// Looks at it once.
+    fn look(&self) -> Looking<'_> {
+        Box::pin(async { Glimpse::default() })
+    }
 }
 
 /// Makes ring the process's TLS provider. Needed once before the first sink is built; later calls do nothing.

@@ -57,7 +57,7 @@ impl Scribe {
         let deadline = Instant::now() + self.settings.timeout;
         let mut connection = match self.connection(deadline).await {
             Ok(connection) => connection,
-            Err(reason) => return Verdict::Elsewhere { reason, maybe_taken: false },
+            Err(reason) => return Verdict::Absent(reason),
         };
         let kept = connection.is_kept();
         match timeout_at(deadline, connection.call(&frame, SEQID)).await {
@@ -114,9 +114,7 @@ impl Scribe {
         let reason = |what: String| format!("{}: {what}", self.url);
         match answer {
             Answer::Code(ResultCode::OK) => Verdict::Delivered,
-            Answer::Code(ResultCode::TRY_LATER) => {
-                Verdict::Elsewhere { reason: reason("TRY_LATER".into()), maybe_taken: false }
-            }
+            Answer::Code(ResultCode::TRY_LATER) => Verdict::Absent(reason("TRY_LATER".into())),
             Answer::Code(ResultCode(code)) => {
                 Verdict::Misconfigured(reason(format!("ResultCode {code}, which is none of Scribe's")))
             }

@@ -7,17 +7,21 @@
 
 mod answer;
 mod body;
+mod look;
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
 
-use super::{Load, Sending, Sink, Verdict, failure};
+use super::{Load, Looking, Sending, Sink, Verdict, failure};
 
 /// Zipkin closes idle connections after 15 s (Armeria's default): ours go before that.
 const POOL_IDLE: Duration = Duration::from_secs(10);
+/// Where Zipkin takes v2 spans.
+const PATH: &str = "/api/v2/spans";
 /// Gateways that a `spangate-via` header names. A longer way is a loop that its members will find.
 const VIA_MAX: usize = 8;
 const VIA: HeaderName = HeaderName::from_static("spangate-via");
@@ -67,13 +71,23 @@ pub struct Zipkin {
 
 impl Zipkin {
     /// A sink for `settings`; `own_id` is the channel's id. [`install_tls`](super::install_tls) must have been called.
+    /// The addresses of its name are tried in turn, as they are known at that moment.
     pub fn new(settings: Settings, own_id: &str) -> Result<Self, BuildError> {
+        Self::at(settings, &[], own_id)
+    }
+
+    /// As [`new`](Self::new), at these addresses whatever its name means; they are tried in turn. The name is still
+    /// the one that is called on.
+    pub fn at(settings: Settings, addresses: &[SocketAddr], own_id: &str) -> Result<Self, BuildError> {
         let url = parse_url(&settings)?;
         let mut shown = url.clone();
-        // A password in a URL belongs in no log. Neither call fails for http(s), which has a host.
+        if let [address] = addresses {
+            let _ = shown.set_ip_host(address.ip());
+        }
+        // A password in a URL belongs in no log. No call fails for http(s), which has a host.
         let _ = shown.set_password(None);
         let _ = shown.set_username("");
-        let client = client(&settings, &url).map_err(|error| BuildError::Client {
+        let client = client(&settings, &url, addresses).map_err(|error| BuildError::Client {
             name: settings.name.clone(),
             url: shown.to_string(),
             what: failure::causes(&error),
@@ -138,6 +152,15 @@ impl Sink for Zipkin {
     fn send<'a>(&'a self, load: &'a Load) -> Sending<'a> {
         Box::pin(self.post(load))
     }
+
+    /// A path of the user's own is a proxy's, or another's than Zipkin.
+    fn can_be_looked_at(&self) -> bool {
+        self.url.path() == PATH
+    }
+
+    fn look(&self) -> Looking<'_> {
+        Box::pin(look::look(&self.client, &self.url))
+    }
 }
 
 fn parse_url(settings: &Settings) -> Result<Url, BuildError> {
@@ -151,16 +174,19 @@ fn parse_url(settings: &Settings) -> Result<Url, BuildError> {
         return Err(bad("no host"));
     }
     if url.path() == "/" {
-        url.set_path("/api/v2/spans");
+        url.set_path(PATH);
     }
     Ok(url)
 }
 
-fn client(settings: &Settings, url: &Url) -> Result<Client, reqwest::Error> {
+fn client(settings: &Settings, url: &Url, addresses: &[SocketAddr]) -> Result<Client, reqwest::Error> {
     let mut headers = HeaderMap::new();
     // The collector is not to trace its own intake of spans, or each batch would make another.
     headers.insert("b3", HeaderValue::from_static("0"));
-    let builder = Client::builder();
+    let builder = match url.host_str() {
+        Some(host) if !addresses.is_empty() => Client::builder().resolve_to_addrs(host, addresses),
+        _ => Client::builder(),
+    };
     // A client loads the machine's certificates and fails where there are none, as in a bare container. Plain HTTP
     // needs none, and redirects, which could leave it, are not followed.
     let builder = if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder };

@@ -62,7 +62,7 @@ memory = true
 sinks = []
 
 [drain.zipkin]
-policy = "random"
+policy = "randm" 
 batch = { spans = 0, byte = "4MiB" }
 sinks = [
   { url = "http://zipkin-1" },
@@ -87,11 +87,11 @@ spangate.toml:17:8: channel.sync: found "sometimes", expected "always" or a time
 spangate.toml:18:1: channel.memory: unknown key; expected one of kind, capacity, capacity_spans, sync, free_min, cache
 spangate.toml:20:8: drain.Zipkin: found "Zipkin", expected a name of 1 to 63 of a-z, 0-9, _ and -
 spangate.toml:21:9: drain.Zipkin.sinks: found 0 sinks, expected 1 to 256
-spangate.toml:24:10: drain.zipkin.policy: found "random", expected "round_robin"
+spangate.toml:24:10: drain.zipkin.policy: found "randm", expected "round_robin" or "random" or "weighted" or "least_loaded" or "failover" or "by_trace"
 spangate.toml:25:19: drain.zipkin.batch.spans: found 0, expected a number from 1 to 100000
 spangate.toml:25:22: drain.zipkin.batch.byte: unknown key; did you mean drain.zipkin.batch.bytes?
 spangate.toml:28:11: drain.zipkin.sinks: the collector http://zipkin-1:9411/api/v2/spans is there twice
-spangate.toml:29:11: drain.zipkin.sinks.url: found "thrift://zipkin-2:9410", expected http(s)://HOST[:9411], with or without /api/v2/spans, or scribe://HOST[:9410]
+spangate.toml:29:11: drain.zipkin.sinks.url: found "thrift://zipkin-2:9410", expected http(s)://HOST[:9411], with or without /api/v2/spans, dns+http(s)://HOST[:9411] for each of its addresses, or scribe://HOST[:9410]
 spangate.toml:29:47: drain.zipkin.sinks.timeout: found "10", expected a time from 10ms to 1h, such as "20ms", "5s", "1m"
 spangate.toml:33:11: drain.archive.archive: found "s3://bucket/spans", expected "builtin", "file:///DIR" or "none" (this version has no other store)
 variable SPANGATE_CHANEL_SYNC: unknown variable; did you mean SPANGATE_CHANNEL_SYNC?
@@ -151,7 +151,8 @@ fn resolved_says_of_every_setting_where_it_came_from() {
         ("drain.archive.archive = \"builtin\"".into(), "default"),
         (
             "drain.zipkin.sinks = [{ url = \"http://b:9411/api/v2/spans\", name = \"b:9411\", encoding = \"proto3\", \
-             gzip = false, category = \"zipkin\", timeout = \"10s\" }]"
+             gzip = false, category = \"zipkin\", timeout = \"10s\", weight = 1, priority = 1, rate_max = \"none\", \
+             watch = \"zipkin\" }]"
                 .into(),
             "flag --collector",
         ),
@@ -320,7 +321,7 @@ fn without_a_terminal_each_fact_is_a_line_of_the_log() {
     for fact in [
         format!("spangate {} serves", env!("CARGO_PKG_VERSION")),
         format!("Scribe: 127.0.0.1:{} (category zipkin)", gateway.scribe),
-        format!("HTTP: 127.0.0.1:{} (POST /api/v2/spans, JSON or protobuf)", gateway.http),
+        format!("HTTP: 127.0.0.1:{} (Zipkin v2 and v1, gRPC)", gateway.http),
         format!("data: {} (no spans wait)", data.display()),
         "yes means: the spans are on disk".to_owned(),
         format!("archive: {}/archive (gzip JSON lines, keeps 10GiB, oldest go first)", data.display()),

@@ -4,8 +4,10 @@
 mod flow;
 mod gate;
 mod giving_up;
+mod policies;
 mod scribe;
 mod sink;
+mod verdict;
 
 use std::collections::BTreeSet;
 

@@ -6,11 +6,14 @@
 
 mod account;
 mod crash;
+mod letters;
 mod memory;
 mod overflow;
 mod path;
+mod reload;
 mod rig;
 mod scribe;
 mod several;
+mod sinks;
 mod start;
 mod stop;

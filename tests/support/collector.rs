@@ -40,6 +40,8 @@ pub enum Play {
     TooLargeEarly(usize),
     /// 400 for a list with one of these span ids in it, else 202.
     RefuseSpans(HashSet<String>),
+    /// Plays so for a list with one of these span ids in it, else 202.
+    ForSpans(HashSet<String>, Box<Play>),
     /// What is no HTTP.
     Garbage,
 }
@@ -73,6 +75,8 @@ struct Seen {
 
 struct Shared {
     play: Mutex<Play>,
+    /// What it says of itself: its health, and the spans that it dropped.
+    itself: Mutex<(bool, u64)>,
     seen: Mutex<Seen>,
 }
 
@@ -96,7 +100,7 @@ impl Collector {
     /// One that refuses connections until [`rise`](Self::rise).
     pub fn absent() -> Collector {
         let socket = bind("127.0.0.1:0".parse().unwrap());
-        let shared = Shared { play: Mutex::new(Play::Ok), seen: Mutex::default() };
+        let shared = Shared { play: Mutex::new(Play::Ok), itself: Mutex::new((true, 0)), seen: Mutex::default() };
         Collector {
             address: socket.local_addr().unwrap(),
             shared: Arc::new(shared),
@@ -120,6 +124,11 @@ impl Collector {
 
     pub fn play(&self, play: Play) {
         *self.shared.play.lock().unwrap() = play;
+    }
+
+    /// What it says at `/health` and `/prometheus`.
+    pub fn say(&self, healthy: bool, dropped: u64) {
+        *self.shared.itself.lock().unwrap() = (healthy, dropped);
     }
 
     pub fn url(&self) -> String {
@@ -168,9 +177,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     while let Some(mut request) = read_head(&mut stream).await? {
+        if request.line.starts_with("GET ") {
+            tell(&mut stream, &request.line, shared).await?;
+            continue;
+        }
         let length = request.headers.get("content-length").and_then(|v| v.parse().ok());
         let length: usize = length.ok_or_else(|| io::Error::other("no content-length"))?;
-        let play = shared.play.lock().unwrap().clone();
+        let mut play = shared.play.lock().unwrap().clone();
         if matches!(play, Play::TooLargeEarly(size) if length > size) {
             respond(&mut stream, 413, &[], "Request Entity Too Large").await?;
             stream.shutdown().await?;
@@ -187,11 +200,25 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
             }
         };
         shared.seen.lock().unwrap().requests.push(request.clone());
+        if let Play::ForSpans(chosen, then) = play {
+            play = if request.spans.iter().any(|id| chosen.contains(id)) { *then } else { Play::Ok };
+        }
         if !answer(&mut stream, &play, &request, shared).await? {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// Tells of itself as Zipkin does.
+async fn tell(stream: &mut BufReader<TcpStream>, line: &str, shared: &Shared) -> io::Result<()> {
+    let (healthy, dropped) = *shared.itself.lock().unwrap();
+    let of_http = "zipkin_collector_spans_dropped_total{transport=\"http\",}";
+    match line.split(' ').nth(1) {
+        Some("/health") => respond(stream, if healthy { 200 } else { 503 }, &[], "{}").await,
+        Some("/prometheus") => respond(stream, 200, &[], &format!("{of_http} {dropped}.0\n")).await,
+        _ => respond(stream, 404, &[], "").await,
+    }
 }
 
 /// Plays; false when the connection is to end.
@@ -240,7 +267,7 @@ async fn answer(
             respond(stream, 400, &[], "Malformed reading List<Span> from proto3").await?;
             return Ok(true);
         }
-        Play::TooLargeAbove(_) | Play::TooLargeEarly(_) | Play::RefuseSpans(_) => {}
+        Play::TooLargeAbove(_) | Play::TooLargeEarly(_) | Play::RefuseSpans(_) | Play::ForSpans(..) => {}
         Play::Garbage => {
             stream.write_all(b"\x15\x03\x01\x00\x02\x02\x50 this is no HTTP\r\n\r\n").await?;
             return Ok(false);

@@ -1,12 +1,14 @@
 //! Drains: made by the file, by flags, by default; switched off, retired, refused.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Case, origin};
 use crate::archive::Target;
 use crate::channel::Start;
 use crate::config::{Drain, Settings};
 use crate::drain::sieve::{Filter, Sieve};
+use crate::drain::{Policy, Terms};
 use crate::sink::zipkin::{self, Encoding};
 use crate::sink::{self, scribe};
 
@@ -206,6 +208,29 @@ fn sinks_need_a_url_and_are_each_there_once() {
 }
 
 #[test]
+fn policies_and_what_sinks_have_of_their_own_are_understood() {
+    let policies = [
+        ("round_robin", Policy::RoundRobin),
+        ("random", Policy::Random),
+        ("weighted", Policy::Weighted),
+        ("least_loaded", Policy::LeastLoaded),
+        ("failover", Policy::Failover),
+        ("by_trace", Policy::ByTrace),
+    ];
+    for (word, policy) in policies {
+        let key = if policy == Policy::Weighted { "weight" } else { "weight = 1, priority" };
+        let value = if matches!(policy, Policy::Weighted | Policy::Failover) { 7 } else { 1 };
+        let file = format!(
+            "[drain.zipkin]\npolicy = \"{word}\"\nsinks = [{{ url = \"http://a\" }}, {{ url = \"http://b\", {key} = {value} }}]\n"
+        );
+        let drain = Case::file(&file).understood().settings.drains.remove(0);
+        assert_eq!(drain.drain.policy, policy);
+        assert_eq!(drain.terms[0], Terms { batch: Some(drain.drain.batch), ..Terms::default() });
+        assert_eq!(drain.terms[1].weight.max(drain.terms[1].priority), value);
+    }
+}
+
+#[test]
 fn a_sink_may_be_a_scribe_by_flag_and_in_the_file() {
     let flagged = Case::default().flag("collector", &["scribe://a", "http://b"]).understood().settings;
     assert_eq!(sinks(&flagged), ["a:9410", "b:9411"]);
@@ -219,6 +244,33 @@ fn a_sink_may_be_a_scribe_by_flag_and_in_the_file() {
         assert_eq!((found_name.as_str(), found_address.as_str(), found_category.as_str()), (name, address, category));
         assert_eq!(timeout.as_secs(), seconds);
     }
+}
+
+#[test]
+fn a_sink_may_have_a_batch_and_rates_of_its_own() {
+    let file = "[drain.zipkin]\nrate_max = 9000\nbacklog_rate = 400\nbatch.spans = 700\nsinks = [{ url = \"http://a\", \
+        rate_max = 50, batch = { bytes = \"1MiB\" } }, { url = \"http://b\", batch = { spans = 3, linger = \"1s\" } }]\n";
+    let drain = Case::file(file).understood().settings.drains.remove(0);
+    assert_eq!((drain.drain.rate_max, drain.drain.backlog_rate), (Some(9_000), Some(400)));
+    let batch = |n: usize| drain.terms[n].batch.unwrap();
+    assert_eq!((drain.terms[0].rate_max, batch(0).spans, batch(0).bytes), (Some(50), 700, 1 << 20));
+    assert_eq!((drain.terms[1].rate_max, batch(1).spans, batch(1).linger), (None, 3, Duration::from_secs(1)));
+}
+
+#[test]
+fn what_another_policy_would_heed_says_so() {
+    let file = "[drain.zipkin]\npolicy = \"failover\"\nsinks = [{ url = \"http://a\", weight = 2 }, { url = \"http://b\", \
+        priority = 2 }]\n[drain.other]\nsinks = [{ url = \"http://a\", priority = 3 }, { url = \"http://b\", weight = 0 }]\n";
+    assert_eq!(
+        Case::file(file).problems(),
+        [
+            "spangate.toml:3:39: drain.zipkin.sinks.weight: weight = 2 is for policy = \"weighted\" alone, and \
+             drain.zipkin.policy is \"failover\"",
+            "spangate.toml:5:41: drain.other.sinks.priority: priority = 3 is for policy = \"failover\" alone, and \
+             drain.other.policy is \"round_robin\"",
+            "spangate.toml:5:75: drain.other.sinks.weight: found 0, expected a number from 1 to 1000",
+        ]
+    );
 }
 
 #[test]

@@ -72,8 +72,11 @@ impl Disk for Memory {
             .collect())
     }
 
-    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
-        unreachable!("dead letters are not renamed")
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut files = self.files.lock().unwrap();
+        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), file);
+        Ok(())
     }
 
     fn rename_new(&self, _: &Path, _: &Path) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! How frames are cut into batches, and batches into halves.
+//! Batches in halves, in parts, by sink; their bytes and their way.
 
 use std::time::Duration;
 
@@ -23,88 +23,6 @@ fn from(first: u64, lens: &[u32], via: &[&str]) -> Arc<Head> {
     })
 }
 
-fn whole(head: &Arc<Head>) -> Taken {
-    Taken { head: head.clone(), open: std::iter::once(0..head.at.items).collect() }
-}
-
-fn builder(spans: u32, bytes: usize) -> Builder {
-    Builder::new(BatchSettings { spans, bytes, linger: Duration::from_millis(20) })
-}
-
-fn drain(builder: &mut Builder, now: Instant) -> Vec<Batch> {
-    std::iter::from_fn(|| builder.pop(now)).collect()
-}
-
-#[test]
-fn a_batch_closes_at_its_spans() {
-    let (mut builder, now) = (builder(4, 1_000), Instant::now());
-    builder.push(&whole(&head(0, &[1; 3])), now);
-    assert!(builder.pop(now).is_none(), "not full and not due");
-    builder.push(&whole(&head(3, &[1; 6])), now);
-    let batches = drain(&mut builder, now);
-    assert_eq!(batches.iter().map(|b| b.spans).collect::<Vec<_>>(), [4, 4]);
-    assert_eq!(batches[0].positions(), std::iter::once(0..4).collect::<Vec<_>>());
-    assert_eq!(batches[1].positions(), std::iter::once(4..8).collect::<Vec<_>>());
-}
-
-#[test]
-fn a_batch_closes_before_its_bytes_are_exceeded() {
-    let (mut builder, now) = (builder(100, 10), Instant::now());
-    builder.push(&whole(&head(0, &[4, 4, 4, 10, 3, 99, 1])), now);
-    let later = now + Duration::from_millis(20);
-    let bytes: Vec<_> = drain(&mut builder, later).iter().map(|b| b.bytes).collect();
-    assert_eq!(bytes, [8, 4, 10, 3, 99, 1], "one span that is too long stands alone");
-}
-
-#[test]
-fn what_lies_before_a_position_is_taken_out_of_open_and_closed_batches() {
-    let (mut builder, now) = (builder(4, 1_000), Instant::now());
-    builder.push(&whole(&head(0, &[1, 2, 3])), now);
-    builder.push(&whole(&head(10, &[4; 6])), now);
-    let taken = |builder: &mut Builder, position| -> Vec<_> {
-        builder.take_before(position).iter().map(|stretch| (stretch.positions(), stretch.bytes())).collect()
-    };
-    assert_eq!(taken(&mut builder, 0), []);
-    assert_eq!(taken(&mut builder, 2), [(0..2, 3)]);
-    assert_eq!(taken(&mut builder, 12), [(2..3, 3), (10..11, 4), (11..12, 4)]);
-    assert_eq!(builder.take_before(12).len(), 0);
-    let left = drain(&mut builder, now);
-    assert_eq!(left.iter().map(|b| (b.first(), b.spans, b.bytes)).collect::<Vec<_>>(), [(12, 3, 12)]);
-    assert_eq!(taken(&mut builder, 100), [(15..16, 4)]);
-    assert_eq!((builder.due(), builder.stretches()), (None, 0));
-}
-
-#[test]
-fn a_batch_closes_after_its_linger() {
-    let (mut builder, now) = (builder(100, 1_000), Instant::now());
-    builder.push(&whole(&head(0, &[1])), now);
-    builder.push(&whole(&head(1, &[1])), now + Duration::from_millis(15));
-    assert_eq!(builder.due(), Some(now + Duration::from_millis(20)), "from the first span on");
-    assert!(builder.pop(now + Duration::from_millis(19)).is_none());
-    assert_eq!(builder.pop(now + Duration::from_millis(20)).unwrap().spans, 2);
-    assert_eq!(builder.due(), None);
-}
-
-#[test]
-fn only_open_items_are_taken_and_every_one_once() {
-    let (mut builder, now) = (builder(3, 1_000), Instant::now());
-    let head = head(100, &[1; 10]);
-    builder.push(&Taken { head, open: vec![0..2, 5..6, 8..10] }, now);
-    let batches = drain(&mut builder, now + Duration::from_secs(1));
-    let positions: Vec<u64> = batches.iter().flat_map(|b| b.positions()).flatten().collect();
-    assert_eq!(positions, [100, 101, 105, 108, 109]);
-}
-
-#[test]
-fn no_more_is_taken_while_batches_wait() {
-    let (mut builder, now) = (builder(2, 1_000), Instant::now());
-    assert!(builder.has_room());
-    builder.push(&whole(&head(0, &[1; 4])), now);
-    assert!(!builder.has_room());
-    builder.pop(now);
-    assert!(builder.has_room());
-}
-
 #[test]
 fn halves_hold_what_the_whole_held() {
     let (a, b) = (head(0, &[1, 2, 3]), head(3, &[4, 5, 6, 7]));
@@ -112,7 +30,7 @@ fn halves_hold_what_the_whole_held() {
     let mut queue = vec![Batch { maybe_taken: true, ..Batch::of(stretches) }];
     let mut singles = Vec::new();
     while let Some(batch) = queue.pop() {
-        match batch.halves() {
+        match batch.halves(7) {
             Some((first, second)) => {
                 assert_eq!((first.spans + second.spans, first.bytes + second.bytes), (batch.spans, batch.bytes));
                 assert!(first.spans.abs_diff(second.spans) <= 1 && first.first() < second.first());
@@ -124,6 +42,48 @@ fn halves_hold_what_the_whole_held() {
     assert_eq!(singles.iter().map(Batch::first).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     assert_eq!(singles.iter().map(|b| b.bytes).collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7]);
     assert!(singles.iter().all(|b| b.maybe_taken), "what may have been taken still may");
+}
+
+fn limits(spans: u32, bytes: usize) -> BatchSettings {
+    BatchSettings { spans, bytes, linger: Duration::ZERO }
+}
+
+#[test]
+fn a_batch_is_cut_to_the_measure_of_a_sink() {
+    let stretches =
+        vec![Stretch { head: head(0, &[1; 3]), items: 0..3 }, Stretch { head: head(3, &[5; 3]), items: 0..3 }];
+    let batch = Batch { maybe_taken: true, again: true, lane: Some(7), ..Batch::of(stretches) };
+    assert!(batch.clone().within(&limits(6, 18)).1.is_none(), "it fits");
+    let cases = [(limits(4, 100), 4), (limits(100, 9), 4), (limits(100, 2), 2), (limits(1, 0), 1)];
+    for (limits, at) in cases {
+        let (cut, left) = batch.clone().within(&limits);
+        let left = left.expect("something is left");
+        let positions = |batch: &Batch| batch.positions().into_iter().flatten().collect::<Vec<_>>();
+        assert_eq!((positions(&cut), positions(&left)), ((0..at).collect(), (at..6).collect()));
+        assert_eq!((cut.spans + left.spans, cut.bytes + left.bytes), (6, 18));
+        assert_eq!((cut.maybe_taken, cut.again, cut.lane), (true, true, Some(7)));
+        assert_eq!((left.maybe_taken, left.again, left.lane), (true, false, Some(7)));
+    }
+}
+
+#[test]
+fn a_batch_is_parted_by_the_sinks_of_its_traces_and_put_together_again() {
+    let mut keyed = Head::clone(&head(0, &[1; 6]));
+    keyed.items.iter_mut().zip([1, 1, 2, 1, 2, 2]).for_each(|(item, key)| item.key = key);
+    let batch = Batch { maybe_taken: true, ..Batch::of(vec![Stretch { head: Arc::new(keyed), items: 1..6 }]) };
+    let mut parts = batch.by_lane(|trace| Some(trace as SinkId));
+    assert_eq!(
+        parts.iter().map(|p| (p.lane, p.positions())).collect::<Vec<_>>(),
+        [(Some(1), vec![1..2, 3..4]), (Some(2), vec![2..3, 4..6])]
+    );
+    assert!(parts.iter().all(|p| p.maybe_taken));
+    let second = parts.pop().unwrap();
+    let second = parts[0].join(second, &limits(9, 9)).expect("another sink's");
+    let third = Batch { lane: Some(1), ..second };
+    let third = parts[0].join(third, &limits(4, 9)).expect("more than the limit");
+    let third = parts[0].join(Batch { maybe_taken: false, ..third }, &limits(9, 9)).expect("another history");
+    assert!(parts[0].join(Batch { maybe_taken: true, ..third }, &limits(9, 9)).is_none(), "alike");
+    assert_eq!((parts[0].spans, parts[0].bytes), (5, 5));
 }
 
 #[test]

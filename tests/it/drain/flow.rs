@@ -198,7 +198,7 @@ async fn what_is_unsettled_at_a_stop_is_sent_after_the_restart() {
     gate.emptied().await;
     a.play(Play::Hang);
     gate.append(1_000..3_000).await;
-    until("four batches hang", || gate.status.sinks()[0].in_flight == 4).await;
+    until("as many as it may have hang", || gate.status.sinks()[0].in_flight >= 2).await;
     let dir = gate.close().await;
     a.play(Play::Ok);
     let gate = Gate::open_in(dir, settings(), &[&a]);

@@ -9,12 +9,13 @@ use std::time::Duration;
 use spangate::channel::{Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Sync, Takes, Tap};
 use spangate::clock::Clock;
 use spangate::deadletter::{self, Store};
-use spangate::drain::{BatchSettings, Drain, Parts, Settings, Status, aside};
+use spangate::drain::{BatchSettings, Drain, MassRefusal, Parts, Policy, Roster, Seat, Settings, Status, Terms, aside};
 use spangate::metrics::{Registry, TABLE};
 use spangate::sink::zipkin::{self, Encoding, Zipkin};
 use spangate::sink::{self, Sink};
 use spangate::{channel, disk};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,8 @@ pub struct Gate {
     pub registry: Registry,
     pub channel: Channel,
     pub status: Status,
+    /// Says which sinks there are.
+    pub seats: watch::Sender<Vec<Seat>>,
     stop: CancellationToken,
     /// Until it is started.
     parts: Option<(Drain, Tap, Store)>,
@@ -44,13 +47,17 @@ pub fn new_dir() -> Arc<TempDir> {
 pub fn settings() -> Settings {
     Settings {
         name: "zipkin".to_owned(),
+        policy: Policy::RoundRobin,
         sieve: spangate::drain::Sieve::default(),
         max_age: None,
         overflow: spangate::drain::Overflow::Block,
         batch: BatchSettings { spans: 50, bytes: 1 << 20, linger: Duration::from_millis(5) },
         in_flight_max: 4,
+        rate_max: None,
+        backlog_rate: None,
         backoff_min: Duration::from_millis(20),
         backoff_max: Duration::from_millis(300),
+        mass_refusal: MassRefusal::Hold,
     }
 }
 
@@ -66,8 +73,20 @@ impl Gate {
         gate
     }
 
+    /// One whose sinks have these terms.
+    pub fn with(policy: Policy, sinks: &[(&Collector, Terms)]) -> Gate {
+        let mut gate = Gate::seated(new_dir(), Settings { policy, ..settings() }, sinks);
+        gate.start();
+        gate
+    }
+
     /// Opens what is in `dir`; its drains have begun but do nothing before [`start`](Self::start).
     pub fn still_in(dir: Arc<TempDir>, settings: Settings, collectors: &[&Collector]) -> Gate {
+        let sinks: Vec<_> = collectors.iter().map(|collector| (*collector, Terms::default())).collect();
+        Gate::seated(dir, settings, &sinks)
+    }
+
+    fn seated(dir: Arc<TempDir>, settings: Settings, sinks: &[(&Collector, Terms)]) -> Gate {
         sink::install_tls();
         let registry = Registry::new(TABLE);
         let (disk, clock) = (disk::real(), Clock::system());
@@ -79,14 +98,19 @@ impl Gate {
             undecodable_bytes_max: 1 << 26,
             free_min_bytes: Some(0),
         };
-        let letters = Store::open(letters, disk, clock, channel.id(), &registry).unwrap();
-        let sinks = collectors.iter().enumerate().map(|(n, c)| zipkin_sink(n, c, channel.id())).collect();
+        let letters = Store::open(letters, disk, clock.clone(), channel.id(), &registry).unwrap();
+        let seat = |(n, (collector, terms)): (usize, &(&Collector, Terms))| Seat {
+            sink: zipkin_sink(n, collector, channel.id()),
+            terms: terms.clone(),
+        };
+        let (seats, roster) = Roster::new(sinks.iter().enumerate().map(seat).collect());
         let tap = channel.tap(&settings.name, Start::End, Takes::Common).unwrap();
-        let drain = Drain::new(Parts { settings, tap, sinks, letters: letters.clone(), kept_in: None }, &registry);
+        let parts = Parts { settings, tap, sinks: roster, letters: letters.clone(), clock, kept_in: None };
+        let drain = Drain::new(parts, &registry);
         let aside_tap = channel.tap(aside::NAME, Start::End, Takes::Addressed).unwrap();
         let (status, stop) = (drain.status(), CancellationToken::new());
         let parts = Some((drain, aside_tap, letters));
-        Gate { dir, registry, channel, status, stop, parts, running: Vec::new() }
+        Gate { dir, registry, channel, status, seats, stop, parts, running: Vec::new() }
     }
 
     pub fn start(&mut self) {
@@ -100,7 +124,9 @@ impl Gate {
         let ids: Vec<_> = ids.collect();
         for frame in ids.chunks(100) {
             let bodies: Vec<_> = frame.iter().map(|id| span(*id)).collect();
-            self.append_draft(draft(Kind::Spans, &bodies)).await;
+            let mut draft = draft(Kind::Spans, &bodies);
+            draft.items.iter_mut().zip(frame).for_each(|(item, id)| item.key = trace_of(*id));
+            self.append_draft(draft).await;
         }
     }
 
@@ -168,6 +194,11 @@ impl Gate {
     }
 }
 
+/// The trace of a span: a thousand traces, of whose spans none are neighbours.
+pub fn trace_of(id: u64) -> u64 {
+    id % 1_000
+}
+
 /// A draft of items for all drains, with spans or entries for bodies.
 pub fn draft(kind: Kind, bodies: &[bytes::Bytes]) -> Draft {
     let item = |body: &bytes::Bytes| Item { key: 0, len: body.len() as u32, label: u16::MAX, flags: 0 };
@@ -192,6 +223,11 @@ fn channel_settings(dir: &TempDir) -> channel::Settings {
         // None: bodies come from the files.
         cache_bytes: 0,
     }
+}
+
+/// A seat for another collector of a gate.
+pub fn seat(gate: &Gate, index: usize, collector: &Collector) -> Seat {
+    Seat::from(zipkin_sink(index, collector, gate.channel.id()))
 }
 
 fn zipkin_sink(index: usize, collector: &Collector, own_id: &str) -> Arc<dyn Sink> {

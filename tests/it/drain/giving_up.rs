@@ -8,7 +8,7 @@ use bytes::Bytes;
 use spangate::channel::{self, Account, Channel, Intake, Kind, Outcome, Start, Sync, Takes};
 use spangate::clock::Clock;
 use spangate::deadletter::{self, Store};
-use spangate::drain::{Drain, Overflow, Parts, Settings};
+use spangate::drain::{Drain, Overflow, Parts, Roster, Seat, Settings};
 use spangate::metrics::{Registry, TABLE};
 use spangate::sink::{Load, Sending, Sink, Verdict};
 use tokio::task::JoinHandle;
@@ -107,7 +107,8 @@ fn stuck(sim: &SimDisk, channel: &Channel, registry: &Registry, name: &str, over
     let letters = Store::open(letters, sim.disk(), Clock::manual(1), channel.id(), registry).unwrap();
     let tap = channel.tap(name, Start::End, Takes::Common).unwrap();
     let settings = Settings { name: name.to_owned(), overflow, ..settings() };
-    let parts = Parts { settings, tap, sinks: vec![Arc::new(Down)], letters, kept_in: None };
+    let sinks = Roster::fixed(vec![Seat::from(Arc::new(Down) as Arc<dyn Sink>)]);
+    let parts = Parts { settings, tap, sinks, letters, clock: Clock::manual(1), kept_in: None };
     spawn(Drain::new(parts, registry).run(CancellationToken::new(), GRACE))
 }
 

@@ -1,10 +1,10 @@
 //! The Zipkin sink against a scripted collector: each failure's verdict.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use spangate::sink::zipkin::{Encoding, Settings, Zipkin};
-use spangate::sink::{Load, Sink, Verdict};
+use spangate::sink::{Glimpse, Load, Sink, Verdict};
 
 use super::{id, span};
 use crate::support::collector::{Collector, Play};
@@ -94,6 +94,7 @@ async fn each_status_has_its_verdict() {
         Verdict::Delivered => "delivered",
         Verdict::Elsewhere { maybe_taken: true, .. } => "elsewhere, maybe taken",
         Verdict::Elsewhere { .. } => "elsewhere",
+        Verdict::Absent(_) => "absent",
         Verdict::Again(_) => "again",
         Verdict::Wait(..) => "wait",
         Verdict::TooLarge(_) => "too large",
@@ -144,13 +145,13 @@ async fn a_verdict_quotes_url_status_and_the_start_of_the_answer() {
 async fn a_refused_connection_was_never_reached() {
     let collector = Collector::absent();
     let verdict = sink(collector.url()).send(&load(&[1])).await;
-    assert!(matches!(verdict, Verdict::Elsewhere { maybe_taken: false, .. }), "{verdict:?}");
+    assert!(matches!(verdict, Verdict::Absent(_)), "{verdict:?}");
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_was_never_reached() {
     let verdict = sink("http://no-such-host.invalid:9411".to_owned()).send(&load(&[1])).await;
-    assert!(matches!(verdict, Verdict::Elsewhere { maybe_taken: false, .. }), "{verdict:?}");
+    assert!(matches!(verdict, Verdict::Absent(_)), "{verdict:?}");
 }
 
 #[tokio::test]
@@ -221,4 +222,30 @@ async fn tls_to_what_speaks_none_is_misconfigured() {
     let verdict = sink(format!("https://{address}")).send(&load(&[1])).await;
     assert!(matches!(verdict, Verdict::Misconfigured(_)), "{verdict:?}");
     answering.join().unwrap();
+}
+
+#[tokio::test]
+async fn the_addresses_of_a_name_are_tried_in_turn() {
+    let collector = Collector::start().await;
+    spangate::sink::install_tls();
+    let port = collector.address.port();
+    // Nobody listens there, and nothing tells so before it is tried.
+    let addresses = [SocketAddr::from(([127, 0, 0, 2], port)), collector.address];
+    let url = format!("http://collector.test:{port}");
+    let sink = Zipkin::at(settings(url), &addresses, "own").unwrap();
+    assert_eq!(sink.send(&load(&[1])).await, Verdict::Delivered);
+    assert_eq!(collector.requests()[0].headers["host"], format!("collector.test:{port}"), "it is called by its name");
+}
+
+#[tokio::test]
+async fn a_collector_is_looked_at_beside_its_answers() {
+    let mut collector = Collector::start().await;
+    let sink = sink(collector.url());
+    assert!(sink.can_be_looked_at());
+    assert_eq!(sink.look().await, Glimpse { up: Some(true), dropped: Some(0) });
+    collector.say(false, 12_345);
+    assert_eq!(sink.look().await, Glimpse { up: Some(false), dropped: Some(12_345) });
+    collector.fall().await;
+    assert_eq!(sink.look().await, Glimpse::default());
+    assert!(!self::sink(format!("{}/elsewhere", collector.url())).can_be_looked_at());
 }
