@@ -8,7 +8,7 @@ ZIPKIN_JAR := $(REAL_DIR)/zipkin-server-$(ZIPKIN_VERSION)-exec.jar
 VENV := $(REAL_DIR)/venv
 BRAVE := $(REAL_DIR)/brave
 
-.PHONY: help real real-tools dashboard compose bench clean-real
+.PHONY: help real real-tools dashboard compose bench profile clean-real
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,8 +26,11 @@ dashboard: $(ZIPKIN_JAR) ## each query of the dashboard and each alert before a 
 compose: $(if $(STANDINS),$(ZIPKIN_JAR)) ## the whole set in containers, looked at from outside (needs a Docker engine)
 	$(if $(STANDINS),STANDIN_ZIPKIN_JAR="$(ZIPKIN_JAR)") tests/compose.sh
 
-bench: ## what a span costs, beside what it costs a bare floor (about 3 minutes and a build)
+bench: ## what a span costs, beside what it costs a bare floor (about 10 minutes and a build)
 	cargo bench --bench gateway
+
+profile: ## where that time goes, of the gateway and of the floor (needs Linux perf; a minute and a build)
+	cargo bench --bench gateway -- profile
 
 clean-real: ## remove what `make real` fetched
 	rm -rf "$(REAL_DIR)"

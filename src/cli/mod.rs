@@ -9,7 +9,7 @@ mod banner;
 mod dead_letters;
 mod forget;
 mod logs;
-mod send;
+pub mod send;
 mod source;
 
 use std::ffi::OsString;

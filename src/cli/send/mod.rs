@@ -10,7 +10,7 @@ mod encoder;
 mod grpc;
 mod ledger;
 mod link;
-mod message;
+pub mod message;
 pub mod options;
 mod padding;
 mod progress;
@@ -42,7 +42,7 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(250);
 
 /// Sends what `options` ask for.
-pub fn send(options: Options) -> Exit {
+pub(super) fn send(options: Options) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("no runtime: {error}"), Exit::Fault),
