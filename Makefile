@@ -5,8 +5,8 @@ ZIPKIN_VERSION ?= 3.6.1
 REAL_DIR := $(CURDIR)/.real
 ZIPKIN_JAR := $(REAL_DIR)/zipkin-server-$(ZIPKIN_VERSION)-exec.jar
 PYTHON := $(REAL_DIR)/venv/bin/python
-# Packages of the clients that we did not write (tests/real/*.py).
-PYTHON_PACKAGES := thriftpy2==0.7.1 py_zipkin==1.2.8 protobuf grpcio==1.85.1
+# Packages of the clients and servers that we did not write (tests/real/).
+PYTHON_PACKAGES := thriftpy2==0.7.1 py_zipkin==1.2.8 protobuf grpcio==1.85.1 moto[server]==5.2.5 boto3
 
 .PHONY: help real real-tools dashboard compose bench clean-real
 
@@ -61,5 +61,5 @@ $(ZIPKIN_JAR):
 $(PYTHON):
 	rm -rf "$(REAL_DIR)/venv" "$(REAL_DIR)/venv.new"
 	python3 -m venv "$(REAL_DIR)/venv.new"
-	"$(REAL_DIR)/venv.new/bin/python" -m pip install --quiet --disable-pip-version-check $(PYTHON_PACKAGES)
+	"$(REAL_DIR)/venv.new/bin/python" -m pip install --quiet --disable-pip-version-check $(PYTHON_PACKAGES:%='%')
 	mv "$(REAL_DIR)/venv.new" "$(REAL_DIR)/venv"

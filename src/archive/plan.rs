@@ -8,15 +8,18 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::Target;
 use super::format::{Format, UnknownFormat};
 use super::object::{Object, ObjectError};
+use super::target::{Remote, Target};
 
 /// The note's limit (DURABILITY.md, cursor slot).
 pub const NOTE_BYTES_MAX: usize = 3072;
 
-/// Longest directory that a plan records: the note holds it beside all else.
+/// Longest directory that a plan records: the note holds it beside all else. A remote place is shorter.
 const DIR_BYTES_MAX: usize = 2048;
+
+/// Longest name of an upload. S3 gives about 130 characters.
+pub const UPLOAD_BYTES_MAX: usize = 400;
 
 /// Where an object was planned to stand. The built-in archive moves with the data directory; a directory of the
 /// user's is the one that was named then.
@@ -24,12 +27,17 @@ const DIR_BYTES_MAX: usize = 2048;
 pub enum Place {
     BuiltIn,
     Dir(PathBuf),
+    Remote(Remote),
 }
 
 impl Place {
     /// An error says why a plan could not record the target.
     pub fn of(target: &Target) -> Result<Place, PlaceError> {
-        let Target::Local { dir } = target else { return Ok(Place::BuiltIn) };
+        let dir = match target {
+            Target::BuiltIn { .. } => return Ok(Place::BuiltIn),
+            Target::Remote(remote) => return Ok(Place::Remote(remote.clone())),
+            Target::Local { dir } => dir,
+        };
         let fits = |dir: &&str| dir.len() <= DIR_BYTES_MAX && !dir.contains(char::is_control);
         match dir.to_str().filter(fits) {
             Some(_) => Ok(Place::Dir(dir.clone())),
@@ -38,9 +46,13 @@ impl Place {
     }
 
     fn parse(text: &str) -> Option<Place> {
-        match text.strip_prefix("file://") {
-            Some(dir) => Path::new(dir).is_absolute().then(|| Place::Dir(dir.into())),
-            None => (text == "builtin").then_some(Place::BuiltIn),
+        if let Some(dir) = text.strip_prefix("file://") {
+            return Path::new(dir).is_absolute().then(|| Place::Dir(dir.into()));
+        }
+        match text.split_once(' ') {
+            _ if text == "builtin" => Some(Place::BuiltIn),
+            Some((url, endpoint)) => Remote::parse(url)?.at(endpoint).map(Place::Remote),
+            None => Remote::parse(text).map(Place::Remote),
         }
     }
 }
@@ -50,6 +62,7 @@ impl fmt::Display for Place {
         match self {
             Place::BuiltIn => f.write_str("builtin"),
             Place::Dir(dir) => write!(f, "file://{}", dir.display()),
+            Place::Remote(remote) => remote.fmt(f),
         }
     }
 }
@@ -77,6 +90,8 @@ pub struct Plan {
     /// The object's path in its place.
     pub name: String,
     pub object: Object,
+    /// What the store calls an upload that was begun for it, to be undone before another is.
+    pub upload: Option<String>,
 }
 
 /// Why a note holds no plan that this version can carry out.
@@ -97,14 +112,16 @@ pub enum PlanError {
 impl Plan {
     /// The plan of an object by today's recipe.
     pub fn new(format: Format, place: Place, object: Object) -> Plan {
-        Plan { recipe: Recipe { format, filter: String::new() }, place, name: object.name(format.extension()), object }
+        let name = object.name(format.extension());
+        Plan { recipe: Recipe { format, filter: String::new() }, place, name, object, upload: None }
     }
 
-    /// Six lines of text: a person who inspects a channel can read them.
+    /// Six or seven lines of text: a person who inspects a channel can read them.
     pub fn to_note(&self) -> Vec<u8> {
-        let Plan { recipe: Recipe { format, filter }, place, name, object } = self;
+        let Plan { recipe: Recipe { format, filter }, place, name, object, upload } = self;
         let recipe = format!("spangate plan 1\nformat {format}\nfilter {filter}\n");
-        let note = format!("{recipe}place {place}\nname {name}\nobject {object}\n");
+        let upload = upload.as_ref().map(|upload| format!("upload {upload}\n")).unwrap_or_default();
+        let note = format!("{recipe}place {place}\nname {name}\nobject {object}\n{upload}");
         assert!(note.len() <= NOTE_BYTES_MAX, "directory and name are bounded and all else is short");
         note.into_bytes()
     }
@@ -127,15 +144,24 @@ impl Plan {
             return Err(PlanError::Filter { found: filter });
         }
         let place = line(lines.next(), 4, "place ", "place STORE")?;
-        let place = Place::parse(place).ok_or_else(|| wrong(4, place, "\"builtin\" or \"file:///DIR\""))?;
+        let place =
+            Place::parse(place).ok_or_else(|| wrong(4, place, "\"builtin\", \"file:///DIR\" or a store's URL"))?;
         let name = line(lines.next(), 5, "name ", "name PATH")?.to_owned();
         if name.is_empty() || name.contains('/') {
             return Err(wrong(5, &name, "the name of a file in the archive"));
         }
         let object = line(lines.next(), 6, "object ", "object FACTS")?.parse::<Object>()?;
-        match (lines.next(), lines.next()) {
-            (Some(""), None) => Ok(Some(Plan { recipe: Recipe { format, filter }, place, name, object })),
-            (more, _) => Err(wrong(7, more.unwrap_or_default(), "one line end, and nothing after it")),
+        let mut more = lines.next();
+        let upload = more.and_then(|line| line.strip_prefix("upload ")).map(str::to_owned);
+        if upload.is_some() {
+            more = lines.next();
+        }
+        match (more, lines.next()) {
+            (Some(""), None) => Ok(Some(Plan { recipe: Recipe { format, filter }, place, name, object, upload })),
+            (more, _) => {
+                let at = 7 + usize::from(upload.is_some());
+                Err(wrong(at, more.unwrap_or_default(), "one line end, and nothing after it"))
+            }
         }
     }
 }

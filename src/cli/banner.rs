@@ -59,8 +59,8 @@ pub fn block(started: &Started) -> String {
     }
     if let Some(http) = started.http.first() {
         writeln!(text, "\nSend a span:\n  {}", curl(*http)).expect("a String takes everything");
-        if let Some(archive) = started.archives.first() {
-            writeln!(text, "See it, ten seconds later:\n  {}", zcat(&archive.dir)).expect("a String takes everything");
+        if let Some(dir) = started.archives.iter().find_map(|archive| archive.dir.as_ref()) {
+            writeln!(text, "See it, ten seconds later:\n  {}", zcat(dir)).expect("a String takes everything");
         }
     }
     text + "\n"
@@ -106,7 +106,7 @@ fn promise(promise: Promise) -> String {
 fn archive_fact(archive: &ArchiveAt) -> String {
     let keeps = archive.keep_bytes.map(|n| format!("keeps {}, oldest go first", show_bytes(n)));
     let keeps = keeps.unwrap_or_else(|| "never trimmed".into());
-    format!("{} (gzip JSON lines, {keeps})", archive.dir.display())
+    format!("{} (gzip JSON lines, {keeps})", archive.at)
 }
 
 /// A span named `hello` of the service `curl`, of now.

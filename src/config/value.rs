@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::collector;
+use crate::archive::target::{self, Remote};
 
 /// What a setting takes. `or` is a word that may stand instead.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,8 +43,10 @@ pub enum Kind {
     Collector,
     /// A list of them (`--collector`).
     Collectors,
-    /// `builtin`, `file:///DIR` or `none`.
+    /// `builtin`, `file:///DIR`, the URL of a store, or `none`.
     Archive,
+    /// `http(s)://HOST[:PORT]`, or `none`.
+    Endpoint,
     /// 1 to 63 of `[A-Za-z0-9._:-]`; a sink's.
     Name,
 }
@@ -92,6 +95,8 @@ impl Kind {
             Kind::Bool => text.parse().ok().map(Value::Bool),
             Kind::Filter => is_filter(text).then(|| Value::Text(text.into())),
             Kind::Archive => archive(text),
+            Kind::Endpoint if text == "none" => Some(Value::Word("none")),
+            Kind::Endpoint => target::endpoint_form(text).map(Value::Text),
             Kind::Name => is_sink_name(text).then(|| Value::Text(text.into())),
             Kind::Collector => return collector::normalise(text).map(Value::Text),
             Kind::Addresses | Kind::Words | Kind::Collectors => return self.parse_list(std::iter::once(text)),
@@ -148,7 +153,8 @@ impl Kind {
                 \"info,spangate::drain=debug\""
                 .into(),
             Kind::Collector | Kind::Collectors => collector::FORMS.into(),
-            Kind::Archive => "\"builtin\", \"file:///DIR\" or \"none\" (this version has no other store)".into(),
+            Kind::Archive => target::FORMS.into(),
+            Kind::Endpoint => "http://HOST[:PORT] or https://HOST[:PORT], or \"none\"".into(),
             Kind::Name => "1 to 63 letters, digits, or any of . _ : -".into(),
         }
     }
@@ -171,7 +177,9 @@ fn archive(text: &str) -> Option<Value> {
         "builtin" => Some(Value::Word("builtin")),
         "none" => Some(Value::Word("none")),
         _ => {
-            let dir = text.strip_prefix("file://")?;
+            let Some(dir) = text.strip_prefix("file://") else {
+                return Remote::parse(text).map(|remote| Value::Text(remote.url()));
+            };
             // Percent signs and the like would make two names for a directory; they mean themselves here.
             (dir.starts_with('/') && dir.len() > 1 && !dir.contains('\0')).then(|| Value::Text(text.into()))
         }

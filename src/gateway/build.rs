@@ -136,7 +136,8 @@ pub async fn stages(
     }
     for archive in &settings.archives {
         let tap = tap(channel, &archive.name, Start::End, Takes::Common).await?;
-        let made = Archive::new(archive.clone(), channel, tap, disk.clone(), registry);
+        let made = Archive::new(archive.clone(), channel, tap, disk.clone(), registry)
+            .map_err(|error| Error::Config(error.to_string()))?;
         let made = made.to_the_end(settings.channel_kind == ChannelKind::Memory);
         stages.archives.push((archive.name.clone(), made));
     }
@@ -191,10 +192,11 @@ pub fn started(settings: &Settings, sockets: &Sockets, found: Found, channel: &C
     let waiting = channel.snapshot().accounts.into_iter().filter(|account| account.waiting > 0);
     let archive_at = |archive: &archive::Settings| ArchiveAt {
         drain: archive.name.clone(),
-        dir: archive.target.dir().to_owned(),
+        at: archive.target.to_string(),
+        dir: archive.target.dir().map(Path::to_owned),
         keep_bytes: match archive.target {
             archive::Target::BuiltIn { keep_bytes, .. } => Some(keep_bytes),
-            archive::Target::Local { .. } => None,
+            archive::Target::Local { .. } | archive::Target::Remote(_) => None,
         },
     };
     Ok(Started {

@@ -34,7 +34,10 @@ pub struct Started {
 #[derive(Debug, Clone)]
 pub struct ArchiveAt {
     pub drain: String,
-    pub dir: PathBuf,
+    /// For people: a directory or a URL, without secrets.
+    pub at: String,
+    /// Of one on this machine.
+    pub dir: Option<PathBuf>,
     /// Oldest objects go beyond this; `None`: never.
     pub keep_bytes: Option<u64>,
 }

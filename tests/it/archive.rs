@@ -1,6 +1,8 @@
 //! The archive behind a real channel: every span in one object, once, whatever happens in between.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod buckets;
+
 use std::collections::BTreeMap;
 use std::io::{IoSlice, Read};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use spangate::archive::object::Object;
 use spangate::archive::plan::Plan;
+use spangate::archive::target::Connect;
 use spangate::archive::{Archive, Settings, State, Status, Target};
 use spangate::channel::{self, Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Takes};
 use spangate::clock::Clock;
@@ -41,6 +44,8 @@ struct Setup {
     capacity_bytes: u64,
     cache_bytes: usize,
     disk: Arc<dyn Disk>,
+    /// After a stop.
+    grace: Duration,
 }
 
 impl Setup {
@@ -50,13 +55,22 @@ impl Setup {
             name: "archive".into(),
             target: Target::Local { dir: data.join("objects") },
             built_in: data.join("archive"),
+            data: data.to_owned(),
+            connect: Connect {
+                region: None,
+                path_style: true,
+                timeout: PATIENCE,
+                put_bytes_max: 48 << 20,
+                part_bytes: 8 << 20,
+                variables: None,
+            },
             roll_bytes: 64 << 20,
             roll_age: Duration::from_secs(3600),
             roll_idle: Duration::from_secs(3600),
             free_min_bytes: Some(0),
         };
         let data = data.to_owned();
-        Setup { data, archive, capacity_bytes: 8 << 20, cache_bytes: 1 << 20, disk: disk::real() }
+        Setup { data, archive, capacity_bytes: 8 << 20, cache_bytes: 1 << 20, disk: disk::real(), grace: PATIENCE }
     }
 
     fn idle(mut self, idle: Duration) -> Setup {
@@ -84,16 +98,25 @@ impl Setup {
         Rig { channel, registry, status, tasks }
     }
 
+    /// One that is dropped wherever it is when it is told to stop.
+    fn start_with_grace(&self, grace: Duration) -> Rig {
+        Setup { grace, ..self.clone() }.start()
+    }
+
     fn start_on(&self, channel: &Channel, registry: &Registry, tasks: &Tasks) -> Status {
         let tap = channel.tap(&self.archive.name, Start::Oldest, Takes::Common).expect("the drain is attached");
-        let archive = Archive::new(self.archive.clone(), channel, tap, self.disk.clone(), registry);
+        let archive = Archive::new(self.archive.clone(), channel, tap, self.disk.clone(), registry).expect("a store");
         let status = archive.status();
-        tasks.vital("archive", archive.run(tasks.stopping().clone(), PATIENCE));
+        tasks.vital("archive", archive.run(tasks.stopping().clone(), self.grace));
         status
     }
 
+    fn dir(&self) -> &Path {
+        self.archive.target.dir().expect("an archive on this machine")
+    }
+
     fn objects(&self) -> Vec<Found> {
-        objects(&*self.disk, self.archive.target.dir())
+        objects(&*self.disk, self.dir())
     }
 }
 
@@ -183,12 +206,11 @@ fn objects(disk: &dyn Disk, dir: &Path) -> Vec<Found> {
     let files = entries.into_iter().filter(|entry| !entry.is_dir);
     let mut files: Vec<_> = files.map(|entry| dir.join(entry.name)).collect();
     files.sort();
-    files.into_iter().map(|path| read(disk, path)).collect()
+    files.into_iter().map(|path| read(path.clone(), &bytes_of(disk, &path))).collect()
 }
 
-fn read(disk: &dyn Disk, path: PathBuf) -> Found {
-    let bytes = bytes_of(disk, &path);
-    let mut decoder = flate2::read::MultiGzDecoder::new(&bytes[..]);
+fn read(path: PathBuf, bytes: &[u8]) -> Found {
+    let mut decoder = flate2::read::MultiGzDecoder::new(bytes);
     let comment = decoder.header().and_then(|header| header.comment()).expect("the object says what it is").to_vec();
     let object: Object = String::from_utf8(comment).unwrap().parse().unwrap();
     let mut text = String::new();
@@ -379,7 +401,7 @@ async fn crash_at(nth: u64, power: Option<Power>) -> bool {
         let same = found.iter().find(|f| f.path.ends_with(&plan.name)).expect("the planned object came to be");
         assert_eq!(same.object, plan.object, "call {nth}, then {power:?}");
     }
-    let staging = setup.archive.target.dir().join("_spangate");
+    let staging = setup.dir().join("_spangate");
     assert_eq!(setup.disk.list(&staging).unwrap(), [], "nothing unfinished is left");
     crashed
 }
@@ -479,7 +501,7 @@ async fn a_store_that_fails_is_tried_again_and_its_spans_wait() {
     store.set_free(1000);
     until("all spans archived", || rig.account().waiting == 0).await;
     assert_eq!(rig.status.seen().state, State::Ok);
-    assert_each_once(&objects(&*store.disk(), setup.archive.target.dir()), 0..20);
+    assert_each_once(&objects(&*store.disk(), setup.dir()), 0..20);
     rig.stop().await;
 }
 
@@ -520,7 +542,7 @@ async fn another_object_under_the_name_stops_this_archive_and_no_other() {
     other.archive.target = Target::Local { dir: dir.path().join("other") };
     let rig = setup.start();
     let theirs = Object { channel: rig.channel.id().to_owned(), partition: 0, first: 0, last: 9, spans: 3, bytes: 77 };
-    plant(setup.archive.target.dir(), &theirs);
+    plant(setup.dir(), &theirs);
     other.start_on(&rig.channel, &rig.registry, &rig.tasks);
     rig.append(0..10).await;
     until("the stop", || matches!(rig.status.seen().state, State::Stopped { .. })).await;
@@ -532,7 +554,7 @@ async fn another_object_under_the_name_stops_this_archive_and_no_other() {
     assert_eq!(rig.account().waiting, 10, "it goes no further");
     rig.stop().await;
 
-    let moved = setup.archive.target.dir().join(theirs.name("jsonl.gz"));
+    let moved = setup.dir().join(theirs.name("jsonl.gz"));
     disk::real().remove(&moved).unwrap();
     let rig = setup.start();
     until("the plan carried out at last", || rig.account().waiting == 0).await;
@@ -668,6 +690,7 @@ async fn with_room_short(target: Target) -> (Rig, Setup) {
     let dir = tempfile::tempdir().unwrap();
     let sim = SimDisk::new();
     let mut setup = Setup::new(dir.path()).idle(Duration::from_millis(10));
+    setup.archive.built_in = target.dir().expect("on this machine").to_owned();
     (setup.archive.target, setup.archive.free_min_bytes) = (target, Some(1 << 30));
     let rig = start_apart(&setup, &sim);
     for n in 1..=5 {
@@ -723,7 +746,7 @@ async fn moved_between_plan_and_restart(nth: u64, from: &Target, to: &Target) ->
     let rig = setup.start();
     rig.append(50..60).await;
     rig.stop().await;
-    let (old, new) = (objects(&*setup.disk, from.dir()), setup.objects());
+    let (old, new) = (objects(&*setup.disk, from.dir().unwrap()), setup.objects());
     if let Some(plan) = planned {
         assert!(old.iter().any(|found| found.path.ends_with(&plan.name)), "call {nth}: it is not where it was planned");
     } else {

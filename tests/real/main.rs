@@ -16,6 +16,7 @@ mod graph;
 mod kills;
 mod proto;
 mod readme;
+mod s3;
 mod shapes;
 mod v1;
 mod zipkin;

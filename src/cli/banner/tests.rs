@@ -19,7 +19,8 @@ fn started() -> Started {
         waiting: Vec::new(),
         archives: vec![ArchiveAt {
             drain: "archive".into(),
-            dir: PathBuf::from("/home/me/spangate-data/archive"),
+            at: "/home/me/spangate-data/archive".into(),
+            dir: Some(PathBuf::from("/home/me/spangate-data/archive")),
             keep_bytes: Some(10 << 30),
         }],
         collectors: Vec::new(),
