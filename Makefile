@@ -4,26 +4,27 @@
 ZIPKIN_VERSION ?= 3.6.1
 REAL_DIR := $(CURDIR)/.real
 ZIPKIN_JAR := $(REAL_DIR)/zipkin-server-$(ZIPKIN_VERSION)-exec.jar
-PYTHON := $(REAL_DIR)/venv/bin/python
-# Packages of the clients and servers that we did not write (tests/real/).
-PYTHON_PACKAGES := thriftpy2==0.7.1 py_zipkin==1.2.8 protobuf grpcio==1.85.1 moto[server]==5.2.5 boto3
+# Clients that we did not write: the Python ones, and what Brave runs with.
+VENV := $(REAL_DIR)/venv
+BRAVE := $(REAL_DIR)/brave
 
 .PHONY: help real real-tools dashboard compose bench clean-real
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-real: real-tools $(ZIPKIN_JAR) $(PYTHON) ## prove it against real Zipkin servers and foreign clients (about 8 minutes)
+real: real-tools $(ZIPKIN_JAR) $(VENV)/requirements.txt $(BRAVE) ## prove it against real Zipkin servers and foreign clients (about 8 minutes)
 	cargo build --release
-	REAL_ZIPKIN_JAR="$(ZIPKIN_JAR)" REAL_PYTHON="$(PYTHON)" \
+	REAL_ZIPKIN_JAR="$(ZIPKIN_JAR)" REAL_PYTHON="$(VENV)/bin/python" REAL_BRAVE="$(BRAVE)" \
 	    cargo test --release --test real -- --nocapture --test-threads=1 --skip dashboard::
 
 dashboard: $(ZIPKIN_JAR) ## each query of the dashboard and each alert before a real Prometheus
 	@command -v prometheus >/dev/null || { echo "make dashboard: missing: prometheus" >&2; exit 1; }
 	REAL_ZIPKIN_JAR="$(ZIPKIN_JAR)" cargo test --release --test real -- --nocapture --test-threads=1 dashboard::
 
-compose: ## the whole set in containers, looked at from outside (needs a Docker engine)
-	tests/compose.sh
+# STANDINS=yes builds the images from Debian's packages, where no image registry is reached (tests/standins).
+compose: $(if $(STANDINS),$(ZIPKIN_JAR)) ## the whole set in containers, looked at from outside (needs a Docker engine)
+	$(if $(STANDINS),STANDIN_ZIPKIN_JAR="$(ZIPKIN_JAR)") tests/compose.sh
 
 bench: ## what a span costs, beside what it costs a bare floor (about 3 minutes and a build)
 	cargo bench --bench gateway
@@ -34,7 +35,7 @@ clean-real: ## remove what `make real` fetched
 # Names everything that is missing at once; never skips.
 real-tools:
 	@missing=""; \
-	for tool in java mvn python3 cargo; do \
+	for tool in java javac mvn python3 cargo; do \
 	    command -v $$tool >/dev/null || missing="$$missing $$tool"; \
 	done; \
 	if command -v java >/dev/null; then \
@@ -46,7 +47,7 @@ real-tools:
 	fi; \
 	if [ -n "$$missing" ]; then \
 	    echo "make real: missing:$$missing" >&2; \
-	    echo "make real: needs Java 17 or newer, Maven, Python 3 with venv, and Rust" >&2; \
+	    echo "make real: needs a JDK of Java 17 or newer, Maven, Python 3 with venv, and Rust" >&2; \
 	    exit 1; \
 	fi
 
@@ -58,8 +59,15 @@ $(ZIPKIN_JAR):
 	mv "$(REAL_DIR)/fetch/$(notdir $(ZIPKIN_JAR))" "$@"
 	rmdir "$(REAL_DIR)/fetch"
 
-$(PYTHON):
-	rm -rf "$(REAL_DIR)/venv" "$(REAL_DIR)/venv.new"
-	python3 -m venv "$(REAL_DIR)/venv.new"
-	"$(REAL_DIR)/venv.new/bin/python" -m pip install --quiet --disable-pip-version-check $(PYTHON_PACKAGES:%='%')
-	mv "$(REAL_DIR)/venv.new" "$(REAL_DIR)/venv"
+# The copy says what is in there: other packages, another venv.
+$(VENV)/requirements.txt: tests/real/requirements.txt
+	rm -rf "$(VENV)"
+	python3 -m venv "$(VENV)"
+	"$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check --requirement $<
+	cp $< "$@"
+
+$(BRAVE): tests/real/brave/pom.xml
+	rm -rf "$@" "$@.new"
+	mvn --batch-mode --quiet --file $< dependency:copy-dependencies -DoutputDirectory="$@.new"
+	mv "$@.new" "$@"
+	touch "$@"

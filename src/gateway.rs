@@ -6,10 +6,12 @@
 
 mod build;
 mod descriptors;
+mod filling;
 mod memory;
 mod process;
 mod promise;
 mod report;
+mod said;
 mod scrape;
 mod signals;
 mod started;

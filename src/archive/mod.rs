@@ -24,6 +24,9 @@ mod trimmer;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::drain::Sieve;
+
+pub use format::Format;
 pub use run::Archive;
 pub use status::{State, Status};
 pub use target::Target;
@@ -32,17 +35,21 @@ pub use target::Target;
 pub struct Settings {
     /// The drain's name: `archive`.
     pub name: String,
+    /// Which spans it takes. Default: all.
+    pub sieve: Sieve,
     pub target: Target,
     /// `<data>/archive`, whatever the store: a plan of the built-in archive is carried out there after a change, too.
     pub built_in: PathBuf,
     /// The data directory: objects on their way to a remote store are staged in its `staging/NAME`.
     pub data: PathBuf,
     pub connect: target::Connect,
-    /// An object is closed at about this size. Default 64 MiB.
+    /// What objects are from the next plan on. Default gzip JSON lines; Parquet for a store that the user names.
+    pub format: Format,
+    /// An object is closed at about this size. Default 64 MiB; 128 MiB for a store that the user names.
     pub roll_bytes: u64,
-    /// Or when its first span is this old. Default 60 s.
+    /// Or when its first span is this old. Default 60 s; 10 min for a store that the user names.
     pub roll_age: Duration,
-    /// Or after this long without a span. Default 5 s.
+    /// Or after this long without a span. Default 5 s; 60 s for a store that the user names.
     pub roll_idle: Duration,
     /// Free bytes on the disk under which intake stops ([`free_min`](crate::channel::free_min)). Nothing is written
     /// under half of it; the built-in archive gives way before it is reached.

@@ -30,6 +30,23 @@ impl Object {
     pub fn name(&self, extension: &str) -> String {
         format!("{}-{}-{:020}-{:020}.{extension}", self.channel, self.partition, self.first, self.last)
     }
+
+    /// All the facts as a file name, for a form whose only place for facts is one: the name with spans and bytes.
+    pub fn long_name(&self, extension: &str) -> String {
+        let Object { channel, partition, first, last, spans, bytes } = self;
+        format!("{channel}-{partition}-{first:020}-{last:020}-{spans}-{bytes}.{extension}")
+    }
+
+    /// `None` where [`long_name`](Self::long_name) did not write it.
+    pub fn from_long_name(name: &str, extension: &str) -> Option<Object> {
+        let stem = name.strip_suffix(extension)?.strip_suffix('.')?;
+        let (rest, bytes) = stem.rsplit_once('-')?;
+        let (name, spans) = rest.rsplit_once('-')?;
+        let ObjectName { channel, partition, first, last } =
+            ObjectName::parse(&format!("{name}.{extension}"), extension)?;
+        let object = Object { channel, partition, first, last, spans: decimal(spans)?, bytes: decimal(bytes)? };
+        (first <= last && last < u64::MAX).then_some(object)
+    }
 }
 
 /// One line of printable ASCII, versioned; [`Object::from_str`] reads it.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::format::{Format, UnknownFormat};
 use super::object::{Object, ObjectError};
 use super::target::{Remote, Target};
+use crate::drain::sieve::{Sieve, TextError};
 
 /// The note's limit (DURABILITY.md, cursor slot).
 pub const NOTE_BYTES_MAX: usize = 3072;
@@ -75,15 +76,15 @@ pub struct PlaceError {
 }
 
 /// How an object is made of its spans.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
     /// With the version of its encoder.
     pub format: Format,
-    /// Which of the drain's spans are taken; "" is all of them, the only one so far.
-    pub filter: String,
+    /// Which of the drain's spans are taken.
+    pub sieve: Sieve,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub recipe: Recipe,
     pub place: Place,
@@ -101,8 +102,8 @@ pub enum PlanError {
     Version { found: String },
     #[error("the archive's plan names {0}")]
     Format(#[from] UnknownFormat),
-    #[error("the archive's plan has filter {found:?}; this version of spangate knows none")]
-    Filter { found: String },
+    #[error("the archive's plan has filter {found:?}, which this version of spangate does not know: {error}")]
+    Filter { found: String, error: TextError },
     #[error("the archive's plan, object: {0}")]
     Object(#[from] ObjectError),
     #[error("the archive's plan, line {line}: found {found:?}, expected {expected}")]
@@ -110,19 +111,18 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// The plan of an object by today's recipe.
-    pub fn new(format: Format, place: Place, object: Object) -> Plan {
-        let name = object.name(format.extension());
-        Plan { recipe: Recipe { format, filter: String::new() }, place, name, object, upload: None }
+    /// The plan of an object. The sieve's text is at most [`TEXT_BYTES_MAX`](crate::drain::sieve::TEXT_BYTES_MAX) long.
+    pub fn new(recipe: Recipe, place: Place, object: Object) -> Plan {
+        Plan { name: object.name(recipe.format.extension()), recipe, place, object, upload: None }
     }
 
     /// Six or seven lines of text: a person who inspects a channel can read them.
     pub fn to_note(&self) -> Vec<u8> {
-        let Plan { recipe: Recipe { format, filter }, place, name, object, upload } = self;
-        let recipe = format!("spangate plan 1\nformat {format}\nfilter {filter}\n");
+        let Plan { recipe: Recipe { format, sieve }, place, name, object, upload } = self;
+        let recipe = format!("spangate plan 1\nformat {format}\nfilter {sieve}\n");
         let upload = upload.as_ref().map(|upload| format!("upload {upload}\n")).unwrap_or_default();
         let note = format!("{recipe}place {place}\nname {name}\nobject {object}\n{upload}");
-        assert!(note.len() <= NOTE_BYTES_MAX, "directory and name are bounded and all else is short");
+        assert!(note.len() <= NOTE_BYTES_MAX, "place, sieve, name and upload are bounded and all else is short");
         note.into_bytes()
     }
 
@@ -139,10 +139,9 @@ impl Plan {
             return Err(PlanError::Version { found: version.chars().take(40).collect() });
         }
         let format = line(lines.next(), 2, "format ", "format NAME/ENCODER")?.parse::<Format>()?;
-        let filter = line(lines.next(), 3, "filter ", "filter TEXT")?.to_owned();
-        if !filter.is_empty() {
-            return Err(PlanError::Filter { found: filter });
-        }
+        let filter = line(lines.next(), 3, "filter ", "filter TEXT")?;
+        let sieve = filter.parse::<Sieve>();
+        let sieve = sieve.map_err(|error| PlanError::Filter { found: filter.to_owned(), error })?;
         let place = line(lines.next(), 4, "place ", "place STORE")?;
         let place =
             Place::parse(place).ok_or_else(|| wrong(4, place, "\"builtin\", \"file:///DIR\" or a store's URL"))?;
@@ -157,7 +156,7 @@ impl Plan {
             more = lines.next();
         }
         match (more, lines.next()) {
-            (Some(""), None) => Ok(Some(Plan { recipe: Recipe { format, filter }, place, name, object, upload })),
+            (Some(""), None) => Ok(Some(Plan { recipe: Recipe { format, sieve }, place, name, object, upload })),
             (more, _) => {
                 let at = 7 + usize::from(upload.is_some());
                 Err(wrong(at, more.unwrap_or_default(), "one line end, and nothing after it"))

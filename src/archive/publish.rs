@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::format::jsonl::{Encoder, Part, Tally};
+use super::format::{Encoder, Part, Tally};
 use super::plan::Plan;
 use super::store::{Look, Publish, Staged, Store, StoreError};
-use crate::channel::{AppendError, Kind, Ledger, Outcome, ReadError, Scan};
+use crate::channel::{AppendError, Kind, Ledger, Outcome, ReadError, Scan, Taken};
+use crate::drain::Sieve;
 use crate::tasks;
 
 /// Canonical bytes that are read before they are encoded: large enough that the change of threads
@@ -86,6 +87,26 @@ impl Publisher {
         Publisher { store, ledger, upload: Arc::new(Mutex::new(plan.upload.clone())) }
     }
 
+    /// Settles what the recipe leaves out of a stretch that an earlier process planned: what it had settled above its
+    /// low is forgotten (DURABILITY.md, cursor slot).
+    pub async fn leave_out(&self, plan: &Plan) -> Result<(), Trouble> {
+        let sieve = &plan.recipe.sieve;
+        if sieve.takes_all() {
+            return Ok(());
+        }
+        let mut scan = self.ledger.scan(plan.object.first..plan.object.last + 1);
+        loop {
+            match scan.next().await {
+                Ok(None) => return Ok(()),
+                Ok(Some((head, _))) if head.kind != Kind::Spans => {}
+                Ok(Some((head, items))) => drop(sieve.take(Taken { head, open: vec![items] }, &self.ledger)),
+                // The scan has settled it.
+                Err(ReadError::Damaged { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// One try. The caller settles and clears the note when the object stands.
     pub async fn carry_out(&self, plan: &Plan) -> Result<Carried, Trouble> {
         // Before the look: what was abandoned can no longer come to stand after it.
@@ -149,9 +170,13 @@ impl Publisher {
     /// Encodes the stretch into the staging directory. Gives the positions that could not be read, too.
     async fn encode(&self, plan: &Plan) -> Result<(Encoder<Staged>, Vec<Range<u64>>), Trouble> {
         let (staging, name, object) = (self.store.staging().clone(), plan.name.clone(), plan.object.clone());
-        let mut encoder =
-            tasks::blocking(move || staging.stage(&name).map(|staged| Encoder::new(&object, staged))).await?;
-        let mut reading = Reading::new(&self.ledger, plan.object.first..plan.object.last + 1);
+        let format = plan.recipe.format;
+        let mut encoder = tasks::blocking(move || {
+            let staged = staging.stage(&name)?;
+            Encoder::new(format, &object, staged).map_err(|source| Trouble::Write { name, source })
+        })
+        .await?;
+        let mut reading = Reading::new(&self.ledger, plan);
         loop {
             let parts = reading.piece().await?;
             if parts.is_empty() {
@@ -176,14 +201,16 @@ impl Publisher {
 /// A stretch read again.
 struct Reading<'a> {
     ledger: &'a Ledger,
+    sieve: &'a Sieve,
     scan: Scan,
     range: Range<u64>,
     damaged: Vec<Range<u64>>,
 }
 
 impl<'a> Reading<'a> {
-    fn new(ledger: &'a Ledger, range: Range<u64>) -> Self {
-        Reading { ledger, scan: ledger.scan(range.clone()), range, damaged: Vec::new() }
+    fn new(ledger: &'a Ledger, plan: &'a Plan) -> Self {
+        let range = plan.object.first..plan.object.last + 1;
+        Reading { ledger, sieve: &plan.recipe.sieve, scan: ledger.scan(range.clone()), range, damaged: Vec::new() }
     }
 
     /// The next megabyte or so; nothing at the end. Damage is noted and passed.
@@ -200,11 +227,16 @@ impl<'a> Reading<'a> {
                 }
                 Err(error) => return Err(error.into()),
             };
+            let kept = self.sieve.part(&head, std::slice::from_ref(&items)).kept;
+            if kept.is_empty() {
+                continue;
+            }
             match self.ledger.body(&head).await {
                 Ok(body) => {
-                    let part = Part { head, items, body };
-                    bytes += part.bytes();
-                    parts.push(part);
+                    let part = |items| Part { head: head.clone(), items, body: body.clone() };
+                    let from = parts.len();
+                    parts.extend(kept.into_iter().map(part));
+                    bytes += parts[from..].iter().map(Part::bytes).sum::<u64>();
                 }
                 Err(ReadError::Damaged { .. }) => {
                     let first = head.at.first;

@@ -14,11 +14,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::format::Format;
-use super::format::jsonl::Tally;
+use super::format::Tally;
 use super::object::Object;
 use super::patience::{End, Patience};
-use super::plan::{Place, Plan};
+use super::plan::{Place, Plan, Recipe};
 use super::publish::{Carried, Publisher, Trouble};
 use super::status::Status;
 use super::store::local::Local;
@@ -27,12 +26,14 @@ use super::stretch::{Planner, Rolls, Stretch};
 use super::trim::Keeper;
 use super::trimmer::Trimmer;
 use super::{Settings, Target};
-use crate::channel::{Channel, Ledger, Outcome, Tap};
+use crate::channel::{Channel, Kind, Ledger, Outcome, Taken, Tap};
 use crate::disk::Disk;
 use crate::metrics::{Counter, Registry};
 
-/// How long a stop waits for each frame that is durable and was not taken yet.
-const STOP_LINGER: Duration = Duration::from_millis(50);
+/// How long a stop waits for a frame that is known to wait: reading it may take a slow disk's time.
+const STOP_LINGER: Duration = Duration::from_secs(1);
+/// Before something that waits and could not be read is tried again.
+const STOP_RETRY: Duration = Duration::from_millis(50);
 
 /// Part of the channel's capacity that one object may keep waiting.
 const PINNED_SHARE: u64 = 4;
@@ -92,9 +93,9 @@ impl Archive {
             store,
             ledger: tap.ledger(),
             tap,
+            planner: Planner::new(rolls, settings.format.ratio_at_start()),
             settings,
             disk,
-            planner: Planner::new(rolls),
             to_the_end: false,
             trimmer,
             status,
@@ -154,7 +155,7 @@ impl Archive {
                 return Ok(());
             }
             // Something waits that could not be read at once.
-            tokio::time::sleep(STOP_LINGER).await;
+            tokio::time::sleep(STOP_RETRY).await;
         }
     }
 
@@ -192,6 +193,8 @@ impl Archive {
                         "the archive was moved while an object was under way: it is made where it was planned"
                     );
                 }
+                let publisher = self.publisher(&plan)?;
+                self.patience.tried(stop, || leave_out(publisher.clone(), plan.clone())).await?;
                 self.carry_out(plan, stop).await?;
             }
             Err(error) => return Err(End::Halt(error.to_string())),
@@ -218,7 +221,7 @@ impl Archive {
                 taken = self.tap.next() => match taken {
                     Ok(Some(taken)) => {
                         self.patience.recovered();
-                        self.planner.add(&taken, Instant::now());
+                        self.add(taken);
                     }
                     Ok(None) => return None,
                     Err(error) => {
@@ -231,10 +234,19 @@ impl Archive {
         }
     }
 
+    /// Adds what the archive takes of a frame to the open stretch.
+    fn add(&mut self, taken: Taken) {
+        if taken.head.kind == Kind::Spans {
+            let kept = self.settings.sieve.take(taken.clone(), &self.ledger);
+            self.planner.add(&taken, &kept.open, Instant::now());
+        }
+    }
+
     /// On a stop: what is durable already, as far as one object holds it.
     async fn gather_last(&mut self) -> Option<Stretch> {
-        while let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await {
-            self.planner.add(&taken, Instant::now());
+        while self.ledger.waiting() > self.planner.spans() {
+            let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await else { break };
+            self.add(taken);
             if let Some(full) = self.planner.close(Instant::now()) {
                 return Some(full);
             }
@@ -245,6 +257,7 @@ impl Archive {
     /// Plans a stretch and carries the plan out.
     async fn archive(&mut self, stretch: Stretch, stop: &CancellationToken) -> Result<(), End> {
         self.status.waiting_since(Some(stretch.oldest_us));
+        let recipe = Recipe { format: self.settings.format, sieve: self.settings.sieve.clone() };
         let object = Object {
             channel: self.channel.clone(),
             partition: 0,
@@ -253,7 +266,7 @@ impl Archive {
             spans: stretch.spans,
             bytes: stretch.bytes,
         };
-        let plan = Plan::new(Format::JSON_LINES, self.place()?, object);
+        let plan = Plan::new(recipe, self.place()?, object);
         self.save(Some(&plan), stop).await?;
         self.carry_out(plan, stop).await
     }
@@ -339,6 +352,10 @@ impl Archive {
             trimmer.trim().await;
         }
     }
+}
+
+async fn leave_out(publisher: Publisher, plan: Plan) -> Result<(), Trouble> {
+    publisher.leave_out(&plan).await
 }
 
 async fn carry_out(publisher: Publisher, plan: Plan) -> Result<Carried, Trouble> {

@@ -4,16 +4,12 @@
 //! too much of the channel waiting. The estimate is item bytes times the ratio that earlier objects
 //! had: a target, not a limit. Memory does not grow with a stretch.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::channel::{Head, Kind, Taken};
-
-/// Before anything was measured: gzip JSON lines of plain client and server spans take about a
-/// third of their canonical bytes.
-const RATIO_AT_START: f64 = 0.35;
+use crate::channel::{Head, Taken};
 
 /// A stretch of a million copies of one span must not teach us that objects cost nothing: the next
 /// one would have no bound.
@@ -26,6 +22,9 @@ const RATIO_SAMPLE_BYTES_MIN: u64 = 64 << 10;
 /// range in the drain's cursor, which holds 224 before it gives no further frame: a peer that sends
 /// bad entries must not make the archive wait for its idle time.
 const GAPS_MAX: u32 = 128;
+
+/// What a sieve left out between two spans is a range, too, but in memory only: half of those that a cursor holds.
+const RUNS_MAX: u32 = 32_768;
 
 /// When a stretch is closed.
 #[derive(Debug, Clone, Copy)]
@@ -58,8 +57,20 @@ struct Open {
     stretch: Stretch,
     pinned_bytes: u64,
     gaps: u32,
+    /// Spans that follow each other, counted as one.
+    runs: u32,
+    /// Behind the last frame that was added.
+    end: u64,
     first_at: Instant,
     last_at: Instant,
+}
+
+impl Open {
+    /// A stretch whose first span is at `first`, in a frame whose first open item is at `from`.
+    fn begin(first: u64, from: u64, oldest_us: u64, now: Instant) -> Open {
+        let stretch = Stretch { first, last: first, spans: 0, bytes: 0, oldest_us };
+        Open { stretch, pinned_bytes: 0, gaps: 0, runs: 0, end: from, first_at: now, last_at: now }
+    }
 }
 
 /// Adds frames up to stretches.
@@ -71,33 +82,31 @@ pub struct Planner {
 }
 
 impl Planner {
-    pub fn new(rolls: Rolls) -> Self {
-        Planner { rolls, ratio: RATIO_AT_START, open: None }
+    /// `ratio`: bytes of an object for each byte of its items, until one was measured.
+    pub fn new(rolls: Rolls, ratio: f64) -> Self {
+        Planner { rolls, ratio, open: None }
     }
 
-    /// Adds a frame's open items. Frames come in order of position; one of another kind than
-    /// spans adds nothing.
-    pub fn add(&mut self, taken: &Taken, now: Instant) {
+    /// Adds the items `kept` of a frame's open ones. Frames come in order of position; one of which nothing is kept
+    /// begins no stretch.
+    pub fn add(&mut self, taken: &Taken, kept: &[Range<u32>], now: Instant) {
         let (Some(head_open), Some(tail_open)) = (taken.open.first(), taken.open.last()) else { return };
-        if taken.head.kind != Kind::Spans {
-            return;
-        }
-        let base = taken.head.at.first;
-        let (first, last) = (base + u64::from(head_open.start), base + u64::from(tail_open.end) - 1);
-        let open = self.open.get_or_insert_with(|| Open {
-            stretch: Stretch { first, last, spans: 0, bytes: 0, oldest_us: taken.head.received_us },
-            pinned_bytes: 0,
-            gaps: 0,
-            first_at: now,
-            last_at: now,
-        });
-        assert!(open.stretch.spans == 0 || first > open.stretch.last, "frames come in order of position");
-        let gap_before = open.stretch.spans > 0 && first > open.stretch.last + 1;
-        open.gaps += u32::from(gap_before) + taken.open.len() as u32 - 1;
+        let at = |item: u32| taken.head.at.first + u64::from(item);
+        let (from, end) = (at(head_open.start), at(tail_open.end));
+        let open = match (&mut self.open, kept.first()) {
+            (Some(open), _) => open,
+            (None, None) => return,
+            (closed, Some(range)) => closed.insert(Open::begin(at(range.start), from, taken.head.received_us, now)),
+        };
+        assert!(from >= open.end, "frames come in order of position");
+        open.gaps += u32::from(from > open.end) + taken.open.len() as u32 - 1;
+        open.end = end;
         open.pinned_bytes += log_bytes(&taken.head);
+        let Some(tail) = kept.last() else { return };
+        open.runs += kept.len() as u32;
         open.last_at = now;
-        open.stretch.last = last;
-        for range in &taken.open {
+        open.stretch.last = at(tail.end) - 1;
+        for range in kept {
             let items = &taken.head.items[range.start as usize..range.end as usize];
             open.stretch.spans += items.len() as u64;
             open.stretch.bytes += items.iter().map(|item| u64::from(item.len)).sum::<u64>();
@@ -121,6 +130,11 @@ impl Planner {
         Some((open.first_at + self.rolls.age).min(open.last_at + self.rolls.idle))
     }
 
+    /// Spans that are gathered.
+    pub fn spans(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.stretch.spans)
+    }
+
     /// Receive time of the oldest span that is gathered, microseconds since the epoch.
     pub fn oldest_us(&self) -> Option<u64> {
         self.open.as_ref().map(|open| open.stretch.oldest_us)
@@ -137,7 +151,10 @@ impl Planner {
 
     fn is_full(&self, open: &Open) -> bool {
         let object_bytes = (open.stretch.bytes as f64 * self.ratio) as u64;
-        object_bytes >= self.rolls.bytes || open.pinned_bytes >= self.rolls.pinned_bytes || open.gaps >= GAPS_MAX
+        object_bytes >= self.rolls.bytes
+            || open.pinned_bytes >= self.rolls.pinned_bytes
+            || open.gaps >= GAPS_MAX
+            || open.runs >= RUNS_MAX
     }
 }
 

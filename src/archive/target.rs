@@ -13,6 +13,9 @@ pub const FORMS: &str = "\"builtin\", \"file:///DIR\", \"s3://BUCKET/PREFIX\", \
 /// Keys of object stores are at most 1024 bytes long; the rest is for directories and the object's name.
 const PREFIX_BYTES_MAX: usize = 512;
 
+/// More than any host name; a plan records it beside all else.
+const ENDPOINT_BYTES_MAX: usize = 400;
+
 /// Where an archive's objects go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -124,7 +127,7 @@ pub fn endpoint_form(text: &str) -> Option<String> {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"))?.trim_end_matches('/');
     // A path is part of some endpoints (Azure's emulator); a user, a query or a space never is.
     let good = |b: u8| b.is_ascii_graphic() && !b"?#@\\\"".contains(&b);
-    (!rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(good))
+    (!rest.is_empty() && text.len() <= ENDPOINT_BYTES_MAX && !rest.starts_with('/') && rest.bytes().all(good))
         .then(|| text.trim_end_matches('/').to_owned())
 }
 

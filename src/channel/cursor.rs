@@ -2,8 +2,9 @@
 //!
 //! The one place that changes a ledger. Everything below `low` is settled (or passed, where
 //! frames are for another drain); above it stand ranges, each with the outcomes it added to
-//! the ledger, so that a slot with room for fewer ranges is still right: it forgets the
-//! highest ranges and their counts together.
+//! the ledger, so that a slot with room for fewer ranges is still right: it forgets ranges and
+//! their counts together. It forgets the light ones always: what a reading alone decided
+//! (foreign frames, what a sieve left out) the next reading decides again.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -21,6 +22,9 @@ pub const NAME_BYTES_MAX: usize = 63;
 pub const RANGES_MAX: usize = 256;
 /// A drain is given no frame while more stand: what is in flight can still make some.
 pub const RANGES_OPEN_MAX: usize = 224;
+/// Nor while more stand, light ones included. A sieve that keeps every other span makes one a span: what a few
+/// sinks have in flight, in 6 MiB.
+pub const RANGES_ALL_MAX: usize = 65_536;
 /// Receive times kept of frames in flight, about one a second; beyond it every other one goes.
 const TIMES_MAX: usize = 4096;
 const OUTCOMES: usize = 7;
@@ -44,6 +48,8 @@ struct Settled {
     tally: Tally,
     /// Came from a slot, so what it counted is not known: it must stay in the slot.
     kept: bool,
+    /// The next reading makes it again.
+    light: bool,
 }
 
 #[derive(Debug)]
@@ -58,6 +64,8 @@ pub struct Cursor {
     addressed_before: u64,
     ledger: Tally,
     ranges: BTreeMap<u64, Settled>,
+    /// How many of them are not light.
+    firm: usize,
     pub note: Bytes,
     /// Of the slot written last.
     pub generation: u64,
@@ -82,6 +90,7 @@ impl Cursor {
             addressed_before: start.addressed_to(id),
             ledger: [0; OUTCOMES],
             ranges: BTreeMap::new(),
+            firm: 0,
             note: Bytes::new(),
             generation: 0,
             seen: start.position,
@@ -122,6 +131,7 @@ impl Cursor {
             return 0;
         }
         let (mut tally, mut kept) = ([0; OUTCOMES], false);
+        let mut light = counted.is_none_or(|(outcome, _)| is_light(outcome));
         let mut fresh = merged.end - merged.start;
         while let Some((&first, settled)) = self.ranges.range(..=merged.end).next_back()
             && settled.end >= merged.start
@@ -132,6 +142,8 @@ impl Cursor {
             let absorbed = self.ranges.remove(&first).expect("it was just found");
             tally.iter_mut().zip(absorbed.tally).for_each(|(sum, n)| *sum += n);
             kept |= absorbed.kept;
+            light &= absorbed.light;
+            self.firm -= usize::from(!absorbed.light);
         }
         let fresh = counted.map_or(0, |(outcome, most)| {
             let fresh = fresh.min(most);
@@ -143,7 +155,8 @@ impl Cursor {
             self.low = merged.end;
             self.forget_times();
         } else {
-            self.ranges.insert(merged.start, Settled { end: merged.end, tally, kept });
+            self.firm += usize::from(!light);
+            self.ranges.insert(merged.start, Settled { end: merged.end, tally, kept, light });
         }
         fresh
     }
@@ -175,7 +188,7 @@ impl Cursor {
     /// settled range always: after a restart only such frames can make the ranges fewer.
     pub fn has_window(&self, position: u64) -> bool {
         let highest = self.ranges.last_key_value().map_or(0, |(_, settled)| settled.end);
-        self.ranges.len() <= RANGES_OPEN_MAX || position < highest
+        (self.firm <= RANGES_OPEN_MAX && self.ranges.len() <= RANGES_ALL_MAX) || position < highest
     }
 
     /// Notes a frame given to the drain.
@@ -220,7 +233,7 @@ impl Cursor {
         self.accepted(now).saturating_sub(self.ledger.iter().sum())
     }
 
-    /// The account at a moment; `waiting_bytes` is the caller's.
+    /// The account at a moment; `waiting_bytes` and `skips` are the caller's.
     pub fn account(&self, now: &Point, waiting_bytes: u64) -> Account {
         let waiting = self.waiting(now);
         Account {
@@ -232,6 +245,7 @@ impl Cursor {
             oldest_us: self.oldest_us().filter(|_| waiting > 0),
             low: self.low,
             attached: self.attached,
+            skips: false,
         }
     }
 
@@ -241,7 +255,7 @@ impl Cursor {
         let mut room = RANGES_MAX - self.ranges.values().filter(|s| s.kept).count();
         let mut ranges = Vec::new();
         for (&first, settled) in &self.ranges {
-            if settled.kept || room > 0 {
+            if settled.kept || (room > 0 && !settled.light) {
                 room -= usize::from(!settled.kept);
                 ranges.push(first..settled.end);
             } else {
@@ -284,6 +298,11 @@ impl Cursor {
         put64(&mut raw, 7384, durable.addressed_to(self.id));
         finish(raw)
     }
+}
+
+/// Whether a range of it may be forgotten: the same items are left out again when they are read again.
+fn is_light(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Filtered | Outcome::SampledOut)
 }
 
 /// The slot of a drain that was given up.
@@ -377,8 +396,9 @@ fn decode_live(raw: &[u8]) -> Option<Slot> {
     let ranges = usize::from(u16::from_le_bytes([raw[130], raw[131]])).min(RANGES_MAX);
     for n in 0..ranges {
         let (first, end) = (get64(raw, 200 + n * 16), get64(raw, 208 + n * 16));
-        cursor.ranges.insert(first, Settled { end, tally: [0; OUTCOMES], kept: true });
+        cursor.ranges.insert(first, Settled { end, tally: [0; OUTCOMES], kept: true, light: false });
     }
+    cursor.firm = cursor.ranges.len();
     let note_len = usize::from(u16::from_le_bytes([raw[132], raw[133]])).min(NOTE_BYTES_MAX);
     cursor.note = Bytes::copy_from_slice(&raw[4296..4296 + note_len]);
     let durable = (get64(raw, 7368), get64(raw, 7376), get64(raw, 7384));

@@ -8,6 +8,7 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::frame::{Built, Marks, Placed, padded};
 use super::segment::{Bound, HEAD_BYTES, Point, SECTOR, Segment};
@@ -96,6 +97,11 @@ impl Log {
     /// Bytes that still fit into the segment.
     pub fn room(&self) -> u64 {
         self.active.as_ref().map_or(0, |a| a.len.saturating_sub(a.offset.next_multiple_of(SECTOR)))
+    }
+
+    /// A segment's full size.
+    pub fn segment_bytes(&self) -> u64 {
+        segment_bytes(self.shared.settings.capacity_bytes)
     }
 
     /// Free bytes that the next segment for `need` bytes takes from the disk.
@@ -237,6 +243,7 @@ impl Log {
             state.cache.push(&frame, at.common);
         }
         self.pending_bytes = 0;
+        state.mark(Instant::now());
         state.wake_all();
         Ok(())
     }

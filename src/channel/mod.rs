@@ -12,6 +12,7 @@ mod log;
 mod owner;
 mod reader;
 mod recovery;
+mod relief;
 mod scan;
 mod segment;
 mod slots;
@@ -19,6 +20,7 @@ mod state;
 mod tap;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -89,8 +91,11 @@ pub struct Item {
     pub flags: u8,
 }
 
+/// Keys of an [`Origin`] that listeners give a meaning; a label has another.
+pub const ORIGIN_KEYS: [&str; 4] = ["listener", "peer", "category", "via"];
+
 /// Where a frame came from: (key, value) pairs, at most 1 KiB in all; longer values are cut.
-/// Keys in use: `listener`, `peer`, `category`, `via` (repeated).
+/// Keys in use: [`ORIGIN_KEYS`], `via` repeatedly, and the labels of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin(pub Vec<(String, String)>);
 
@@ -250,6 +255,8 @@ pub struct Account {
     pub low: u64,
     /// Whether anything reads it now; false for one that the configuration no longer names.
     pub attached: bool,
+    /// Whether it gives up its oldest spans when the channel is full.
+    pub skips: bool,
 }
 
 /// The channel at one moment.
@@ -432,14 +439,17 @@ impl Channel {
     pub fn snapshot(&self) -> Snapshot {
         let shared = &self.0.shared;
         let state = shared.state();
-        let account = |c: &cursor::Cursor| c.account(&state.durable, state.bytes_from(c.low));
+        let account = |row: &state::DrainRow| {
+            let account = |c: &cursor::Cursor| c.account(&state.durable, state.bytes_from(c.low));
+            row.cursor.as_ref().map(|c| Account { skips: row.skips, ..account(c) })
+        };
         Snapshot {
             intake: state.intake.clone(),
             tail: state.durable.position,
             bytes: state.used(),
             capacity_bytes: shared.settings.capacity_bytes,
             items: state.waiting(),
-            accounts: state.cursors().map(account).collect(),
+            accounts: state.rows.iter().filter_map(account).collect(),
             disk_free_bytes: state.disk_free,
         }
     }

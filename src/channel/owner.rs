@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::log::Log;
+use super::relief::{Shortage, relieve};
 use super::segment::HEAD_BYTES;
 use super::slots::Slots;
 use super::state::{Job, Message, Shared, segment_path};
@@ -130,6 +131,8 @@ impl Owner {
             }
             self.append();
             self.sync_if_due();
+            self.relieve();
+            self.leave_settled();
             self.save_if_due();
             self.remove_passed();
             self.make_spare();
@@ -365,6 +368,44 @@ impl Owner {
         }
     }
 
+    /// Asks drains that may skip for room, while there is room for one more segment: so intake need not stop for it.
+    fn relieve(&self) {
+        let settings = &self.shared.settings;
+        let (bytes, items) = self.log.pending();
+        let state = self.shared.state();
+        let full = state.used() + bytes + self.log.segment_bytes() > settings.capacity_bytes;
+        let lacking = self.lacking.filter(|_| state.intake != Intake::DiskLow);
+        let over = |most: u64| lacking.map(|(_, wanted)| (state.waiting() + items + wanted).saturating_sub(most));
+        let shortage = Shortage {
+            bytes: full || lacking.is_some_and(|(wanted, _)| state.used() + bytes + wanted > settings.capacity_bytes),
+            items: settings.capacity_spans.and_then(over).filter(|over| *over > 0),
+        };
+        if relieve(&state, shortage) {
+            tracing::debug!(?shortage, "a drain is asked to skip");
+        }
+    }
+
+    /// Where a message lacks room though all is settled, the segment that is written to has taken it: a fresh one lets
+    /// it go.
+    fn leave_settled(&mut self) {
+        if self.lacking.is_none() || !self.log.is_open() || self.log.pending() != (0, 0) {
+            return;
+        }
+        let state = self.shared.state();
+        let end = state.durable.position;
+        let settled = state.cursors().next().is_some() && state.cursors().all(|c| c.low >= end);
+        let taken = state.segments.last_key_value().is_some_and(|(_, last)| last.used > HEAD_BYTES);
+        let room = state.disk_free >= self.free_min.saturating_add(self.log.segment_cost(0));
+        drop(state);
+        if settled
+            && taken
+            && room
+            && let Err(error) = self.log.roll(0)
+        {
+            self.fail(Call::Write, &error);
+        }
+    }
+
     fn show_intake(&mut self) {
         let room = self.log.room();
         let (bytes, _) = self.log.pending();
@@ -381,7 +422,8 @@ impl Owner {
             Intake::Open
         };
         if intake != state.intake {
-            tracing::info!(?intake, "intake changed");
+            // It comes and goes with each segment; the gateway says what a person should know.
+            tracing::debug!(?intake, "intake changed");
             state.intake = intake;
         }
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use super::cache::Cache;
 use super::frame::{self, Fixed, Marks, put32};
@@ -17,6 +18,7 @@ use super::reader::{keep_damaged, unbounded};
 use super::segment::{Bound, HEAD_BYTES, HeadError, MAJOR, MINOR, Place, Point, Segment, Step, Walker, is_zero};
 use super::slots::{Row, Slots};
 use super::state::{DrainRow, Entry, Shared, State, segment_path};
+use super::timeline::Timeline;
 use super::{Found, Intake, OpenError, Settings};
 use crate::clock::Clock;
 use crate::disk::{Disk, Open, is_no_space, read_full};
@@ -282,6 +284,7 @@ impl Recovery {
         let rows = rows.into_iter().map(row_state).collect();
         let state = State {
             segments: table,
+            timeline: Timeline::new(Instant::now(), durable.position),
             durable,
             cache: Cache::new(self.settings.cache_bytes),
             rows,

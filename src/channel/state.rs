@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::cache::Cache;
 use super::cursor::Cursor;
 use super::frame::Built;
 use super::segment::{Bound, Point, Segment};
+use super::timeline::Timeline;
 use super::{AppendError, Intake, Settings};
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -38,6 +39,7 @@ pub struct State {
     /// What has been synced, and so what drains may see.
     pub durable: Point,
     pub cache: Cache,
+    pub timeline: Timeline,
     pub rows: Vec<DrainRow>,
     pub intake: Intake,
     pub disk_free: u64,
@@ -65,6 +67,10 @@ pub struct DrainRow {
     pub waiters: Vec<oneshot::Sender<Result<(), AppendError>>>,
     /// Wakes the drain's tap.
     pub notify: Arc<Notify>,
+    /// Its attached drain gives up what is asked of it when the channel is full.
+    pub skips: bool,
+    /// Below this it is to give up what it has not settled.
+    pub skip_to: watch::Sender<u64>,
 }
 
 /// What the owner is asked to do.
@@ -205,6 +211,12 @@ impl State {
         (first, entry)
     }
 
+    /// Notes when the durable end was where it is.
+    pub fn mark(&mut self, now: Instant) {
+        let low = self.cursors().map(|c| c.low).min().unwrap_or(0);
+        self.timeline.mark(now, self.durable.position, low);
+    }
+
     pub fn used(&self) -> u64 {
         self.segments.values().map(|s| s.used).sum()
     }
@@ -259,6 +271,8 @@ impl DrainRow {
             dirty: None,
             waiters: Vec::new(),
             notify: Arc::new(Notify::new()),
+            skips: false,
+            skip_to: watch::Sender::new(0),
         }
     }
 }

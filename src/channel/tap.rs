@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::cursor::{Cursor, NOTE_BYTES_MAX};
 use super::reader::{At, Bodies, Event, Reader};
@@ -56,6 +56,11 @@ impl Tap {
 
     pub fn drain(&self) -> &str {
         &self.ledger.0.drain
+    }
+
+    /// The channel's identity, as [`Channel::id`](super::Channel::id) gives it.
+    pub fn channel_id(&self) -> &str {
+        &self.ledger.0.shared.id_text
     }
 
     /// The next durable frame with something open for this drain; waits for one, and while its
@@ -172,6 +177,17 @@ impl Tap {
         self.ledger.clone()
     }
 
+    /// Lets this drain be asked to give up its oldest positions when the channel is full. What it is asked is the
+    /// position below which it is to settle everything as skipped, as soon as none of it is on its way.
+    pub fn may_skip(&self) -> watch::Receiver<u64> {
+        let ours = &self.ledger.0;
+        let mut state = ours.shared.state();
+        let row = &mut state.rows[ours.row];
+        row.skips = true;
+        row.skip_to.send_replace(0);
+        row.skip_to.subscribe()
+    }
+
     /// The note as last saved.
     pub fn note(&self) -> Bytes {
         let ours = &self.ledger.0;
@@ -241,7 +257,9 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        self.shared.state_at_the_end().cursor(self.row).attached = false;
+        let mut state = self.shared.state_at_the_end();
+        state.rows[self.row].skips = false;
+        state.cursor(self.row).attached = false;
     }
 }
 
@@ -261,8 +279,20 @@ impl Ledger {
         debug_assert!(taken, "settled before it was taken");
     }
 
+    /// Settles several ranges as [`settle`](Self::settle) does, with one look at the channel.
+    pub fn settle_all(&self, settled: impl IntoIterator<Item = (Range<u64>, Outcome)>) {
+        let mut state = self.0.shared.state();
+        let cursor = state.cursor(self.0.row);
+        for (positions, outcome) in settled {
+            debug_assert!(positions.is_empty() || positions.end <= cursor.seen, "settled before it was taken");
+            cursor.settle(positions, outcome);
+        }
+        self.0.touched(state);
+    }
+
     /// Settles (an empty range settles nothing) and replaces the note (at most 3072 bytes) in one
-    /// slot; durable when it returns. After an error it may or may not come to be.
+    /// slot; durable when it returns, but for what is filtered or sampled out above what is open: that is left out
+    /// again when it is read again. After an error it may or may not come to be.
     pub async fn commit(&self, positions: Range<u64>, outcome: Outcome, note: Bytes) -> Result<(), AppendError> {
         if note.len() > NOTE_BYTES_MAX {
             return Err(AppendError::Failed(format!("a note of {} bytes, at most {NOTE_BYTES_MAX}", note.len())));
@@ -283,6 +313,14 @@ impl Ledger {
         };
         self.0.shared.poke();
         saved.await.unwrap_or(Err(AppendError::Stopping))
+    }
+
+    /// The position below which everything has been in the channel for `age`, by a clock that does not jump: the time
+    /// since its sync, or since this process started where that is less.
+    pub fn older_than(&self, age: Duration) -> u64 {
+        let (mut state, now) = (self.0.shared.state(), Instant::now());
+        state.mark(now);
+        state.timeline.older_than(now, age)
     }
 
     /// Items that this drain has not settled.

@@ -131,7 +131,8 @@ fn any_order_of_settling_adds_up_before_and_after_a_restart() {
         for _ in 0..random.usize(1..900) {
             let first = random.usize(0..1199);
             let end = (first + random.usize(1..4)).min(1200);
-            cursor.settle(first as u64..end as u64, Outcome::Delivered);
+            let outcome = if random.bool() { Outcome::Delivered } else { Outcome::SampledOut };
+            cursor.settle(first as u64..end as u64, outcome);
             settled[first..end].fill(true);
             if random.u8(0..80) == 0 {
                 // What a slot had no room for is open again, and not counted.
@@ -156,6 +157,28 @@ fn a_slot_with_too_many_ranges_forgets_the_highest_with_their_counts() {
     let now = common(1000);
     let again = saved(&cursor, &now);
     assert_eq!(cursor.waiting(&now) + 10, again.waiting(&now));
+}
+
+#[test]
+fn what_a_sieve_left_out_closes_no_window_and_takes_no_room_in_a_slot() {
+    let mut cursor = Cursor::begin("d", Takes::Common, &common(0));
+    for n in 0..5_000 {
+        cursor.settle(n * 4 + 1..n * 4 + 2, Outcome::SampledOut);
+        cursor.settle(n * 4 + 2..n * 4 + 3, Outcome::Filtered);
+    }
+    // Late, and next to what was left out: it takes its neighbours into the slot with it.
+    cursor.settle(19_991..19_992, Outcome::Delivered);
+    assert!(cursor.has_window(30_000));
+    let (now, again) = (common(30_000), saved(&cursor, &common(30_000)));
+    assert_eq!(cursor.waiting(&now), 30_000 - 10_001);
+    assert_eq!(again.open(0..30_000), [0..19_989, 19_992..30_000]);
+    assert_eq!(again.waiting(&now), 30_000 - 3);
+    for n in 5_000..cursor::RANGES_ALL_MAX as u64 + 1 {
+        cursor.settle(n * 4 + 1..n * 4 + 2, Outcome::SampledOut);
+    }
+    assert!(!cursor.has_window(1 << 20), "memory is bounded");
+    cursor.settle(0..1 << 20, Outcome::Delivered);
+    assert!(cursor.has_window(1 << 20));
 }
 
 #[test]

@@ -7,8 +7,9 @@ use super::layers::Values;
 use super::{ChannelKind, Log, LogFormat, Settings};
 use crate::archive::target::{Connect, PART_BYTES, PUT_BYTES_MAX, Remote, Target};
 use crate::channel::{Start, Sync};
+use crate::drain::sieve::{Filter, Sieve};
 use crate::listener::{http, intake, scribe};
-use crate::sink::zipkin::{self, Encoding};
+use crate::sink::{self, zipkin::Encoding};
 use crate::{admin, archive, channel, deadletter, drain};
 
 /// Settings of the values; `data` is absolute by now.
@@ -63,6 +64,7 @@ fn scribe(values: &Values) -> scribe::Settings {
         frame_bytes_max: values.size("scribe.frame_max"),
         frame_timeout: values.time("scribe.frame_timeout"),
         connections_max: values.size("scribe.connections_max"),
+        labels: values.labels("scribe.labels").into_iter().collect(),
         keep_binary_annotations: values.text("scribe.binary_annotations") == "keep",
         allow_shutdown: values.yes("scribe.allow_shutdown"),
     }
@@ -78,6 +80,7 @@ fn http(values: &Values) -> http::Settings {
         body_timeout: values.time("http.body_timeout"),
         idle_timeout: values.time("http.idle_timeout"),
         connections_max: values.size("http.connections_max"),
+        labels: values.labels("http.labels").into_iter().collect(),
         keep_binary_annotations: values.text("http.binary_annotations") == "keep",
         allowed_origins: values.words("http.allowed_origins"),
     }
@@ -109,10 +112,25 @@ fn log(values: &Values) -> Log {
     Log { format, level: values.text("log.level") }
 }
 
+/// What a drain takes, whichever kind it is of.
+pub fn sieve(values: &Values) -> Sieve {
+    let filter = Filter {
+        listeners: values.words("filter.listeners"),
+        categories: values.words("filter.categories"),
+        services: values.words("filter.services"),
+        services_exclude: values.words("filter.services_exclude"),
+        labels: values.labels("filter.labels"),
+    };
+    Sieve::new(filter, values.share("sample_rate"))
+}
+
 fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
     super::Drain {
         drain: drain::Settings {
             name: name.into(),
+            sieve: sieve(values),
+            max_age: values.time_or("max_age"),
+            overflow: if values.text("overflow") == "skip" { drain::Overflow::Skip } else { drain::Overflow::Block },
             batch: drain::BatchSettings {
                 spans: u32::try_from(values.number("batch.spans")).expect("the table bounds it far below"),
                 bytes: values.size("batch.bytes"),
@@ -127,19 +145,28 @@ fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
     }
 }
 
-fn sink(values: &Values) -> zipkin::Settings {
-    zipkin::Settings {
-        name: values.text("name"),
-        url: values.text("url"),
-        encoding: if values.text("encoding") == "json" { Encoding::JsonV2 } else { Encoding::Proto3 },
-        gzip: values.yes("gzip"),
-        timeout: values.time("timeout"),
+fn sink(values: &Values) -> sink::Settings {
+    let (name, url, timeout) = (values.text("name"), values.text("url"), values.time("timeout"));
+    if let Some(address) = url.strip_prefix("scribe://") {
+        let category = values.text("category");
+        return sink::Settings::Scribe(sink::scribe::Settings { name, address: address.into(), category, timeout });
+    }
+    let encoding = if values.text("encoding") == "json" { Encoding::JsonV2 } else { Encoding::Proto3 };
+    sink::Settings::Zipkin(sink::zipkin::Settings { name, url, encoding, gzip: values.yes("gzip"), timeout })
+}
+
+fn format(text: &str) -> archive::Format {
+    match text {
+        "parquet" => archive::Format::Parquet1,
+        "jsonl.zst" => archive::Format::JsonLinesZstd1,
+        _ => archive::Format::JsonLinesGzip1,
     }
 }
 
 fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>) -> archive::Settings {
     archive::Settings {
         name: name.into(),
+        sieve: sieve(values),
         target: target(values, data),
         built_in: data.join("archive"),
         data: data.to_owned(),
@@ -151,6 +178,7 @@ fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>
             part_bytes: PART_BYTES,
             variables: None,
         },
+        format: format(&values.text("format")),
         roll_bytes: values.number("roll_size"),
         roll_age: values.time("roll_age"),
         roll_idle: values.time("roll_idle"),

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use super::build;
 use super::collector::own_listener;
 use super::drains::{Drain, Kind};
 use super::layers::Values;
@@ -13,6 +14,7 @@ use super::problem::{Origin, Problem};
 use super::value::Value;
 use crate::archive::plan::Place;
 use crate::archive::target::{Remote, Scheme, Target};
+use crate::drain::sieve::TEXT_BYTES_MAX;
 
 const LISTENERS: [&str; 3] = ["scribe.address", "http.address", "admin.address"];
 
@@ -28,10 +30,12 @@ pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
             Kind::Group { values: group, sinks, .. } => {
                 orders(group, &GROUP, problems);
                 problems.extend(sinks.iter().filter_map(|sink| no_loop(values, sink)));
+                problems.extend(sinks.iter().flat_map(of_another_protocol));
             }
             Kind::Archive { values: archive } => {
                 orders(archive, &ARCHIVE, problems);
                 problems.extend(keeps_to_its_own(archive, values));
+                problems.extend(sieve_is_short(archive));
                 if !archive.intact(&["archive", "endpoint"]) {
                     continue;
                 }
@@ -105,6 +109,22 @@ fn no_loop(values: &Values, sink: &Values) -> Option<Problem> {
     Some(Problem::new(sink.at("url"), sink.full_key("url"), what))
 }
 
+/// What is said of a sink and is not heard over its protocol. A default may stand: the resolved file has them all.
+fn of_another_protocol(sink: &Values) -> Vec<Problem> {
+    let over_scribe = sink.text("url").starts_with("scribe://");
+    let unheard = [
+        ("encoding", over_scribe && sink.text("encoding") != "proto3"),
+        ("gzip", over_scribe && sink.yes("gzip")),
+        ("category", !over_scribe && sink.text("category") != "zipkin"),
+    ];
+    let what = match over_scribe {
+        true => "Scribe has one encoding, Thrift v1 in base64; this key is for HTTP alone",
+        false => "HTTP has no categories; this key is for scribe://HOST:9410 alone",
+    };
+    let said = unheard.into_iter().filter(|(key, unheard)| *unheard && sink.intact(&[key]));
+    said.map(|(key, _)| Problem::new(sink.at(key), sink.full_key(key), what)).collect()
+}
+
 /// `(less, more, why)`: the first may not be greater than the second.
 type Order = (&'static str, &'static str, &'static str);
 
@@ -151,6 +171,18 @@ fn no_sync_in_memory(values: &Values) -> Option<Problem> {
         let what = "is for a channel of files alone, and channel.kind is \"memory\", which syncs nothing: take it away, \
             or set channel.kind to \"file\"";
         Problem::new(at, key, what)
+    })
+}
+
+/// An archive's plans record what it takes.
+fn sieve_is_short(archive: &Values) -> Option<Problem> {
+    let long = build::sieve(archive).to_string().len();
+    (long > TEXT_BYTES_MAX).then(|| {
+        let what = format!(
+            "filter and sample_rate take {long} bytes in an archive's plans, which have room for {TEXT_BYTES_MAX}: use \
+             beginnings of names with * at the end"
+        );
+        Problem::new(archive.at("filter.services"), archive.full_key("filter.services"), what)
     })
 }
 

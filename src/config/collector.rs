@@ -1,4 +1,4 @@
-//! Collector URLs: `http(s)://HOST[:9411]`, with or without `/api/v2/spans`.
+//! Collector URLs: `http(s)://HOST[:9411]`, with or without `/api/v2/spans`, and `scribe://HOST[:9410]`.
 //!
 //! [`normalise`] gives each one form, so that two spellings of a collector are seen to be one.
 //! Whether a collector is one of our own listeners is asked here, too: literal addresses and
@@ -10,21 +10,26 @@ use reqwest::Url;
 
 /// Zipkin's port, with TLS or without: what a URL without a port means here.
 const PORT: u16 = 9411;
+/// Where Zipkin listens for Scribe.
+const SCRIBE_PORT: u16 = 9410;
 /// Where Zipkin takes v2 spans.
 const PATH: &str = "/api/v2/spans";
 /// What is taken, for the errors.
-pub const FORMS: &str = "http(s)://HOST[:9411], with or without /api/v2/spans (this version sends to Zipkin over \
-    HTTP alone)";
+pub const FORMS: &str = "http(s)://HOST[:9411], with or without /api/v2/spans, or scribe://HOST[:9410]";
 
-/// `SCHEME://HOST:PORT/api/v2/spans`; the error is what was expected.
+/// `SCHEME://HOST:PORT/api/v2/spans` or `scribe://HOST:PORT`; the error is what was expected.
 pub fn normalise(text: &str) -> Result<String, String> {
     let url = Url::parse(text).map_err(|_| FORMS.to_owned())?;
     let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
     let path = url.path().trim_end_matches('/');
-    let host = url.host_str().filter(|host| !host.is_empty());
+    let host = url.host_str().filter(|host| !host.is_empty() && plain && url.fragment().is_none());
     match (url.scheme(), host) {
-        ("http" | "https", Some(host)) if plain && url.fragment().is_none() && ["", PATH].contains(&path) => {
+        ("http" | "https", Some(host)) if ["", PATH].contains(&path) => {
             Ok(format!("{}://{host}:{}{PATH}", url.scheme(), port(&url, text)))
+        }
+        // A scheme that `Url` knows nothing of keeps its host as it was written.
+        ("scribe", Some(host)) if path.is_empty() => {
+            Ok(format!("scribe://{}:{}", host.to_ascii_lowercase(), url.port().unwrap_or(SCRIBE_PORT)))
         }
         _ => Err(FORMS.to_owned()),
     }

@@ -6,7 +6,7 @@
 
 use super::collector::host_port;
 use super::file::Walk;
-use super::layers::Values;
+use super::layers::{self, Values};
 use super::problem::{Origin, Problem};
 use super::raw::{Data, Given, Key, Node, Raw, RawDrain};
 use super::table::{Scope, row};
@@ -164,7 +164,8 @@ impl Outline {
         let base = format!("drain.{}.", self.name.text);
         let mut given = self.archive;
         Walk { scope: Scope::Archive, base: &base, also: &[] }.table(self.entries, "", &mut given, problems);
-        let values = Values::gather(Scope::Archive, &self.name.text, &given, problems);
+        let mut values = Values::gather(Scope::Archive, &self.name.text, &given, problems);
+        layers::named_store_defaults(&mut values);
         (values.text("archive") != "none").then_some(Kind::Archive { values })
     }
 

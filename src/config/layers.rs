@@ -4,6 +4,7 @@
 //! where it came from. A row whose text was not understood holds its default, so that building
 //! goes on and finds the other problems; [`Values::intact`] tells cross checks to leave it alone.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -131,6 +132,20 @@ impl Values {
         }
     }
 
+    pub fn share(&self, key: &str) -> f32 {
+        match self.get(key) {
+            Some(Value::Share(share)) => *share,
+            other => wrong_kind(key, other),
+        }
+    }
+
+    pub fn labels(&self, key: &str) -> BTreeMap<String, String> {
+        match self.get(key) {
+            Some(Value::Labels(labels)) => labels.clone(),
+            other => wrong_kind(key, other),
+        }
+    }
+
     pub fn words(&self, key: &str) -> Vec<String> {
         match self.get(key) {
             Some(Value::Words(list)) => list.clone(),
@@ -147,6 +162,24 @@ const MEMORY_CAPACITY: u64 = 256 << 20;
 pub fn memory_defaults(values: &mut Values) {
     if values.text("channel.kind") == "memory" && *values.at("channel.capacity") == Origin::Default {
         values.settle("channel.capacity", Value::Bytes(MEMORY_CAPACITY));
+    }
+}
+
+/// The defaults of an archive whose store the user named: it is there to be queried, not to be looked at.
+pub fn named_store_defaults(values: &mut Values) {
+    if values.text("archive") == "builtin" {
+        return;
+    }
+    let defaults = [
+        ("format", Value::Text("parquet".into())),
+        ("roll_size", Value::Bytes(128 << 20)),
+        ("roll_age", Value::Time(Duration::from_secs(600))),
+        ("roll_idle", Value::Time(Duration::from_secs(60))),
+    ];
+    for (key, value) in defaults {
+        if *values.at(key) == Origin::Default {
+            values.settle(key, value);
+        }
     }
 }
 

@@ -65,7 +65,7 @@ pub enum ChannelKind {
 pub struct Drain {
     pub drain: crate::drain::Settings,
     pub start: crate::channel::Start,
-    pub sinks: Vec<crate::sink::zipkin::Settings>,
+    pub sinks: Vec<crate::sink::Settings>,
 }
 
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 
 use super::problem::{Origin, Problem, nearest};
 use super::table::{Scope, Setting, VARIABLES, rows};
-use super::value::{Kind, Value, quoted};
+use super::value::{Kind, Value, labels, quoted};
 
 /// A value where it was typed.
 #[derive(Debug, Clone)]
@@ -88,6 +88,7 @@ impl Given {
         let problem = |node: &Node, expected: &str| Problem::unexpected(&node.at, key, &node.found(), expected);
         match &self.node.data {
             Data::Broken => Err(Vec::new()),
+            Data::Table(entries) if kind == Kind::Labels => self.read_labels(entries, key),
             _ if kind.is_list() => self.read_list(key),
             Data::Text(text) => kind.parse(text).map_err(|expected| vec![problem(&self.node, &expected)]),
             Data::Bare(text) if kind.is_bare() => {
@@ -95,6 +96,18 @@ impl Given {
             }
             _ => Err(vec![problem(&self.node, &kind.expected())]),
         }
+    }
+
+    fn read_labels(&self, entries: &[(Key, Node)], key: &str) -> Result<Value, Vec<Problem>> {
+        let mut pairs = Vec::new();
+        for (name, node) in entries {
+            let Data::Text(text) = &node.data else {
+                let key = format!("{key}.{}", name.text);
+                return Err(vec![Problem::unexpected(&node.at, &key, &node.found(), "a text in quotes")]);
+            };
+            pairs.push((name.text.clone(), text.clone()));
+        }
+        labels(pairs).map_err(|expected| vec![Problem::new(&self.node.at, key, format!("expected {expected}"))])
     }
 
     fn read_list(&self, key: &str) -> Result<Value, Vec<Problem>> {

@@ -3,12 +3,16 @@
 //! Pure: text in, a [`Value`] or what was expected out. A [`Value`] prints as the TOML that
 //! reads back as itself, so `check --resolved` prints a configuration file.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::collector;
+use super::problem::nearest;
 use crate::archive::target::{self, Remote};
+use crate::channel::ORIGIN_KEYS;
+use crate::listener::LISTENERS;
 
 /// What a setting takes. `or` is a word that may stand instead.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,6 +53,14 @@ pub enum Kind {
     Endpoint,
     /// 1 to 63 of `[A-Za-z0-9._:-]`; a sink's.
     Name,
+    /// A part of the whole, 0.0 to 1.0.
+    Share,
+    /// A list of listeners by their names in an origin.
+    Listeners,
+    /// A list of service names in lower case; `*` at the end of one stands for any rest.
+    Services,
+    /// A table of texts, or a list of `KEY=VALUE`; what an origin holds beside the listener's own keys.
+    Labels,
 }
 
 /// A value, understood.
@@ -63,16 +75,21 @@ pub enum Value {
     Bool(bool),
     Addresses(Vec<SocketAddr>),
     Words(Vec<String>),
+    Share(f32),
+    Labels(BTreeMap<String, String>),
 }
 
 impl Kind {
     pub fn is_list(self) -> bool {
-        matches!(self, Kind::Addresses | Kind::Words | Kind::Collectors)
+        matches!(
+            self,
+            Kind::Addresses | Kind::Words | Kind::Collectors | Kind::Listeners | Kind::Services | Kind::Labels
+        )
     }
 
     /// Whether its text is written as a number or a truth value in TOML, without quotes.
     pub fn is_bare(self) -> bool {
-        matches!(self, Kind::Bytes { .. } | Kind::Count { .. } | Kind::Bool)
+        matches!(self, Kind::Bytes { .. } | Kind::Count { .. } | Kind::Bool | Kind::Share)
     }
 
     /// Reads a single value; the error is what was expected.
@@ -98,8 +115,12 @@ impl Kind {
             Kind::Endpoint if text == "none" => Some(Value::Word("none")),
             Kind::Endpoint => target::endpoint_form(text).map(Value::Text),
             Kind::Name => is_sink_name(text).then(|| Value::Text(text.into())),
+            // As Zipkin reads its own: 32 bits wide.
+            Kind::Share => text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).map(Value::Share),
             Kind::Collector => return collector::normalise(text).map(Value::Text),
-            Kind::Addresses | Kind::Words | Kind::Collectors => return self.parse_list(std::iter::once(text)),
+            Kind::Addresses | Kind::Words | Kind::Collectors | Kind::Listeners | Kind::Services | Kind::Labels => {
+                return self.parse_list(std::iter::once(text));
+            }
         };
         read.ok_or_else(|| self.expected())
     }
@@ -121,6 +142,20 @@ impl Kind {
                 read.map(Value::Words)
             }
             _ if elements.iter().any(|e| e.is_empty()) => Err(self.expected()),
+            Kind::Listeners => {
+                let read: Result<_, _> = elements.iter().map(|e| self.listener(e)).collect();
+                read.map(Value::Words)
+            }
+            Kind::Services if elements.iter().any(|e| e.strip_suffix('*').unwrap_or(e).contains('*')) => {
+                Err(self.expected())
+            }
+            Kind::Services => Ok(Value::Words(elements.into_iter().map(str::to_lowercase).collect())),
+            Kind::Labels => {
+                let pair =
+                    |e: &str| e.split_once('=').map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()));
+                let pairs: Option<Vec<_>> = elements.into_iter().map(pair).collect();
+                labels(pairs.ok_or_else(|| self.expected())?)
+            }
             _ => Ok(Value::Words(elements.into_iter().map(str::to_owned).collect())),
         }
     }
@@ -156,8 +191,56 @@ impl Kind {
             Kind::Archive => target::FORMS.into(),
             Kind::Endpoint => "http://HOST[:PORT] or https://HOST[:PORT], or \"none\"".into(),
             Kind::Name => "1 to 63 letters, digits, or any of . _ : -".into(),
+            Kind::Share => "a part of the whole from 0.0 to 1.0".into(),
+            Kind::Listeners => format!("one of {}", LISTENERS.join(", ")),
+            Kind::Services => "names of services, or their beginnings with * at the end".into(),
+            Kind::Labels => "labels such as { zone = \"a\" }, or KEY=VALUE where there are no tables".into(),
         }
     }
+}
+
+impl Kind {
+    fn listener(self, name: &str) -> Result<String, String> {
+        if LISTENERS.contains(&name) {
+            return Ok(name.to_owned());
+        }
+        let meant = nearest(name, LISTENERS.into_iter()).map(|meant| format!("; did you mean {meant}?"));
+        Err(self.expected() + &meant.unwrap_or_default())
+    }
+}
+
+/// All labels of a listener, with the two bytes that each takes beside its own: with the listener's keys they fit the
+/// 1 KiB of an origin, and leave room for the gateways that a span passed.
+const LABELS_BYTES_MAX: usize = 512;
+const LABEL_KEY_BYTES_MAX: usize = 63;
+/// A length in an origin is one byte.
+const LABEL_VALUE_BYTES_MAX: usize = 255;
+
+/// Checks labels; the error is what was expected.
+pub fn labels(pairs: Vec<(String, String)>) -> Result<Value, String> {
+    let mut labels = BTreeMap::new();
+    for (key, value) in pairs {
+        let good = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        if key.is_empty() || key.len() > LABEL_KEY_BYTES_MAX || !key.bytes().all(good) {
+            return Err(format!("keys of 1 to {LABEL_KEY_BYTES_MAX} letters, digits, or any of . _ -"));
+        }
+        if ORIGIN_KEYS.contains(&&*key) {
+            return Err(format!("another key than {key}, which the listeners set themselves"));
+        }
+        if !(1..=LABEL_VALUE_BYTES_MAX).contains(&value.len()) || value.chars().any(char::is_control) {
+            return Err(format!(
+                "a value of 1 to {LABEL_VALUE_BYTES_MAX} bytes for {key}, none of them a control character"
+            ));
+        }
+        if labels.insert(key.clone(), value).is_some() {
+            return Err(format!("{key} once"));
+        }
+    }
+    let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
+    if bytes > LABELS_BYTES_MAX {
+        return Err(format!("at most {LABELS_BYTES_MAX} bytes of labels"));
+    }
+    Ok(Value::Labels(labels))
 }
 
 /// Elements of a list; nobody listens on more addresses.
@@ -277,6 +360,13 @@ impl fmt::Display for Value {
             Value::Bool(yes) => write!(f, "{yes}"),
             Value::Addresses(list) => write!(f, "[{}]", joined(list.iter().map(|a| format!("\"{a}\"")))),
             Value::Words(list) => write!(f, "[{}]", joined(list.iter().map(|w| quoted(w)))),
+            // With a point, as TOML's floats have.
+            Value::Share(share) => write!(f, "{share:?}"),
+            Value::Labels(labels) if labels.is_empty() => f.write_str("{}"),
+            Value::Labels(labels) => {
+                let pair = |(key, value): (&String, &String)| format!("{} = {}", quoted(key), quoted(value));
+                write!(f, "{{ {} }}", joined(labels.iter().map(pair)))
+            }
         }
     }
 }

@@ -117,6 +117,24 @@ impl Batch {
         Some((half(first), half(second)))
     }
 
+    /// Takes out what lies before a position.
+    pub fn take_before(&mut self, position: u64) -> Vec<Stretch> {
+        if self.first() >= position {
+            return Vec::new();
+        }
+        let (mut before, mut rest) = (Vec::new(), Vec::new());
+        for stretch in std::mem::take(&mut self.stretches) {
+            let Range { start, end } = stretch.positions();
+            let cut = stretch.items.start + (position.clamp(start, end) - start) as u32;
+            let (first, second) = (stretch.items.start..cut, cut..stretch.items.end);
+            before.extend((!first.is_empty()).then(|| stretch.part(first)));
+            rest.extend((!second.is_empty()).then(|| stretch.part(second)));
+        }
+        let Batch { stretches, spans, bytes, .. } = Batch::of(rest);
+        (self.stretches, self.spans, self.bytes) = (stretches, spans, bytes);
+        before
+    }
+
     fn push(&mut self, stretch: Stretch, bytes: usize) {
         self.spans += stretch.len();
         self.bytes += bytes;
@@ -190,6 +208,17 @@ impl Builder {
             self.close();
         }
         self.ready.pop_front()
+    }
+
+    /// Takes out of all that was pushed and not popped what lies before a position.
+    pub fn take_before(&mut self, position: u64) -> Vec<Stretch> {
+        let batches = self.ready.iter_mut().chain([&mut self.open]);
+        let before = batches.flat_map(|batch| batch.take_before(position)).collect();
+        self.ready.retain(|batch| batch.spans > 0);
+        if self.open.spans == 0 {
+            self.since = None;
+        }
+        before
     }
 
     /// When the open batch will close by its linger.

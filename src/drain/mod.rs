@@ -10,19 +10,27 @@ pub mod aside;
 pub mod backoff;
 mod batch;
 mod bury;
+mod giving_up;
 mod group;
 mod run;
+pub mod sieve;
 mod status;
 
 use std::time::Duration;
 
 pub use group::State;
 pub use run::{Drain, Parts};
+pub use sieve::Sieve;
 pub use status::{SinkView, Standing, Status};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub name: String,
+    /// Which spans are its own. Default: all.
+    pub sieve: Sieve,
+    /// Longest wait of a span in the channel; then it is given up. Default: for ever.
+    pub max_age: Option<Duration>,
+    pub overflow: Overflow,
     pub batch: BatchSettings,
     /// Per sink. Default 4.
     pub in_flight_max: usize,
@@ -30,6 +38,15 @@ pub struct Settings {
     pub backoff_min: Duration,
     /// Default 30 s.
     pub backoff_max: Duration,
+}
+
+/// What a drain does when the channel is full and it is the one furthest behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overflow {
+    /// Intake stops. The default: a yes cannot be taken back.
+    Block,
+    /// It gives up its oldest spans.
+    Skip,
 }
 
 /// A batch is closed by whichever comes first.

@@ -19,6 +19,7 @@ use super::Settings;
 use super::backoff::Backoff;
 use super::batch::{Batch, Builder, Stretch, read};
 use super::bury::{Dead, bury};
+use super::giving_up::GivingUp;
 use super::group::{Answer, Group, Ticket};
 use super::status::{Report, Status};
 use crate::channel::{Kind, Ledger, Outcome, ReadError, Taken, Tap};
@@ -43,6 +44,8 @@ pub struct Parts {
     /// At least one.
     pub sinks: Vec<Arc<dyn Sink>>,
     pub letters: Store,
+    /// Where archives keep what it skips, for the log.
+    pub kept_in: Option<String>,
 }
 
 /// A drain that feeds a sink group.
@@ -60,6 +63,7 @@ struct Flow {
     group: Group,
     report: Report,
     builder: Builder,
+    giving_up: GivingUp,
     /// Batches to be tried again, oldest first.
     waiting: VecDeque<Batch>,
     dead: VecDeque<Dead>,
@@ -80,13 +84,14 @@ enum Done {
 
 impl Drain {
     pub fn new(parts: Parts, registry: &Registry) -> Self {
-        let Parts { settings, tap, sinks, letters } = parts;
+        let Parts { settings, tap, sinks, letters, kept_in } = parts;
         let backoffs = sinks.iter().map(|_| Backoff::new(settings.backoff_min, settings.backoff_max)).collect();
         let flow = Flow {
             ledger: tap.ledger(),
             group: Group::new(backoffs, settings.in_flight_max),
             report: Report::new(&settings.name, &sinks, registry),
             builder: Builder::new(settings.batch.clone()),
+            giving_up: GivingUp::new(&settings, &tap, kept_in),
             waiting: VecDeque::new(),
             dead: VecDeque::new(),
             burying: false,
@@ -122,10 +127,11 @@ impl Drain {
                 () = stop.cancelled() => return,
                 Some(done) = flow.work.next(), if !flow.work.is_empty() => flow.finish(done, Instant::now()),
                 taken = tap.next(), if flow.wants_more() => match taken {
-                    Ok(Some(taken)) => flow.take(&taken, Instant::now()),
+                    Ok(Some(taken)) => flow.take(taken, Instant::now()),
                     Ok(None) => return,
                     Err(error) => flow.not_read(&error, Instant::now()),
                 },
+                () = flow.giving_up.due() => flow.give_up(Instant::now()),
                 () = at(wake) => flow.wake(Instant::now()),
             }
         }
@@ -133,7 +139,7 @@ impl Drain {
 }
 
 /// Sleeps until `wake`, or for ever.
-async fn at(wake: Option<Instant>) {
+pub(super) async fn at(wake: Option<Instant>) {
     match wake {
         Some(wake) => sleep_until(wake).await,
         None => std::future::pending().await,
@@ -146,15 +152,21 @@ impl Flow {
         self.read_pause.is_none() && self.builder.has_room()
     }
 
-    fn take(&mut self, taken: &Taken, now: Instant) {
+    fn take(&mut self, taken: Taken, now: Instant) {
         if taken.head.kind == Kind::Spans {
-            return self.builder.push(taken, now);
+            let kept = self.settings.sieve.take(taken, &self.ledger);
+            let kept = self.giving_up.take(kept, now);
+            return self.builder.push(&kept, now);
         }
         // Listeners address what is no span to the drain that empties it; a sink has no use for it.
         for items in &taken.open {
             let stretch = Stretch { head: taken.head.clone(), items: items.clone() };
             self.ledger.settle(stretch.positions(), Outcome::Filtered);
         }
+    }
+
+    fn give_up(&mut self, now: Instant) {
+        self.giving_up.give_up(&mut self.waiting, &mut self.builder, now);
     }
 
     /// When something is to be done although nothing has happened. What was due at `now` has been done, or waits for
@@ -314,8 +326,9 @@ impl Flow {
         self.read_pause = Some(now + self.read_backoff.fail());
     }
 
-    /// Puts a batch among those that wait, oldest first.
+    /// Puts what is not given up of a batch among those that wait, oldest first.
     fn put_back(&mut self, batch: Batch) {
+        let Some(batch) = self.giving_up.strain(batch, Instant::now()) else { return };
         let at = self.waiting.partition_point(|b| b.first() < batch.first());
         self.waiting.insert(at, batch);
     }

@@ -131,7 +131,8 @@ pub async fn stages(
     for config::Drain { drain, start, sinks } in &settings.drains {
         let tap = tap(channel, &drain.name, *start, Takes::Common).await?;
         let sinks = collectors(sinks, channel)?;
-        let parts = drain::Parts { settings: drain.clone(), tap, sinks, letters: letters.clone() };
+        let (letters, kept_in) = (letters.clone(), kept_in(settings));
+        let parts = drain::Parts { settings: drain.clone(), tap, sinks, letters, kept_in };
         stages.drains.push((drain.name.clone(), Drain::new(parts, registry)));
     }
     for archive in &settings.archives {
@@ -149,10 +150,17 @@ async fn tap(channel: &Channel, name: &str, start: Start, takes: Takes) -> Resul
     Ok(tasks::blocking(move || channel.tap(&name, start, takes)).await?)
 }
 
-fn collectors(settings: &[sink::zipkin::Settings], channel: &Channel) -> Result<Vec<Arc<dyn Sink>>, Error> {
-    let make = |settings: &sink::zipkin::Settings| match sink::zipkin::Zipkin::new(settings.clone(), channel.id()) {
-        Ok(sink) => Ok(Arc::new(sink) as Arc<dyn Sink>),
-        Err(error) => Err(Error::Config(format!("collector {}: {error}", settings.url))),
+/// Where archives keep everything, if any does.
+fn kept_in(settings: &Settings) -> Option<String> {
+    let whole = settings.archives.iter().filter(|archive| archive.sieve.takes_all());
+    let places: Vec<String> = whole.map(|archive| archive.target.to_string()).collect();
+    (!places.is_empty()).then(|| places.join(" and "))
+}
+
+fn collectors(settings: &[sink::Settings], channel: &Channel) -> Result<Vec<Arc<dyn Sink>>, Error> {
+    let make = |settings: &sink::Settings| {
+        sink::build(settings, channel.id())
+            .map_err(|error| Error::Config(format!("collector {}: {error}", settings.name())))
     };
     settings.iter().map(make).collect()
 }
@@ -209,6 +217,6 @@ pub fn started(settings: &Settings, sockets: &Sockets, found: Found, channel: &C
         found,
         waiting: waiting.map(|account| (account.drain, account.waiting)).collect(),
         archives: settings.archives.iter().map(archive_at).collect(),
-        collectors: settings.drains.iter().flat_map(|drain| &drain.sinks).map(|sink| sink.name.clone()).collect(),
+        collectors: settings.drains.iter().flat_map(|drain| &drain.sinks).map(|sink| sink.name().to_owned()).collect(),
     })
 }

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::admin::Report;
 use crate::archive;
@@ -16,6 +17,7 @@ use crate::clock::Clock;
 use crate::drain::{self, SinkView, Standing};
 use crate::gateway::memory::DiskFree;
 use crate::gateway::promise::Promise;
+use crate::gateway::said::{Said, Say};
 use crate::gateway::scrape::OUTCOMES;
 use crate::listener::{Condition, State};
 
@@ -55,7 +57,7 @@ pub struct Watch {
     drains: Vec<(String, drain::Status)>,
     archives: Vec<(String, archive::Status)>,
     /// What the log last said of the intake.
-    said: Mutex<Intake>,
+    said: Mutex<Said>,
 }
 
 impl Watch {
@@ -67,7 +69,7 @@ impl Watch {
         statuses: Statuses,
     ) -> Self {
         let Statuses { drains, archives } = statuses;
-        let (stage, said) = (AtomicU8::new(Stage::Starting as u8), Mutex::new(Intake::Open));
+        let (stage, said) = (AtomicU8::new(Stage::Starting as u8), Mutex::new(Said::new()));
         Watch { stage, channel, promise, disk_free, clock, drains, archives, said }
     }
 
@@ -179,17 +181,17 @@ impl Watch {
         value
     }
 
-    /// One log line when intake stops, and one when it goes on. Called once a second.
+    /// One log line when intake stops, and one when it goes on for good. Called once a second.
     pub fn log_changes(&self, snapshot: &Snapshot) {
-        let mut said = self.said.lock().expect("logging does not panic");
-        if *said == snapshot.intake || self.stage() != Stage::Running {
+        if self.stage() != Stage::Running {
             return;
         }
-        match &snapshot.intake {
-            Intake::Open => tracing::info!("intake resumed"),
-            stopped => tracing::warn!(reason = intake_text(snapshot), ?stopped, "intake stopped"),
+        let say = self.said.lock().expect("logging does not panic").next(&snapshot.intake, Instant::now());
+        match say {
+            Say::Nothing => {}
+            Say::Stopped => tracing::warn!(reason = intake_text(snapshot), "intake stopped"),
+            Say::Resumed(after) => tracing::info!(seconds = after.as_secs(), "intake goes on"),
         }
-        *said = snapshot.intake.clone();
     }
 }
 

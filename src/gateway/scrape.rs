@@ -6,18 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::channel::{Account, Intake, Outcome, Snapshot};
 use crate::clock::Clock;
+use crate::gateway::filling::Filling;
 use crate::gateway::process::Process;
 use crate::gateway::report::{Watch, furthest_behind};
 use crate::metrics::{Counter, Gauge, Registry};
-
-/// The window over which the channel's growth is measured for `full_in_seconds`.
-const GROWTH_WINDOW: Duration = Duration::from_secs(30);
 
 /// Every outcome and its label.
 pub const OUTCOMES: [(Outcome, &str); 7] = [
@@ -43,7 +40,7 @@ pub struct Scrape {
 
 struct State {
     drains: BTreeMap<String, Drain>,
-    growth: Growth,
+    filling: Filling,
 }
 
 struct Gauges {
@@ -79,7 +76,7 @@ impl Scrape {
         };
         registry.gauge("spangate_channel_sync_interval_seconds", &[]).set(watch.promise().seconds_at_risk());
         registry.gauge("spangate_build_info", &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
-        let state = Mutex::new(State { drains: BTreeMap::new(), growth: Growth::default() });
+        let state = Mutex::new(State { drains: BTreeMap::new(), filling: Filling::default() });
         Scrape { registry, watch, clock, process, gauges, state }
     }
 
@@ -93,11 +90,16 @@ impl Scrape {
         text
     }
 
-    /// Between scrapes, once a second: logs what changed, samples the channel's growth, folds the histograms.
+    /// Between scrapes, once a second: logs what changed and how full the channel is, folds the histograms.
     pub fn tick(&self) {
         let snapshot = self.watch.snapshot();
         self.watch.log_changes(&snapshot);
-        self.state.lock().expect("a scrape does not panic").growth.sample(Instant::now(), snapshot.bytes);
+        let mut state = self.state.lock().expect("a scrape does not panic");
+        let line = state.filling.sample(Instant::now(), &snapshot);
+        drop(state);
+        if let Some(line) = line {
+            tracing::warn!("{line}");
+        }
         self.registry.upkeep();
     }
 
@@ -108,7 +110,7 @@ impl Scrape {
         self.gauges.bytes.set(snapshot.bytes as f64);
         self.gauges.capacity.set(snapshot.capacity_bytes as f64);
         self.gauges.oldest.set(snapshot.accounts.iter().map(lag).fold(0.0, f64::max));
-        self.gauges.full_in.set(state.growth.full_in(Instant::now(), snapshot));
+        self.gauges.full_in.set(state.filling.full_in(Instant::now(), snapshot));
         self.gauges.disk_free.set(snapshot.disk_free_bytes as f64);
         self.gauges.ready.set(if self.watch.accepting(snapshot) { 1.0 } else { 0.0 });
         let full = snapshot.intake == Intake::Full;
@@ -145,57 +147,5 @@ impl Drain {
         self.waiting_bytes.set(account.waiting_bytes as f64);
         self.lag.set(lag);
         self.blocking.set(if blocking { 1.0 } else { 0.0 });
-    }
-}
-
-/// The channel's size over the last half minute.
-#[derive(Default)]
-struct Growth(std::collections::VecDeque<(Instant, u64)>);
-
-impl Growth {
-    fn sample(&mut self, now: Instant, bytes: u64) {
-        self.0.push_back((now, bytes));
-        while self.0.front().is_some_and(|(at, _)| now.duration_since(*at) > GROWTH_WINDOW) {
-            self.0.pop_front();
-        }
-    }
-
-    /// Seconds until `bytes` reaches capacity at the rate of the window; infinite while it does not grow.
-    fn full_in(&self, now: Instant, snapshot: &Snapshot) -> f64 {
-        let Some((at, then)) = self.0.front() else { return f64::INFINITY };
-        let grown = snapshot.bytes.saturating_sub(*then) as f64;
-        let seconds = now.duration_since(*at).as_secs_f64();
-        if grown <= 0.0 || seconds <= 0.0 {
-            return f64::INFINITY;
-        }
-        snapshot.capacity_bytes.saturating_sub(snapshot.bytes) as f64 * seconds / grown
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(bytes: u64) -> Snapshot {
-        Snapshot {
-            intake: Intake::Open,
-            tail: 0,
-            bytes,
-            capacity_bytes: 1000,
-            items: 0,
-            accounts: Vec::new(),
-            disk_free_bytes: 0,
-        }
-    }
-
-    #[test]
-    fn the_time_until_full_follows_the_rate_of_the_window() {
-        let (mut growth, start) = (Growth::default(), Instant::now());
-        assert_eq!(growth.full_in(start, &at(100)), f64::INFINITY);
-        growth.sample(start, 100);
-        assert_eq!(growth.full_in(start + Duration::from_secs(10), &at(100)), f64::INFINITY);
-        assert_eq!(growth.full_in(start + Duration::from_secs(10), &at(200)), 80.0);
-        growth.sample(start + Duration::from_secs(31), 900);
-        assert_eq!(growth.full_in(start + Duration::from_secs(41), &at(950)), 10.0);
     }
 }

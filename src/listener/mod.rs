@@ -12,6 +12,9 @@ mod sockets;
 
 use std::sync::Arc;
 
+/// What an origin calls the listeners.
+pub const LISTENERS: [&str; 3] = ["scribe", "http", "grpc"];
+
 /// What a peer is told of this gateway's state (fb303 `getStatus`, `/health` on 9411).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {

@@ -4,13 +4,41 @@
 //! once, so that every second try is counted in one place.
 
 mod failure;
+mod quote;
+pub mod scribe;
 pub mod zipkin;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+/// What a sink is made of.
+#[derive(Debug, Clone)]
+pub enum Settings {
+    Zipkin(zipkin::Settings),
+    Scribe(scribe::Settings),
+}
+
+impl Settings {
+    /// Its name in metrics and logs.
+    pub fn name(&self) -> &str {
+        match self {
+            Settings::Zipkin(settings) => &settings.name,
+            Settings::Scribe(settings) => &settings.name,
+        }
+    }
+}
+
+/// A sink of these settings; `own_id` is the channel's id. [`install_tls`] must have been called.
+pub fn build(settings: &Settings, own_id: &str) -> Result<Arc<dyn Sink>, zipkin::BuildError> {
+    Ok(match settings {
+        Settings::Zipkin(settings) => Arc::new(zipkin::Zipkin::new(settings.clone(), own_id)?),
+        Settings::Scribe(settings) => Arc::new(scribe::Scribe::new(settings.clone())),
+    })
+}
 
 /// What is sent in one request.
 #[derive(Debug, Clone, Default)]
@@ -27,9 +55,9 @@ pub struct Load {
 /// What a sink says of a load. The text names URL, status and reason for log and dead letter; it is never matched on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// 2xx.
+    /// 2xx, OK.
     Delivered,
-    /// Not here, not now: refused connection, reset, timeout, 408, 5xx. The load may go elsewhere.
+    /// Not here, not now: refused connection, reset, timeout, 408, 5xx, TRY_LATER. The load may go elsewhere.
     /// `maybe_taken`: the sink may have taken it all the same, so sending it again may repeat it.
     Elsewhere { reason: String, maybe_taken: bool },
     /// A kept connection closed before it answered anything: most likely the sink let it go while
@@ -37,11 +65,11 @@ pub enum Verdict {
     Again(String),
     /// 429, or 503 with Retry-After: the sink wants to be left alone for that long.
     Wait(Duration, String),
-    /// 413: a smaller load may pass.
+    /// 413, or a call beyond what Scribe's peers take: a smaller load may pass.
     TooLarge(String),
-    /// 400, 422: something in the load is wrong.
+    /// 400, 422, a Thrift INTERNAL_ERROR or PROTOCOL_ERROR: something in the load is wrong.
     Refused(String),
-    /// Any other 3xx or 4xx, 508, a TLS error, no HTTP: the sink is wrong, never the spans.
+    /// Any other 3xx or 4xx, 508, a TLS error, no HTTP, no Scribe: the sink is wrong, never the spans.
     Misconfigured(String),
 }
 

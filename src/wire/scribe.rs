@@ -7,6 +7,9 @@
 //!
 //! Replies are whole frames, appended to a buffer, in the caller's form and with its name and
 //! sequence number, as clients check both. An answer to a `ONEWAY` message is nobody's job here.
+//! [`call`] is the other side: calls written, and their replies read.
+
+pub mod call;
 
 pub use super::r#gen::scribe::ResultCode;
 pub use ::thrift::ApplicationErrorKind as ExceptionKind;

@@ -11,13 +11,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::RowAccessor;
 use spangate::archive::object::Object;
 use spangate::archive::plan::Plan;
 use spangate::archive::target::Connect;
-use spangate::archive::{Archive, Settings, State, Status, Target};
+use spangate::archive::{Archive, Format, Settings, State, Status, Target};
 use spangate::channel::{self, Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Takes};
 use spangate::clock::Clock;
 use spangate::disk::{self, Disk, Open};
+use spangate::drain::sieve::{Filter, Sieve};
 use spangate::metrics::{Registry, TABLE};
 use spangate::span::{Batch, Span, TraceId};
 use spangate::tasks::Tasks;
@@ -53,6 +56,7 @@ impl Setup {
     fn new(data: &Path) -> Setup {
         let archive = Settings {
             name: "archive".into(),
+            sieve: Sieve::default(),
             target: Target::Local { dir: data.join("objects") },
             built_in: data.join("archive"),
             data: data.to_owned(),
@@ -66,6 +70,7 @@ impl Setup {
             },
             roll_bytes: 64 << 20,
             roll_age: Duration::from_secs(3600),
+            format: Format::JsonLinesGzip1,
             roll_idle: Duration::from_secs(3600),
             free_min_bytes: Some(0),
         };
@@ -162,11 +167,21 @@ fn ledger(setup: &Setup) -> Account {
     account
 }
 
+/// Traces are spread over all ids, as sampling expects them to be.
+fn trace_of(id: u64) -> u64 {
+    (id + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Half of them, by Zipkin's rule.
+fn is_sampled(id: u64) -> bool {
+    (trace_of(id) as i64).unsigned_abs() <= 1 << 62
+}
+
 /// One frame of spans with the ids `ids`, plus one so that none is zero.
 fn draft(ids: std::ops::Range<u64>) -> Draft {
     let mut batch = Batch::default();
     for id in ids {
-        let trace_id = TraceId { high: 0, low: id + 1 };
+        let trace_id = TraceId { high: 0, low: trace_of(id) };
         batch.push(&mut Span { trace_id, id: id + 1, name: Some("get /".into()), ..Span::default() });
     }
     let items = batch.items.iter().map(|i| Item { key: i.key, len: i.len, label: i.label, flags: i.flags }).collect();
@@ -210,15 +225,34 @@ fn objects(disk: &dyn Disk, dir: &Path) -> Vec<Found> {
 }
 
 fn read(path: PathBuf, bytes: &[u8]) -> Found {
+    let extension = path.file_name().unwrap().to_str().unwrap().split_once('.').unwrap().1.to_owned();
+    let (object, ids) = match extension.as_str() {
+        "jsonl.gz" => read_lines(bytes),
+        "parquet" => read_parquet(bytes.to_vec()),
+        other => panic!("{other}"),
+    };
+    assert_eq!(ids.len() as u64, object.spans, "{path:?} holds what it says");
+    assert_eq!(path.file_name().unwrap().to_str(), Some(object.name(&extension).as_str()));
+    Found { path, object, ids }
+}
+
+fn read_lines(bytes: &[u8]) -> (Object, Vec<u64>) {
     let mut decoder = flate2::read::MultiGzDecoder::new(bytes);
-    let comment = decoder.header().and_then(|header| header.comment()).expect("the object says what it is").to_vec();
-    let object: Object = String::from_utf8(comment).unwrap().parse().unwrap();
+    let name = decoder.header().and_then(|header| header.filename()).expect("the object says what it is").to_vec();
+    let object = Object::from_long_name(std::str::from_utf8(&name).unwrap(), "jsonl").expect("and it is ours");
     let mut text = String::new();
     decoder.read_to_string(&mut text).expect("the object is whole");
-    let ids: Vec<u64> = text.lines().map(|line| id_of(&serde_json::from_str(line).expect("a line is JSON"))).collect();
-    assert_eq!(ids.len() as u64, object.spans, "{path:?} holds what it says");
-    assert_eq!(path.file_name().unwrap().to_str(), Some(object.name("jsonl.gz").as_str()));
-    Found { path, object, ids }
+    let ids = text.lines().map(|line| id_of(&serde_json::from_str(line).expect("a line is JSON"))).collect();
+    (object, ids)
+}
+
+fn read_parquet(bytes: Vec<u8>) -> (Object, Vec<u64>) {
+    let file = SerializedFileReader::new(Bytes::from(bytes)).expect("the object is whole");
+    let facts = file.metadata().file_metadata().key_value_metadata().expect("the object says what it is");
+    let object = facts[0].value.as_ref().unwrap().parse().unwrap();
+    let rows = file.get_row_iter(None).unwrap();
+    let ids = rows.map(|row| u64::from_str_radix(row.unwrap().get_string(2).unwrap(), 16).unwrap() - 1);
+    (object, ids.collect())
 }
 
 fn id_of(span: &serde_json::Value) -> u64 {
@@ -394,6 +428,7 @@ async fn crash_at(nth: u64, power: Option<Power>) -> bool {
     let planned = Plan::from_note(&note(&setup)).unwrap();
     let rig = setup.start();
     rig.append(50..60).await;
+    until("all is archived", || rig.account().waiting == 0).await;
     rig.stop().await;
     let found = setup.objects();
     assert_each_once(&found, 0..60);
@@ -425,6 +460,74 @@ async fn a_process_killed_at_any_call_ends_in_each_span_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn power_lost_at_any_call_ends_in_each_span_once() {
     crash_everywhere(&[Some(Power::Nothing), Some(Power::Some(1)), Some(Power::Some(2))]).await;
+}
+
+/// Archives half of 50 spans, takes the machine down at the `nth` call from then on, and starts again without
+/// sampling: what was planned comes to be as it was planned, what was not is archived whole, and all of it is counted.
+async fn sampled_crash_at(nth: u64, power: Option<Power>) -> bool {
+    let sim = SimDisk::new();
+    let mut setup = Setup::new(Path::new("/data")).idle(Duration::from_millis(20));
+    (setup.disk, setup.capacity_bytes) = (sim.disk(), 1 << 20);
+    setup.archive.sieve = Sieve::new(Filter::default(), 0.5);
+    let rig = setup.start();
+    rig.append(0..20).await;
+    rig.append(20..50).await;
+    let off = sim.calls() + nth;
+    sim.fault_at(off, Fault::Off);
+    until("objects or the crash", || rig.account().waiting == 0 || sim.calls() >= off).await;
+    let crashed = sim.calls() >= off;
+    sim.fault_next(Fault::Off);
+    rig.stop().await;
+
+    setup.disk = after_crash(&sim, power).disk();
+    let planned = Plan::from_note(&note(&setup)).unwrap();
+    setup.archive.sieve = Sieve::default();
+    let rig = setup.start();
+    rig.append(50..60).await;
+    rig.stop().await;
+    let found = setup.objects();
+    if let Some(plan) = planned {
+        let same = found.iter().find(|f| f.path.ends_with(&plan.name)).expect("the planned object came to be");
+        assert_eq!(same.object, plan.object, "call {nth}, then {power:?}");
+        assert!(same.ids.iter().all(|id| is_sampled(*id)), "call {nth}, then {power:?}: by the recipe of the plan");
+    }
+    let (counts, account) = (counts(&found), ledger(&setup));
+    assert!(counts.values().all(|copies| *copies == 1), "call {nth}, then {power:?}: a span is there twice");
+    let missing: Vec<_> = (0..60).filter(|id| !counts.contains_key(id)).collect();
+    assert!(missing.iter().all(|id| !is_sampled(*id)), "call {nth}, then {power:?}: {missing:?} are missing");
+    let of = |outcome| account.outcomes[&outcome];
+    assert_eq!((of(Outcome::Delivered), account.waiting), (counts.len() as u64, 0), "call {nth}, then {power:?}");
+    assert_eq!(of(Outcome::SampledOut), missing.len() as u64, "call {nth}, then {power:?}");
+    crashed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_samples_keeps_its_plan_and_its_ledger_through_a_crash_at_any_call() {
+    for power in [None, Some(Power::Nothing), Some(Power::Some(1))] {
+        let mut nth = 1;
+        while sampled_crash_at(nth, power).await {
+            nth += 1;
+        }
+        assert!(nth > 8, "only {nth} calls from a span to its object");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_samples_makes_large_objects_of_scattered_spans() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = Setup::new(dir.path());
+    setup.archive.sieve = Sieve::new(Filter::default(), 0.5);
+    let rig = setup.start();
+    for n in 0..20 {
+        rig.append(n * 100..n * 100 + 100).await;
+    }
+    rig.stop().await;
+    let [found] = &setup.objects()[..] else { panic!("one object") };
+    assert_eq!(found.ids, (0..2000).filter(|id| is_sampled(*id)).collect::<Vec<_>>());
+    let account = ledger(&setup);
+    let (kept, left_out) = (found.ids.len() as u64, 2000 - found.ids.len() as u64);
+    assert_eq!((account.outcomes[&Outcome::Delivered], account.outcomes[&Outcome::SampledOut]), (kept, left_out));
+    assert_eq!((account.waiting, account.low), (0, 2000));
 }
 
 /// Crash after crash, also while the plan of the last run is carried out: what was acknowledged is
@@ -525,7 +628,8 @@ async fn a_stop_does_not_wait_for_a_store_that_fails() {
 /// Writes an object that says it is `object` into the archive's directory.
 fn plant(dir: &Path, object: &Object) {
     use std::io::Write;
-    let mut gzip = flate2::GzBuilder::new().comment(object.to_string()).write(Vec::new(), flate2::Compression::fast());
+    let mut gzip =
+        flate2::GzBuilder::new().filename(object.long_name("jsonl")).write(Vec::new(), flate2::Compression::fast());
     gzip.write_all(b"").unwrap();
     let bytes = gzip.finish().unwrap();
     disk::real().create_dir_all(dir).unwrap();
@@ -724,12 +828,13 @@ async fn an_archive_of_the_users_never_gives_way() {
     rig.stop().await;
 }
 
-/// Plans an object in the first place, takes the machine down before it is published or settled, and starts again
-/// with the archive in the second: what was planned must come to be in the first place, and nowhere else.
-async fn moved_between_plan_and_restart(nth: u64, from: &Target, to: &Target) -> bool {
+/// Plans an object by the first settings, takes the machine down before it is published or settled, and starts again
+/// with the second: what was planned must come to be in the first place and format, and nowhere else.
+async fn changed_between_plan_and_restart(nth: u64, from: &(Target, Format), to: &(Target, Format)) -> bool {
     let sim = SimDisk::new();
     let mut setup = Setup::new(Path::new("/data")).idle(Duration::from_millis(20));
-    (setup.disk, setup.capacity_bytes, setup.archive.target) = (sim.disk(), 1 << 20, from.clone());
+    (setup.disk, setup.capacity_bytes) = (sim.disk(), 1 << 20);
+    (setup.archive.target, setup.archive.format) = from.clone();
     let rig = setup.start();
     rig.append(0..50).await;
     let off = sim.calls() + nth;
@@ -742,29 +847,46 @@ async fn moved_between_plan_and_restart(nth: u64, from: &Target, to: &Target) ->
     setup.disk = sim.killed().disk();
     let planned = Plan::from_note(&note(&setup)).unwrap();
     let before = setup.objects().len();
-    setup.archive.target = to.clone();
+    (setup.archive.target, setup.archive.format) = to.clone();
     let rig = setup.start();
     rig.append(50..60).await;
+    until("all is archived", || rig.account().waiting == 0).await;
     rig.stop().await;
-    let (old, new) = (objects(&*setup.disk, from.dir().unwrap()), setup.objects());
+    let old = objects(&*setup.disk, from.0.dir().unwrap());
+    let new = if from.0 == to.0 { Vec::new() } else { setup.objects() };
     if let Some(plan) = planned {
         assert!(old.iter().any(|found| found.path.ends_with(&plan.name)), "call {nth}: it is not where it was planned");
-    } else {
+    } else if from.0 != to.0 {
         assert_eq!(old.len(), before, "call {nth}: nothing was planned there");
     }
+    let last = setup.objects().into_iter().max_by_key(|found| found.object.last).expect("the last span's");
+    assert!(last.path.ends_with(last.object.name(to.1.extension())), "a plan made anew is in the new format");
     assert_each_once(&old.into_iter().chain(new).collect::<Vec<_>>(), 0..60);
     crashed
+}
+
+async fn changed_at_every_call(from: &(Target, Format), to: &(Target, Format)) {
+    let mut nth = 1;
+    while changed_between_plan_and_restart(nth, from, to).await {
+        nth += 1;
+    }
+    assert!(nth > 8, "only {nth} calls from a span to its object");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_planned_in_one_format_comes_to_be_in_it_after_another_was_chosen() {
+    let store = Target::Local { dir: "/srv/a".into() };
+    let (lines, parquet) = ((store.clone(), Format::JsonLinesGzip1), (store, Format::Parquet1));
+    changed_at_every_call(&lines, &parquet).await;
+    changed_at_every_call(&parquet, &lines).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_is_moved_makes_what_was_planned_where_it_was_planned() {
     let built_in = Target::BuiltIn { dir: "/data/archive".into(), keep_bytes: 10 << 30 };
     let (a, b) = (Target::Local { dir: "/srv/a".into() }, Target::Local { dir: "/srv/b".into() });
+    let lines = |target: &Target| (target.clone(), Format::JsonLinesGzip1);
     for (from, to) in [(&a, &b), (&built_in, &a), (&a, &built_in)] {
-        let mut nth = 1;
-        while moved_between_plan_and_restart(nth, from, to).await {
-            nth += 1;
-        }
-        assert!(nth > 8, "only {nth} calls from a span to its object");
+        changed_at_every_call(&lines(from), &lines(to)).await;
     }
 }

@@ -68,7 +68,7 @@ async fn what_was_appended_is_given_settled_and_gone_after_a_restart() {
     tap.ledger().settle(0..1, Outcome::Delivered);
     let three = tap.next().await.unwrap().unwrap();
     assert_eq!(three.head.at.first, 3);
-    tap.ledger().commit(3..4, Outcome::Filtered, Bytes::from("note")).await.unwrap();
+    tap.ledger().commit(3..4, Outcome::DeadLettered, Bytes::from("note")).await.unwrap();
     assert_eq!(account(&channel, "zipkin").waiting, 1);
     channel.stop();
     assert!(tap.next().await.unwrap().is_none());

@@ -67,7 +67,7 @@ batch = { spans = 0, byte = "4MiB" }
 sinks = [
   { url = "http://zipkin-1" },
   { url = "http://zipkin-1:9411/api/v2/spans" },
-  { url = "scribe://zipkin-2:9410", timeout = "10" },
+  { url = "thrift://zipkin-2:9410", timeout = "10" },
 ]
 
 [drain.archive]
@@ -91,7 +91,7 @@ spangate.toml:24:10: drain.zipkin.policy: found "random", expected "round_robin"
 spangate.toml:25:19: drain.zipkin.batch.spans: found 0, expected a number from 1 to 100000
 spangate.toml:25:22: drain.zipkin.batch.byte: unknown key; did you mean drain.zipkin.batch.bytes?
 spangate.toml:28:11: drain.zipkin.sinks: the collector http://zipkin-1:9411/api/v2/spans is there twice
-spangate.toml:29:11: drain.zipkin.sinks.url: found "scribe://zipkin-2:9410", expected http(s)://HOST[:9411], with or without /api/v2/spans (this version sends to Zipkin over HTTP alone)
+spangate.toml:29:11: drain.zipkin.sinks.url: found "thrift://zipkin-2:9410", expected http(s)://HOST[:9411], with or without /api/v2/spans, or scribe://HOST[:9410]
 spangate.toml:29:47: drain.zipkin.sinks.timeout: found "10", expected a time from 10ms to 1h, such as "20ms", "5s", "1m"
 spangate.toml:33:11: drain.archive.archive: found "ftp://bucket/spans", expected "builtin", "file:///DIR", "s3://BUCKET/PREFIX", "gs://BUCKET/PREFIX", "az://CONTAINER/PREFIX" or "none"
 variable SPANGATE_CHANEL_SYNC: unknown variable; did you mean SPANGATE_CHANNEL_SYNC?
@@ -151,7 +151,7 @@ fn resolved_says_of_every_setting_where_it_came_from() {
         ("drain.archive.archive = \"builtin\"".into(), "default"),
         (
             "drain.zipkin.sinks = [{ url = \"http://b:9411/api/v2/spans\", name = \"b:9411\", encoding = \"proto3\", \
-             gzip = false, timeout = \"10s\" }]"
+             gzip = false, category = \"zipkin\", timeout = \"10s\" }]"
                 .into(),
             "flag --collector",
         ),

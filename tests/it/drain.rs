@@ -3,6 +3,8 @@
 
 mod flow;
 mod gate;
+mod giving_up;
+mod scribe;
 mod sink;
 
 use std::collections::BTreeSet;

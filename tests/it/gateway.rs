@@ -7,7 +7,10 @@
 mod account;
 mod crash;
 mod memory;
+mod overflow;
 mod path;
 mod rig;
+mod scribe;
+mod several;
 mod start;
 mod stop;

@@ -1,5 +1,6 @@
 //! `spangate send` as a process, against listeners that say what a script tells them.
 
+mod grpc;
 mod listener;
 
 use std::path::Path;
@@ -13,7 +14,8 @@ use crate::support::collector::Collector;
 use crate::support::process::{Gateway, Process, free_port, wait_for};
 use listener::{Listener, Say, Speaks};
 
-const FORMATS: [Speaks; 3] = [Speaks::Scribe, Speaks::Json, Speaks::Proto3];
+const FORMATS: [Speaks; 6] =
+    [Speaks::Scribe, Speaks::Json, Speaks::Proto3, Speaks::JsonV1, Speaks::Thrift, Speaks::Grpc];
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spangate"));
@@ -75,7 +77,11 @@ fn the_ledger_is_what_the_listener_acknowledged_whatever_it_refused_or_left_unan
 
 #[test]
 fn what_was_put_off_is_told_by_its_name() {
-    for (speaks, name) in [(Speaks::Scribe, "(TRY_LATER 2 times)"), (Speaks::Json, "(503 2 times)")] {
+    for (speaks, name) in [
+        (Speaks::Scribe, "(TRY_LATER 2 times)"),
+        (Speaks::Json, "(503 2 times)"),
+        (Speaks::Grpc, "(UNAVAILABLE 2 times)"),
+    ] {
         let listener = Listener::start(speaks, |nth| if nth < 2 { Say::Later } else { Say::Yes });
         let output = send(&listener.flags(), &["--spans", "30", "--connections", "1"]);
         assert!(output.status.success() && text(&output).contains(name), "{}", text(&output));
@@ -85,7 +91,8 @@ fn what_was_put_off_is_told_by_its_name() {
 #[test]
 fn a_dead_server_ends_it_with_its_address_and_what_to_do() {
     let port = free_port();
-    for flags in [["--scribe", &format!("127.0.0.1:{port}")], ["--http", &format!("http://127.0.0.1:{port}")]] {
+    let (host_port, url) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{port}"));
+    for flags in [["--scribe", &host_port], ["--http", &url], ["--grpc", &url]] {
         let output = send(&flags.map(str::to_owned), &[]);
         assert_eq!(output.status.code(), Some(1));
         let text = text(&output);
@@ -131,6 +138,9 @@ fn a_port_of_another_protocol_is_told_at_once() {
     let to_scribe = ["--http".to_owned(), format!("http://127.0.0.1:{}", gateway.scribe)];
     let output = send(&to_scribe, &["--patience", "200ms"]);
     assert!(!output.status.success(), "{}", text(&output));
+    let to_scribe = ["--grpc".to_owned(), format!("http://127.0.0.1:{}", gateway.scribe)];
+    let output = send(&to_scribe, &[]);
+    assert!(!output.status.success() && text(&output).contains("is this a port of gRPC?"), "{}", text(&output));
     assert_eq!(gateway.metric("spangate_spans_received_total", &[]), 0.0);
     gateway.stop();
 }
@@ -193,7 +203,13 @@ fn a_ledger_that_cannot_be_written_is_named_before_anything_is_sent() {
 
 #[test]
 fn usage_errors_have_the_exit_code_of_a_configuration() {
-    for flags in [&["--scribe", "a", "--http", "http://b"][..], &["--batch", "0"], &["--grpc", "http://a"]] {
+    for flags in [
+        &["--scribe", "a", "--http", "http://b"][..],
+        &["--batch", "0"],
+        &["--grpc", "a"],
+        &["--grpc", "http://a", "--format", "thrift"],
+        &["--http", "http://a/api/v2/spans", "--format", "json-v1"],
+    ] {
         assert_eq!(command(flags).output().unwrap().status.code(), Some(2), "{flags:?}");
     }
 }
@@ -205,19 +221,28 @@ async fn the_gateway_accepts_every_span_of_every_format() {
     let mut gateway = Gateway::start(dir.path(), &["--collector", &collector.url(), "--archive", "none"]);
     let scribe = ["--scribe".to_owned(), format!("127.0.0.1:{}", gateway.scribe)];
     let http = ["--http".to_owned(), format!("http://127.0.0.1:{}", gateway.http)];
+    let grpc = ["--grpc".to_owned(), format!("http://127.0.0.1:{}", gateway.http)];
     let ledger = dir.path().join("ledger");
     let mut ids = std::collections::BTreeSet::new();
-    for (to, more) in [(&scribe, &[][..]), (&http, &[]), (&http, &["--format", "proto3"])] {
-        let flags = ["--spans", "500", "--batch", "40", "--ledger", ledger.to_str().unwrap()];
-        let output = send(to, &[&flags[..], more].concat());
+    for (to, more) in [
+        (&scribe, &[][..]),
+        (&http, &["--span-bytes", "640"]),
+        (&http, &["--format", "proto3"]),
+        (&http, &["--format", "json-v1"]),
+        (&http, &["--format", "thrift"]),
+        (&grpc, &["--batch", "400"]),
+    ] {
+        let batch: &[&str] = if more.contains(&"--batch") { &[] } else { &["--batch", "40"] };
+        let flags = ["--spans", "500", "--ledger", ledger.to_str().unwrap()];
+        let output = send(to, &[&flags[..], batch, more].concat());
         assert!(output.status.success(), "{}", text(&output));
         ids.extend(lines(&ledger).iter().map(|line| line.split(' ').nth(1).unwrap().to_owned()));
     }
-    assert_eq!(gateway.metric("spangate_spans_accepted_total", &[]), 1500.0);
+    assert_eq!(gateway.metric("spangate_spans_accepted_total", &[]), 3000.0);
     assert_eq!(gateway.metric("spangate_spans_set_aside_total", &[]), 0.0);
     wait_for("all are collected", Duration::from_secs(30), || {
         let taken = collector.taken();
-        (taken.values().sum::<u32>() == 1500 && taken.keys().eq(&ids)).then_some(())
+        (taken.values().sum::<u32>() == 3000 && taken.keys().eq(&ids)).then_some(())
     });
     gateway.stop();
 }

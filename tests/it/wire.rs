@@ -2,5 +2,6 @@
 
 mod random;
 mod v1;
+mod v1_encode;
 mod v1_lists;
 mod v2;

@@ -15,7 +15,7 @@ use crate::proto;
 use crate::shapes::{self, JSON_V2, STATUSES, Shape};
 use crate::support::http::Client;
 use crate::support::process::{Gateway, wait_for};
-use crate::v1::{Said, Scribe, http_list};
+use crate::v1::{Said, Scribe, Span, http_list, json_list};
 use crate::zipkin::{Zipkin, as_set};
 
 /// From a yes to the collector's own answer: linger, delivery and Zipkin's executor, on a busy machine.
@@ -91,8 +91,11 @@ fn post(port: u16, content_type: &str, body: &[u8]) {
 #[test]
 fn what_zipkin_shows_is_the_same_through_the_gateway() {
     let stand = Stand::start();
-    let dropping = stand.gateway("drop", &["--scribe-binary-annotations", "drop"]);
+    let drop_both = ["--scribe-binary-annotations", "drop", "--http-binary-annotations", "drop"];
+    let dropping = stand.gateway("drop", &drop_both);
     scribe(&stand, &dropping, 0, false);
+    v1_list(&stand, &dropping, 2 << 20, ("application/x-thrift", http_list));
+    v1_list(&stand, &dropping, 3 << 20, ("application/json", json_list));
     json(&stand, &dropping);
     proto(&stand, &dropping);
     statuses(&stand, &dropping);
@@ -130,6 +133,25 @@ fn scribe(stand: &Stand, gateway: &Gateway, offset: i64, keep: bool) {
         .collect();
     let kind = if keep { "Scribe, binary annotations kept" } else { "Scribe, binary annotations dropped" };
     must_equal(kind, shapes.len(), differences);
+}
+
+/// Every v1 shape at `/api/v1/spans`, of both.
+fn v1_list(stand: &Stand, gateway: &Gateway, offset: i64, form: (&str, fn(&[Span]) -> Vec<u8>)) {
+    let mut shapes = shapes::v1();
+    shapes.iter_mut().for_each(|shape| shape.span.trace += offset);
+    let (content_type, list) = form;
+    for shape in &shapes {
+        let body = list(std::slice::from_ref(&shape.span));
+        for port in [gateway.http, stand.reference.port] {
+            let answer = Client::new(port).post("/api/v1/spans", content_type, &body).unwrap();
+            assert_eq!(answer.status, 202, "port {port} on `{}`: {}", shape.what, answer.text());
+        }
+    }
+    let differences = shapes
+        .iter()
+        .filter_map(|shape| stand.difference(shape.what, &shape.span.trace_hex(), as_proto3_carries_it))
+        .collect();
+    must_equal(&format!("v1 as {content_type}"), shapes.len(), differences);
 }
 
 fn json(stand: &Stand, gateway: &Gateway) {

@@ -1,9 +1,9 @@
-//! Against programs that we did not write (`make real`): Zipkin servers, Python's clients, a shell; and with
+//! Against programs that we did not write (`make real`): Zipkin servers, Brave, Python's clients, a shell; and with
 //! `make dashboard` Prometheus.
 //!
 //! Each test starts what it needs in a directory of its own and on ports of its own; nothing outlives it. Figures that
-//! a person wants to see are printed. REAL_ZIPKIN_JAR and REAL_PYTHON come from the Makefile; without them
-//! the tests fail and say so.
+//! a person wants to see are printed. REAL_ZIPKIN_JAR, REAL_PYTHON and REAL_BRAVE come from the Makefile; without
+//! them the tests fail and say so.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 #[path = "../support/mod.rs"]
@@ -14,6 +14,7 @@ mod dashboard;
 mod equality;
 mod graph;
 mod kills;
+mod lake;
 mod proto;
 mod readme;
 mod s3;

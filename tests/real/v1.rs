@@ -1,12 +1,13 @@
-//! v1 spans and Scribe's `Log`, written by hand: a sender that shares no line with the product.
+//! v1 spans, Scribe's `Log` and lists, written by hand: a sender that shares no line with the product.
 //!
 //! Fields in the order of Zipkin's `V1ThriftSpanWriter`, strict message headers, framed.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
 use std::time::Duration;
 
 use base64::Engine;
+use serde_json::{Value, json};
 
 #[derive(Clone, Debug, Default)]
 pub struct Host {
@@ -138,6 +139,54 @@ pub fn http_list(spans: &[Span]) -> Vec<u8> {
     list(&mut out, STRUCT, spans.len());
     spans.iter().for_each(|span| out.extend(span.bytes()));
     out
+}
+
+/// A list for `/api/v1/spans` as JSON, as reporters wrote it. Numbers are all 7: no reader of Zipkin's keeps them.
+pub fn json_list(spans: &[Span]) -> Vec<u8> {
+    let endpoint = |host: &Host| {
+        let mut out = json!({"serviceName": host.name, "port": host.port as u16});
+        if host.ipv4 != 0 {
+            out["ipv4"] = Ipv4Addr::from(host.ipv4).to_string().into();
+        }
+        if let Some(ipv6) = host.ipv6 {
+            out["ipv6"] = Ipv6Addr::from(ipv6).to_string().into();
+        }
+        out
+    };
+    let at = |mut out: Value, host: &Option<Host>| {
+        if let Some(host) = host {
+            out["endpoint"] = endpoint(host);
+        }
+        out
+    };
+    let binary = |(key, bytes, kind, host): &Binary| {
+        let value = match kind {
+            0 => Value::from(bytes == &[1]),
+            6 => Value::from(String::from_utf8(bytes.clone()).expect("a test's text")),
+            _ => Value::from(7),
+        };
+        at(json!({"key": key, "value": value}), host)
+    };
+    let span = |span: &Span| {
+        let notes = span.notes.iter().map(|(time, value, host)| at(json!({"timestamp": time, "value": value}), host));
+        let mut out = json!({
+            "traceId": span.trace_hex(),
+            "id": format!("{:016x}", span.id),
+            "name": span.name,
+            "annotations": notes.collect::<Vec<_>>(),
+            "binaryAnnotations": span.binary.iter().map(binary).collect::<Vec<_>>(),
+        });
+        let parent = span.parent.map(|id| Value::from(format!("{id:016x}")));
+        let debug = span.debug.map(Value::from);
+        let times = [("timestamp", span.timestamp.map(Value::from)), ("duration", span.duration.map(Value::from))];
+        for (field, value) in [("parentId", parent), ("debug", debug)].into_iter().chain(times) {
+            if let Some(value) = value {
+                out[field] = value;
+            }
+        }
+        out
+    };
+    Value::from(spans.iter().map(span).collect::<Vec<_>>()).to_string().into_bytes()
 }
 
 /// What a `Log` was answered.

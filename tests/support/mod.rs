@@ -9,6 +9,7 @@ pub mod http;
 pub mod process;
 pub mod s3;
 pub mod scribe;
+pub mod scribe_server;
 pub mod spans;
 pub mod thrift;
 pub mod vectors;

@@ -83,3 +83,17 @@ fn only_names_that_an_archive_gives_are_parsed() {
         assert_eq!(ObjectName::parse(&stranger, "jsonl.gz"), None, "{stranger}");
     }
 }
+
+#[test]
+fn a_long_name_says_all_and_nothing_else_is_one() {
+    let name = object().long_name("jsonl");
+    assert_eq!(Object::from_long_name(&name, "jsonl"), Some(object()));
+    for cut in 0..name.len() {
+        assert_eq!(Object::from_long_name(&name[..cut], "jsonl"), None, "cut at {cut}");
+    }
+    for stranger in [object().name("jsonl"), name.replace("-0000", "-+000"), name.replace(".jsonl", "-7.jsonl")] {
+        assert_eq!(Object::from_long_name(&stranger, "jsonl"), None, "{stranger}");
+    }
+    let backwards = Object { first: 8, last: 7, ..object() };
+    assert_eq!(Object::from_long_name(&backwards.long_name("jsonl"), "jsonl"), None);
+}

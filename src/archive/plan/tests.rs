@@ -1,19 +1,28 @@
 use super::super::object::tests::object;
 use super::*;
+use crate::drain::sieve::{Filter, TEXT_BYTES_MAX};
 
 fn plan() -> Plan {
     planned_in(&Target::Local { dir: "/srv/spans of all".into() })
 }
 
 fn planned_in(target: &Target) -> Plan {
-    Plan::new(Format::JSON_LINES, Place::of(target).unwrap(), object())
+    Plan::new(recipe(Sieve::default()), Place::of(target).unwrap(), object())
+}
+
+fn recipe(sieve: Sieve) -> Recipe {
+    Recipe { format: Format::JsonLinesGzip1, sieve }
 }
 
 #[test]
 fn a_note_comes_back_as_the_plan() {
     let built_in = planned_in(&Target::BuiltIn { dir: "/data/archive".into(), keep_bytes: 1 });
     let longest = planned_in(&Target::Local { dir: format!("/{}", "d".repeat(DIR_BYTES_MAX - 1)).into() });
-    for plan in [plan(), built_in, longest] {
+    let mut sampled = longest.clone();
+    let services = (0..8).map(|n| format!("{n:049}")).collect();
+    sampled.recipe = recipe(Sieve::new(Filter { services, ..Filter::default() }, 0.1));
+    assert!((400..TEXT_BYTES_MAX).contains(&sampled.recipe.sieve.to_string().len()), "about the longest");
+    for plan in [plan(), built_in, longest, sampled] {
         assert_eq!(Plan::from_note(&plan.to_note()), Ok(Some(plan)));
     }
 }
@@ -54,7 +63,8 @@ fn a_plan_of_an_unknown_encoder_or_filter_is_refused() {
     let encoder = note.replace("jsonl.gz/1", "jsonl.gz/9");
     assert!(matches!(Plan::from_note(encoder.as_bytes()), Err(PlanError::Format(_))));
     let filter = note.replace("filter \n", "filter service=a\n");
-    assert_eq!(Plan::from_note(filter.as_bytes()), Err(PlanError::Filter { found: "service=a".into() }));
+    let error = Plan::from_note(filter.as_bytes()).unwrap_err();
+    assert!(matches!(&error, PlanError::Filter { found, .. } if found == "service=a"), "{error}");
 }
 
 #[test]
@@ -73,5 +83,25 @@ fn a_note_cut_or_flipped_at_any_byte_is_never_the_same_plan() {
         let mut flipped = note.clone();
         flipped[at] ^= 0x01;
         assert_ne!(Plan::from_note(&flipped), Ok(Some(plan())), "flipped at {at}");
+    }
+}
+
+#[test]
+fn a_plan_for_a_store_records_its_endpoint_and_the_upload_that_was_begun() {
+    let remote = |endpoint: &str| Remote::parse("s3://spans/a=b/50%").unwrap().at(endpoint).unwrap();
+    let longest = format!("http://{}", "h".repeat(393));
+    for endpoint in ["http://minio:9000", &longest] {
+        let mut plan = planned_in(&Target::Remote(remote(endpoint)));
+        assert_eq!(Plan::from_note(&plan.to_note()), Ok(Some(plan.clone())));
+        plan.upload = Some("u".repeat(UPLOAD_BYTES_MAX));
+        assert_eq!(Plan::from_note(&plan.to_note()), Ok(Some(plan.clone())));
+        let note = String::from_utf8(plan.to_note()).unwrap();
+        assert!(note.contains(&format!("\nplace s3://spans/a=b/50% {endpoint}\n")), "{note}");
+        assert!(matches!(
+            Plan::from_note(note.replace("s3://", "s4://").as_bytes()),
+            Err(PlanError::Line { line: 4, .. })
+        ));
+        let more = format!("{note}upload again\n");
+        assert!(matches!(Plan::from_note(more.as_bytes()), Err(PlanError::Line { line: 8, .. })));
     }
 }

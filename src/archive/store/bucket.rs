@@ -19,7 +19,7 @@ use object_store::{
 };
 
 use super::{Answer, Listed, Look, Publish, Staged, Staging, Store, StoreError, inside};
-use crate::archive::format::jsonl;
+use crate::archive::format::Format;
 use crate::archive::object::{Object, ObjectName};
 use crate::archive::plan::UPLOAD_BYTES_MAX;
 use crate::tasks;
@@ -192,12 +192,13 @@ impl Bucket {
             let fetched = async { self.objects.get_opts(path, options).await?.bytes().await };
             self.short("read", name, fetched).await
         };
-        inside::look(bytes, fetch).await
+        inside::look(name, bytes, fetch).await
     }
 
     fn listed(&self, key: &str, bytes: u64) -> Option<Listed> {
         let name = key.strip_prefix(&self.prefix)?.trim_start_matches('/');
-        let parsed = ObjectName::parse(name.rsplit('/').next()?, jsonl::EXTENSION)?;
+        let file = name.rsplit('/').next()?;
+        let parsed = ObjectName::parse(file, Format::of_name(file)?.extension())?;
         Some(Listed { name: name.to_owned(), parsed, bytes })
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::staging::{self, failed};
 use super::{Answer, Listed, Look, Publish, Room, Staged, Staging, Store, StoreError};
-use crate::archive::format::jsonl;
+use crate::archive::format::{FactsError, Format};
 use crate::archive::object::{Object, ObjectName};
 use crate::disk::{Disk, File, Open};
 use crate::tasks;
@@ -112,8 +112,9 @@ impl Local {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Look::Absent),
             Err(error) => return Err(failed("open", &path)(error)),
         };
-        let start = read_start(&*file).map_err(failed("read", &path))?;
-        match jsonl::read_header(&start) {
+        let Some(format) = Format::of_name(name) else { return Ok(Look::Stranger(FactsError::Name.to_string())) };
+        let facts = file.len().and_then(|len| format.facts(len, &mut |at, len| read_part(&*file, at, len)));
+        match facts.map_err(failed("read", &path))? {
             Ok(object) => self.sync_dir(parent(&path)).map(|()| Look::Object(object)),
             Err(error) => Ok(Look::Stranger(error.to_string())),
         }
@@ -134,7 +135,7 @@ impl Local {
             let name = format!("{prefix}{}", entry.name);
             if entry.is_dir && depth > 0 && !entry.name.starts_with(['_', '.']) {
                 self.gather(&format!("{name}/"), depth - 1, objects)?;
-            } else if let Some(parsed) = ObjectName::parse(&entry.name, jsonl::EXTENSION).filter(|_| !entry.is_dir) {
+            } else if let Some(parsed) = parsed_name(&entry.name).filter(|_| !entry.is_dir) {
                 objects.push(Listed { name, parsed, bytes: entry.len });
             }
         }
@@ -160,11 +161,17 @@ fn parent(path: &Path) -> &Path {
     path.parent().expect("a name in a directory has one above it")
 }
 
-fn read_start(file: &dyn File) -> io::Result<Vec<u8>> {
-    let mut start = vec![0; jsonl::HEADER_BYTES_MAX];
-    let have = crate::disk::read_full(file, &mut start, 0)?;
-    start.truncate(have);
-    Ok(start)
+/// `None` for a file that no archive named.
+fn parsed_name(file: &str) -> Option<ObjectName> {
+    ObjectName::parse(file, Format::of_name(file)?.extension())
+}
+
+/// At most `len` bytes from `at` on; fewer at the end of the file.
+fn read_part(file: &dyn File, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut part = vec![0; len];
+    let have = crate::disk::read_full(file, &mut part, at)?;
+    part.truncate(have);
+    Ok(part)
 }
 
 #[cfg(test)]

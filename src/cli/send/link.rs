@@ -1,8 +1,8 @@
 //! A connection to what is tried out: one message out, one answer back.
 //!
-//! A small Scribe and HTTP/1.1 client of its own, as the sinks' client costs ten times as much
-//! a request as the gateway that is to be measured. It keeps a connection while all is well and
-//! dials again after anything else. An error means that the answer is unknown; one of the kind
+//! A small Scribe and HTTP/1.1 client of its own ([`grpc`](super::grpc) beside it), as the sinks'
+//! client costs ten times as much a request as the gateway that is to be measured. It keeps a
+//! connection while all is well and dials again after anything else. An error means that the answer is unknown; one of the kind
 //! `InvalidData`, that whoever answers speaks another protocol.
 
 use std::io;
@@ -14,18 +14,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::encoder::SEQID;
+use super::grpc::Channel;
 use super::message::Message;
 use super::options::{Format, Target};
-use super::thrift::SEQID;
-use crate::wire::scribe::{Header, LOG, MessageKind, ResultCode};
-use crate::wire::thrift::{Cursor, Field, kind};
+use crate::wire::scribe::ResultCode;
+use crate::wire::scribe::call::{self, log_answer};
 
 /// A host that swallows connections is given up after this.
 const DIAL_MAX: Duration = Duration::from_secs(5);
 /// Longer than the gateway's `commit_wait` (500 ms) many times over, so that a slow yes is still one.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Answers are small: a Scribe code has 30 bytes, an HTTP answer a few lines.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
+pub(super) const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Of an answer's text that a person is shown.
 const SHOWN_MAX: usize = 200;
 
@@ -41,20 +42,26 @@ pub enum Answer {
 
 pub struct Link {
     target: Rc<Target>,
-    /// The head of a request but for its length; empty for Scribe.
+    /// The head of a request of HTTP/1.1 but for its length; empty for others.
     head: String,
-    stream: Option<TcpStream>,
+    open: Option<Open>,
     input: Vec<u8>,
     answer_max: Duration,
+}
+
+/// A connection that takes another message.
+enum Open {
+    Plain(TcpStream),
+    Grpc(Box<Channel>),
 }
 
 impl Link {
     /// An answer is waited for as long as there is patience, at most [`ANSWER_MAX`].
     pub fn new(target: Rc<Target>, format: Format, patience: Duration) -> Link {
         let head = match &*target {
-            Target::Scribe(_) => String::new(),
+            Target::Scribe(_) | Target::Grpc(_) => String::new(),
             Target::Http { host_port, path } => {
-                let content_type = if format == Format::Proto3 { "application/x-protobuf" } else { "application/json" };
+                let content_type = format.content_type();
                 // `b3: 0`: a collector is not to trace its own intake of spans.
                 format!(
                     "POST {path} HTTP/1.1\r\nhost: {host_port}\r\nuser-agent: spangate-send/{}\r\nb3: 0\r\n\
@@ -63,33 +70,39 @@ impl Link {
                 )
             }
         };
-        Link { target, head, stream: None, input: Vec::new(), answer_max: patience.min(ANSWER_MAX) }
+        Link { target, head, open: None, input: Vec::new(), answer_max: patience.min(ANSWER_MAX) }
     }
 
     /// Dials, so that the first message need not.
     pub async fn open(&mut self) -> io::Result<()> {
-        self.stream = Some(self.dial().await?);
+        self.open = Some(self.dial().await?);
         Ok(())
     }
 
-    async fn dial(&self) -> io::Result<TcpStream> {
-        let (Target::Scribe(host_port) | Target::Http { host_port, .. }) = &*self.target;
+    async fn dial(&self) -> io::Result<Open> {
+        let (Target::Scribe(host_port) | Target::Http { host_port, .. } | Target::Grpc(host_port)) = &*self.target;
         let stream =
             timeout(DIAL_MAX, TcpStream::connect(host_port)).await.map_err(|_| late("no connection", DIAL_MAX))??;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok(match &*self.target {
+            Target::Grpc(_) => Open::Grpc(Box::new(Channel::open(stream, host_port).await?)),
+            _ => Open::Plain(stream),
+        })
     }
 
     /// Sends a message and reads its answer.
     pub async fn exchange(&mut self, message: &Message) -> io::Result<Answer> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
+        let mut open = match self.open.take() {
+            Some(open) => open,
             None => self.dial().await?,
         };
         let limit = self.answer_max;
-        let exchanged = timeout(limit, self.exchange_on(&mut stream, message)).await;
+        let exchanged = match &mut open {
+            Open::Plain(stream) => timeout(limit, self.exchange_on(stream, message)).await,
+            Open::Grpc(channel) => timeout(limit, channel.report(&message.body)).await.map(|sent| Ok((sent?, true))),
+        };
         let (answer, keep) = exchanged.map_err(|_| late("no answer", limit))??;
-        self.stream = keep.then_some(stream);
+        self.open = keep.then_some(open);
         Ok(answer)
     }
 
@@ -103,7 +116,7 @@ impl Link {
         self.input.clear();
         let answered = match &*self.target {
             Target::Scribe(_) => scribe_answer(stream, &mut self.input).await,
-            Target::Http { .. } => http_answer(stream, &mut self.input).await,
+            _ => http_answer(stream, &mut self.input).await,
         };
         // A listener may answer (413, say) and close before it has read all: its answer says more than our error.
         match (sent, answered) {
@@ -118,7 +131,7 @@ fn late(what: &str, limit: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("{what} within {limit:?}"))
 }
 
-fn odd(what: impl Into<String>) -> io::Error {
+pub(super) fn odd(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
@@ -151,27 +164,12 @@ async fn scribe_answer(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Resul
 
 /// The answer in a reply's payload; `None` if it is none to our call.
 fn scribe_reply(payload: &[u8]) -> Option<Answer> {
-    let header = Header::parse(payload).ok()?;
-    if header.name != LOG || header.seqid != SEQID {
-        return None;
-    }
-    let mut cursor = Cursor::new(&payload[header.len..]);
-    loop {
-        match (header.kind, cursor.field().ok()?) {
-            (MessageKind::Reply, Field { kind: kind::I32, id: 0 }) => {
-                return Some(match ResultCode(cursor.i32().ok()?) {
-                    ResultCode::OK => Answer::Yes,
-                    ResultCode::TRY_LATER => Answer::Later("TRY_LATER".into(), None),
-                    ResultCode(code) => Answer::No(format!("ResultCode {code}")),
-                });
-            }
-            (MessageKind::Exception, Field { kind: kind::STRING, id: 1 }) => {
-                return Some(Answer::No(shown(cursor.string().ok()?)));
-            }
-            (_, Field { kind: kind::STOP, .. }) => return None,
-            (_, field) => cursor.skip(field.kind, 8).ok()?,
-        }
-    }
+    Some(match log_answer(payload, SEQID)? {
+        call::Answer::Code(ResultCode::OK) => Answer::Yes,
+        call::Answer::Code(ResultCode::TRY_LATER) => Answer::Later("TRY_LATER".into(), None),
+        call::Answer::Code(ResultCode(code)) => Answer::No(format!("ResultCode {code}")),
+        call::Answer::Exception(_, text) => Answer::No(shown(text.as_bytes())),
+    })
 }
 
 async fn http_answer(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<(Answer, bool)> {
@@ -229,7 +227,7 @@ impl Head {
 }
 
 /// A stranger's text for a terminal.
-fn shown(text: &[u8]) -> String {
+pub(super) fn shown(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN_MAX).collect()
 }

@@ -4,11 +4,11 @@
 //! next one, as it does with real tracers. Its traces begin a second before they are made.
 
 use crate::clock::Clock;
-use crate::span::{Batch, Kind, Span, TraceId};
-use crate::wire::json_v2;
+use crate::span::{Kind, Span, TraceId};
 
+use super::encoder::Encoder;
 use super::options::Format;
-use super::thrift::Frame;
+use super::padding::Padding;
 use super::traces::Traces;
 
 /// Traces are over when they are sent: the longest takes less than this, in microseconds.
@@ -25,7 +25,7 @@ pub struct Name {
 /// One request.
 #[derive(Debug, Default)]
 pub struct Message {
-    /// A Scribe frame, or an HTTP body.
+    /// A Scribe frame, a body of HTTP, or a message of gRPC without its head.
     pub body: Vec<u8>,
     pub spans: u64,
     /// Empty unless a ledger is kept.
@@ -49,6 +49,8 @@ pub struct Plan {
     pub spans: Option<u64>,
     /// Spans in a message.
     pub batch: u64,
+    /// Bytes of JSON v2 to which a smaller span is filled up.
+    pub span_bytes: Option<usize>,
     /// Whether messages carry the names of their spans.
     pub names: bool,
 }
@@ -62,6 +64,7 @@ pub struct Source {
     taken: usize,
     /// Spans that no trace has yet.
     left: u64,
+    padding: Option<Padding>,
     encoder: Encoder,
 }
 
@@ -72,7 +75,8 @@ impl Source {
             traces: Traces::seeded(plan.seed),
             taken: 0,
             left: plan.spans.unwrap_or(u64::MAX),
-            encoder: Encoder { format: plan.format, frame: Frame::default(), batch: Batch::default() },
+            padding: plan.span_bytes.map(Padding::new),
+            encoder: Encoder::new(plan.format),
             plan,
         }
     }
@@ -85,6 +89,9 @@ impl Source {
             let Some(span) = next(&mut self.traces, &mut self.taken, &mut self.left, &self.clock) else { break };
             if self.plan.names {
                 message.names.push(Name { trace_id: span.trace_id, id: span.id, kind: span.kind });
+            }
+            if let Some(padding) = &mut self.padding {
+                padding.fill(span);
             }
             self.encoder.push(span, &mut message.body);
             message.spans += 1;
@@ -106,49 +113,6 @@ fn next<'a>(traces: &'a mut Traces, taken: &mut usize, left: &mut u64, clock: &C
     }
     *taken += 1;
     traces.spans().get_mut(*taken - 1)
-}
-
-/// Writes the spans of one message at a time.
-struct Encoder {
-    format: Format,
-    frame: Frame,
-    /// Writes a span as proto3.
-    batch: Batch,
-}
-
-impl Encoder {
-    fn begin(&mut self, out: &mut Vec<u8>) {
-        match self.format {
-            Format::Scribe => self.frame.begin(out),
-            Format::Json => out.push(b'['),
-            Format::Proto3 => {}
-        }
-    }
-
-    fn push(&mut self, span: &mut Span<'_>, out: &mut Vec<u8>) {
-        match self.format {
-            Format::Scribe => self.frame.push(span, out),
-            Format::Json => {
-                if out.len() > 1 {
-                    out.push(b',');
-                }
-                json_v2::write_span(span, out);
-            }
-            Format::Proto3 => {
-                self.batch.clear();
-                self.batch.push(span);
-                out.extend_from_slice(&self.batch.body);
-            }
-        }
-    }
-
-    fn end(&mut self, out: &mut Vec<u8>) {
-        match self.format {
-            Format::Scribe => self.frame.end(out),
-            Format::Json => out.push(b']'),
-            Format::Proto3 => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,14 +6,16 @@
 //! never not at all without being said. One thread does it all, so that on a small machine the
 //! rest is the gateway's. Fails, with exit code 1, if something was never acknowledged.
 
+mod encoder;
+mod grpc;
 mod ledger;
 mod link;
 mod message;
 pub mod options;
+mod padding;
 mod progress;
 mod shop;
 mod tally;
-mod thrift;
 mod traces;
 mod worker;
 
@@ -78,6 +80,7 @@ fn load(options: &Options, seed: u64) -> Result<Load, String> {
         seed,
         spans: options.spans,
         batch: options.batch,
+        span_bytes: options.span_bytes,
         names: options.ledger.is_some(),
     };
     let ledger = match &options.ledger {
@@ -107,6 +110,7 @@ fn unreached(target: &Target, error: &std::io::Error) -> String {
     let (what, flag) = match target {
         Target::Scribe(host_port) => (host_port, "--scribe HOST:PORT"),
         Target::Http { host_port, .. } => (host_port, "--http URL"),
+        Target::Grpc(host_port) => (host_port, "--grpc URL"),
     };
     format!("{what}: {error}: nothing was sent; is a gateway running there? {flag} names another")
 }

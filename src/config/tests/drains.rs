@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use super::{Case, origin};
 use crate::archive::Target;
 use crate::channel::Start;
-use crate::config::Settings;
-use crate::sink::zipkin::Encoding;
+use crate::config::{Drain, Settings};
+use crate::drain::sieve::{Filter, Sieve};
+use crate::sink::zipkin::{self, Encoding};
+use crate::sink::{self, scribe};
 
 fn names(settings: &Settings) -> Vec<&str> {
     let groups = settings.drains.iter().map(|d| d.drain.name.as_str());
@@ -14,7 +16,15 @@ fn names(settings: &Settings) -> Vec<&str> {
 }
 
 fn sinks(settings: &Settings) -> Vec<&str> {
-    settings.drains.iter().flat_map(|d| &d.sinks).map(|s| s.name.as_str()).collect()
+    settings.drains.iter().flat_map(|d| &d.sinks).map(|s| s.name()).collect()
+}
+
+/// A sink of a drain, which is one of HTTP.
+fn http(drain: &Drain, index: usize) -> &zipkin::Settings {
+    match &drain.sinks[index] {
+        sink::Settings::Zipkin(settings) => settings,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -29,8 +39,8 @@ fn a_collector_makes_the_drain_zipkin_with_the_defaults_of_a_drain() {
         assert_eq!(sinks(&settings), ["a:9411", "b:19411"]);
         let drain = &settings.drains[0];
         assert_eq!((drain.start, drain.drain.batch.spans, drain.drain.in_flight_max), (Start::End, 5_000, 4));
-        assert_eq!((drain.sinks[0].encoding, drain.sinks[0].gzip), (Encoding::Proto3, false));
-        assert_eq!(drain.sinks[1].url, "http://b:19411/api/v2/spans");
+        assert_eq!((http(drain, 0).encoding, http(drain, 0).gzip), (Encoding::Proto3, false));
+        assert_eq!(http(drain, 1).url, "http://b:19411/api/v2/spans");
     }
 }
 
@@ -38,11 +48,11 @@ fn a_collector_makes_the_drain_zipkin_with_the_defaults_of_a_drain() {
 fn a_collector_replaces_the_sinks_of_the_file_and_nothing_else_of_it() {
     let file = "[drain.zipkin]\nin_flight = 9\nsinks = [{ url = \"http://file\", gzip = true }]\n";
     let settings = Case::file(file).understood().settings;
-    assert_eq!((sinks(&settings), settings.drains[0].sinks[0].gzip), (vec!["file:9411"], true));
+    assert_eq!((sinks(&settings), http(&settings.drains[0], 0).gzip), (vec!["file:9411"], true));
     let understood = Case::file(file).flag("collector", &["http://typed"]).understood();
     assert_eq!(sinks(&understood.settings), ["typed:9411"]);
     assert_eq!(understood.settings.drains[0].drain.in_flight_max, 9);
-    assert!(!understood.settings.drains[0].sinks[0].gzip);
+    assert!(!http(&understood.settings.drains[0], 0).gzip);
     assert_eq!(origin(&understood, "drain.zipkin.sinks"), "flag --collector");
     assert_eq!(origin(&understood, "drain.zipkin.in_flight"), "spangate.toml:2:13");
     let settings = Case::file(file).flag("collector", &["none"]).understood().settings;
@@ -123,6 +133,62 @@ fn keys_of_the_other_kind_of_drain_say_so() {
 }
 
 #[test]
+fn a_drain_of_either_kind_filters_and_samples() {
+    let file = "[scribe]\nlabels = { zone = \"a\", \"k8s.pod\" = \"x, y\" }\n[drain.zipkin]\nsample_rate = 0.1\n\
+        filter = { listeners = [\"http\"], services = [\"Shop*\"], labels = { zone = \"a\" } }\n\
+        sinks = [{ url = \"http://a\" }]\n[drain.archive]\nfilter.services_exclude = \"probe\"\n";
+    let settings = Case::file(file).flag("http.labels", &["zone=b,team=x"]).understood().settings;
+    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect::<Vec<_>>();
+    assert_eq!(settings.scribe.labels, pairs(&[("k8s.pod", "x, y"), ("zone", "a")]));
+    assert_eq!(settings.http.labels, pairs(&[("team", "x"), ("zone", "b")]));
+    let filter = Filter {
+        listeners: vec!["http".into()],
+        services: vec!["shop*".into()],
+        labels: [("zone".into(), "a".into())].into(),
+        ..Filter::default()
+    };
+    assert_eq!(settings.drains[0].drain.sieve, Sieve::new(filter, 0.1));
+    let filter = Filter { services_exclude: vec!["probe".into()], ..Filter::default() };
+    assert_eq!(settings.archives[0].sieve, Sieve::new(filter, 1.0));
+}
+
+#[test]
+fn a_filter_that_cannot_be_meant_is_refused() {
+    let file = "[http]\nlabels = { via = \"x\" }\n[scribe]\nlabels = { zone = 1 }\n[drain.zipkin]\nsample_rate = 1.5\n\
+        filter = { listeners = [\"htpp\", \"grpc\", \"kafka\"], servces = [\"a\"], services = [\"*a\"] }\n\
+        sinks = [{ url = \"http://a\" }]\n[drain.archive]\nfilter.labels = \"zone\"\n";
+    assert_eq!(
+        Case::file(file).problems(),
+        [
+            "spangate.toml:2:10: http.labels: expected another key than via, which the listeners set themselves",
+            "spangate.toml:4:19: scribe.labels.zone: found 1, expected a text in quotes",
+            "spangate.toml:6:15: drain.zipkin.sample_rate: found 1.5, expected a part of the whole from 0.0 to 1.0",
+            "spangate.toml:7:25: drain.zipkin.filter.listeners: found \"htpp\", expected one of scribe, http, grpc; did \
+             you mean http?",
+            "spangate.toml:7:41: drain.zipkin.filter.listeners: found \"kafka\", expected one of scribe, http, grpc",
+            "spangate.toml:7:51: drain.zipkin.filter.servces: unknown key; did you mean drain.zipkin.filter.services?",
+            "spangate.toml:7:80: drain.zipkin.filter.services: found \"*a\", expected names of services, or their \
+             beginnings with * at the end",
+            "spangate.toml:10:17: drain.archive.filter.labels: found \"zone\", expected labels such as { zone = \"a\" \
+             }, or KEY=VALUE where there are no tables",
+        ]
+    );
+    let services: Vec<String> = (0..20).map(|n| format!("\"{n:040}\"")).collect();
+    let file = format!("[drain.archive.filter]\nservices = [{}]\n", services.join(", "));
+    let [problem] = &Case::file(&file).problems()[..] else { panic!("one problem") };
+    assert!(problem.contains("bytes in an archive's plans, which have room for 512"), "{problem}");
+}
+
+#[test]
+fn what_is_resolved_of_a_filter_reads_as_itself() {
+    let file = "[scribe]\nlabels = { \"k8s.pod\" = \"a\" }\n[drain.zipkin]\nsample_rate = 0.1\n\
+        filter = { labels = { zone = \"a, b\" } }\nsinks = [{ url = \"http://a\" }]\n";
+    let understood = Case::file(file).understood();
+    let again = Case::file(&understood.resolved.to_string()).understood();
+    assert_eq!(super::told(&again), super::told(&understood));
+}
+
+#[test]
 fn sinks_need_a_url_and_are_each_there_once() {
     let file = "[drain.zipkin]\nsinks = [\n{ url = \"http://a\" },\n{ url = \"http://a:9411/api/v2/spans\" },\n\
         { url = \"http://b\", name = \"a:9411\" },\n{ nme = \"c\" },\n\"http://d\" ]\n";
@@ -140,7 +206,44 @@ fn sinks_need_a_url_and_are_each_there_once() {
 }
 
 #[test]
+fn a_sink_may_be_a_scribe_by_flag_and_in_the_file() {
+    let flagged = Case::default().flag("collector", &["scribe://a", "http://b"]).understood().settings;
+    assert_eq!(sinks(&flagged), ["a:9410", "b:9411"]);
+    let file = "[drain.zipkin]\nsinks = [{ url = \"scribe://A:1463\", name = \"old\", category = \"spans\", timeout = \"2s\" }]\n";
+    for (settings, name, address, category, seconds) in [
+        (flagged, "a:9410", "a:9410", "zipkin", 10),
+        (Case::file(file).understood().settings, "old", "a:1463", "spans", 2),
+    ] {
+        let sink::Settings::Scribe(found) = &settings.drains[0].sinks[0] else { panic!("no Scribe") };
+        let scribe::Settings { name: found_name, address: found_address, category: found_category, timeout } = found;
+        assert_eq!((found_name.as_str(), found_address.as_str(), found_category.as_str()), (name, address, category));
+        assert_eq!(timeout.as_secs(), seconds);
+    }
+}
+
+#[test]
+fn what_another_protocol_has_no_use_for_is_refused() {
+    let file = "[drain.zipkin]\nsinks = [\n{ url = \"scribe://a\", gzip = true, encoding = \"json\" },\n\
+        { url = \"http://b\", category = \"spans\" },\n\
+        { url = \"http://c\", gzip = true, category = \"zipkin\" } ]\n";
+    let scribe = "Scribe has one encoding, Thrift v1 in base64; this key is for HTTP alone";
+    assert_eq!(
+        Case::file(file).problems(),
+        [
+            format!("spangate.toml:3:30: drain.zipkin.sinks.gzip: {scribe}"),
+            format!("spangate.toml:3:47: drain.zipkin.sinks.encoding: {scribe}"),
+            "spangate.toml:4:32: drain.zipkin.sinks.category: HTTP has no categories; this key is for \
+             scribe://HOST:9410 alone"
+                .to_owned(),
+        ]
+    );
+}
+
+#[test]
 fn a_collector_that_is_an_own_listener_is_refused_with_the_way_out() {
+    let own = Case::default().flag("collector", &["scribe://127.0.0.1:1463"]).problems();
+    assert!(own[0].contains("scribe://127.0.0.1:1463 is this gateway's own listener scribe.address"), "{own:?}");
+    Case::default().flag("collector", &["scribe://127.0.0.1"]).understood();
     assert_eq!(
         Case::default().flag("collector", &["http://localhost:9411"]).problems(),
         [

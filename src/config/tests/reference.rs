@@ -20,7 +20,7 @@ fn switched_on() -> String {
 fn keys(table: &toml::Table, prefix: &str, out: &mut BTreeSet<String>) {
     for (key, value) in table {
         match value {
-            toml::Value::Table(inner) => keys(inner, &format!("{prefix}{key}."), out),
+            toml::Value::Table(inner) if !inner.is_empty() => keys(inner, &format!("{prefix}{key}."), out),
             _ => drop(out.insert(format!("{prefix}{key}"))),
         }
     }

@@ -89,6 +89,10 @@ fn a_collector_has_one_form_however_it_is_spelt() {
         ("http://[2001:DB8::1]", "http://[2001:db8::1]:9411/api/v2/spans"),
         ("https://zipkin.example.com", "https://zipkin.example.com:9411/api/v2/spans"),
         ("https://zipkin.example.com:443", "https://zipkin.example.com:443/api/v2/spans"),
+        ("scribe://zipkin", "scribe://zipkin:9410"),
+        ("SCRIBE://Zipkin:1463/", "scribe://zipkin:1463"),
+        ("scribe://10.0.0.7:80", "scribe://10.0.0.7:80"),
+        ("scribe://[2001:DB8::1]", "scribe://[2001:db8::1]:9410"),
     ] {
         assert_eq!(normalise(text).as_deref(), Ok(form), "{text}");
         assert_eq!(normalise(form).as_deref(), Ok(form), "normal forms stay");
@@ -96,7 +100,7 @@ fn a_collector_has_one_form_however_it_is_spelt() {
 }
 
 #[test]
-fn what_is_no_http_collector_is_refused_with_the_forms_that_are_taken() {
+fn what_is_no_collector_is_refused_with_the_forms_that_are_taken() {
     for text in [
         "",
         "zipkin",
@@ -104,7 +108,11 @@ fn what_is_no_http_collector_is_refused_with_the_forms_that_are_taken() {
         "//zipkin",
         "http://",
         "http://zipkin:99999",
-        "scribe://zipkin:9410",
+        "scribe://",
+        "scribe:zipkin",
+        "scribe://zipkin/api/v2/spans",
+        "scribe://me@zipkin",
+        "scribe://zipkin?category=x",
         "dns+http://zipkin",
         "kafka://broker",
         "http://zipkin/api/v1/spans",
@@ -114,7 +122,8 @@ fn what_is_no_http_collector_is_refused_with_the_forms_that_are_taken() {
         "http://zipkin#x",
     ] {
         let expected = normalise(text).expect_err(text);
-        assert!(expected.contains("http(s)://HOST[:9411]"), "{text}: {expected}");
+        let forms = ["http(s)://HOST[:9411]", "scribe://HOST[:9410]"];
+        assert!(forms.iter().all(|form| expected.contains(form)), "{text}: {expected}");
     }
 }
 
@@ -122,6 +131,11 @@ fn what_is_no_http_collector_is_refused_with_the_forms_that_are_taken() {
 fn a_collector_that_is_an_own_listener_is_recognised() {
     for (url, listener, own) in [
         ("http://localhost", "0.0.0.0:9411", true),
+        ("scribe://localhost:1463", "0.0.0.0:1463", true),
+        ("scribe://127.0.0.1", "0.0.0.0:9410", true),
+        ("scribe://[::1]:1463", "[::]:1463", true),
+        ("scribe://localhost", "0.0.0.0:1463", false),
+        ("scribe://zipkin:1463", "0.0.0.0:1463", false),
         ("http://LOCALHOST", "127.0.0.1:9411", true),
         ("http://127.0.0.1", "0.0.0.0:9411", true),
         ("http://127.1.2.3", "0.0.0.0:9411", true),
@@ -156,6 +170,7 @@ fn every_default_prints_as_toml_that_reads_as_itself() {
         let texts: Vec<String> = match &table["key"] {
             toml::Value::Array(list) => list.iter().map(|e| e.as_str().expect("texts").to_owned()).collect(),
             toml::Value::String(text) => vec![text.clone()],
+            toml::Value::Table(labels) if labels.is_empty() => Vec::new(),
             other => vec![other.to_string()],
         };
         let read = match setting.kind.is_list() {
@@ -164,6 +179,33 @@ fn every_default_prints_as_toml_that_reads_as_itself() {
         };
         assert_eq!(read, Ok(value), "{}", setting.key);
     }
+}
+
+#[test]
+fn a_share_is_a_part_of_the_whole() {
+    for (text, share) in [("0", 0.0), ("1", 1.0), ("0.1", 0.1), ("1e-3", 0.001), ("1.0", 1.0)] {
+        assert_eq!(Kind::Share.parse(text), Ok(Value::Share(share)), "{text}");
+    }
+    for text in ["", "-0.1", "1.01", "NaN", "inf", "10%", "0,1"] {
+        assert_eq!(Kind::Share.parse(text), Err("a part of the whole from 0.0 to 1.0".into()), "{text}");
+    }
+    assert_eq!((Value::Share(1.0).to_string(), Value::Share(0.1).to_string()), ("1.0".to_owned(), "0.1".to_owned()));
+}
+
+#[test]
+fn services_are_in_lower_case_and_starred_at_their_end_alone() {
+    let services = |words: &[&str]| Kind::Services.parse_list(words.iter().copied());
+    assert_eq!(services(&["Front", "shop-*"]), Ok(Value::Words(vec!["front".into(), "shop-*".into()])));
+    assert_eq!(services(&["*"]), Ok(Value::Words(vec!["*".into()])));
+    for words in [&["*shop"][..], &["a*b"], &["a**"], &["a", ""]] {
+        assert!(services(words).is_err(), "{words:?}");
+    }
+}
+
+#[test]
+fn labels_print_as_the_table_that_they_may_be_given_as() {
+    let labels = Kind::Labels.parse_list(["zone=a", "team = x=\"y\""].into_iter()).unwrap();
+    assert_eq!(labels.to_string(), r#"{ "team" = "x=\"y\"", "zone" = "a" }"#);
 }
 
 proptest! {

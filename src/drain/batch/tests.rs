@@ -57,6 +57,24 @@ fn a_batch_closes_before_its_bytes_are_exceeded() {
 }
 
 #[test]
+fn what_lies_before_a_position_is_taken_out_of_open_and_closed_batches() {
+    let (mut builder, now) = (builder(4, 1_000), Instant::now());
+    builder.push(&whole(&head(0, &[1, 2, 3])), now);
+    builder.push(&whole(&head(10, &[4; 6])), now);
+    let taken = |builder: &mut Builder, position| -> Vec<_> {
+        builder.take_before(position).iter().map(|stretch| (stretch.positions(), stretch.bytes())).collect()
+    };
+    assert_eq!(taken(&mut builder, 0), []);
+    assert_eq!(taken(&mut builder, 2), [(0..2, 3)]);
+    assert_eq!(taken(&mut builder, 12), [(2..3, 3), (10..11, 4), (11..12, 4)]);
+    assert_eq!(builder.take_before(12).len(), 0);
+    let left = drain(&mut builder, now);
+    assert_eq!(left.iter().map(|b| (b.first(), b.spans, b.bytes)).collect::<Vec<_>>(), [(12, 3, 12)]);
+    assert_eq!(taken(&mut builder, 100), [(15..16, 4)]);
+    assert_eq!((builder.due(), builder.stretches()), (None, 0));
+}
+
+#[test]
 fn a_batch_closes_after_its_linger() {
     let (mut builder, now) = (builder(100, 1_000), Instant::now());
     builder.push(&whole(&head(0, &[1])), now);

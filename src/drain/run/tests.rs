@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::super::BatchSettings;
+use super::super::{BatchSettings, Overflow, Sieve};
 use super::*;
 use crate::channel::{self, Channel, Draft, Item, Origin, Start, Takes};
 use crate::clock::Clock;
@@ -53,6 +53,9 @@ fn drain(dir: &std::path::Path, channel: &Channel, registry: &Registry, sinks: u
         Store::open(letters, disk::real(), Clock::system(), channel.id(), registry).expect("the dead letters open");
     let settings = Settings {
         name: "zipkin".into(),
+        sieve: Sieve::default(),
+        max_age: None,
+        overflow: Overflow::Block,
         batch: BatchSettings { spans: 5000, bytes: 4 << 20, linger: Duration::from_secs(60) },
         in_flight_max: 4,
         backoff_min: Duration::from_millis(20),
@@ -60,7 +63,7 @@ fn drain(dir: &std::path::Path, channel: &Channel, registry: &Registry, sinks: u
     };
     let sinks = (0..sinks).map(|n| Arc::new(Down(n.to_string())) as Arc<dyn Sink>).collect();
     let tap = channel.tap("zipkin", Start::Oldest, Takes::Common).expect("the drain is attached");
-    Drain::new(Parts { settings, tap, sinks, letters }, registry)
+    Drain::new(Parts { settings, tap, sinks, letters, kept_in: None }, registry)
 }
 
 /// A message of one span, of which the log's readers know no more than its length.

@@ -78,9 +78,10 @@ pub(super) struct Entrance {
 }
 
 impl Entrance {
-    fn new(door: &Door, listener: &str, peer: SocketAddr) -> Self {
+    fn new(door: &Door, listener: &str, peer: SocketAddr, labels: &[(String, String)]) -> Self {
         let peer = peer.ip().to_canonical().to_string();
-        let origin = vec![("listener".to_owned(), listener.to_owned()), ("peer".to_owned(), peer)];
+        let mut origin = vec![("listener".to_owned(), listener.to_owned()), ("peer".to_owned(), peer)];
+        origin.extend_from_slice(labels);
         Entrance { door: door.clone(), origin: Arc::new(Origin(origin)) }
     }
 }
@@ -140,7 +141,9 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Spawne
 /// Serves a connection until it closes, breaks a limit, or the stop.
 pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, _seat: Seat) {
     let clocks = Clocks::new(server.settings.header_timeout, server.settings.idle_timeout);
-    let (http, grpc) = (Entrance::new(&server.door, "http", peer), Entrance::new(&server.grpc, "grpc", peer));
+    let labels = &server.settings.labels;
+    let http = Entrance::new(&server.door, "http", peer, labels);
+    let grpc = Entrance::new(&server.grpc, "grpc", peer, labels);
     let connection = Arc::new(Connection { server: server.clone(), peer, share: server.door.share(), http, grpc });
     let requests = clocks.clone();
     let service = service_fn(move |request| answer(connection.clone(), requests.clone(), request));

@@ -45,6 +45,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// Default 10,000.
     pub connections_max: usize,
+    /// Carried by each span's origin, behind the listener's own keys. Default none.
+    pub labels: Vec<(String, String)>,
     /// Whether v1 binary annotations that are no strings are kept as strings. Default yes.
     pub keep_binary_annotations: bool,
     /// Default `*`, as Zipkin's; empty: no CORS headers.

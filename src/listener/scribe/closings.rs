@@ -75,6 +75,7 @@ mod tests {
             frame_bytes_max: 1000,
             frame_timeout: Duration::ZERO,
             connections_max: 1,
+            labels: Vec::new(),
             keep_binary_annotations: true,
             allow_shutdown: false,
         };

@@ -120,7 +120,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
     let (reading, writing) = stream.into_split();
     let (answers, queue) = mpsc::channel(ANSWERS_MAX);
     let unread = CancellationToken::new();
-    let decoder = Decoder::new(peer, server.settings.keep_binary_annotations);
+    let decoder = Decoder::new(peer, &server.settings);
     let share = server.door.share();
     let mut reader = Reader { server: &server, peer, share, decoder, answers, inbox: Inbox::new(reading) };
     let read = async {

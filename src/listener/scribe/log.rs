@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::Settings;
 use super::categories::{CATEGORIES_MAX, CATEGORY_BYTES_MAX, Categories, Category, clean};
 use crate::channel::Origin;
 use crate::listener::intake::{Group, Message};
@@ -35,7 +36,8 @@ impl Taken {
 
 /// Decodes the calls of one connection; what it has learnt of its categories is kept for the next.
 pub(super) struct Decoder {
-    peer: String,
+    /// What the origins of all categories begin with.
+    origin: Vec<(String, String)>,
     origins: HashMap<Box<[u8]>, Known>,
     scratch: v1::Scratch,
     options: v1::Options,
@@ -76,12 +78,14 @@ impl Call {
 }
 
 impl Decoder {
-    pub fn new(peer: SocketAddr, keep_binary_annotations: bool) -> Self {
+    pub fn new(peer: SocketAddr, settings: &Settings) -> Self {
+        let own = [("listener", "scribe".to_owned()), ("peer", peer.ip().to_canonical().to_string())];
+        let own = own.into_iter().map(|(key, value)| (key.to_owned(), value));
         Decoder {
-            peer: peer.ip().to_canonical().to_string(),
+            origin: own.chain(settings.labels.iter().cloned()).collect(),
             origins: HashMap::new(),
             scratch: v1::Scratch::default(),
-            options: v1::Options { keep_binary_annotations },
+            options: v1::Options { keep_binary_annotations: settings.keep_binary_annotations },
             limits: Limits::default(),
         }
     }
@@ -147,8 +151,8 @@ impl Decoder {
         if let Some(known) = self.origins.get(category) {
             return known.clone();
         }
-        let origin = [("listener", "scribe".to_owned()), ("peer", self.peer.clone()), ("category", clean(category))];
-        let origin = Arc::new(Origin(origin.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()));
+        let own = self.origin.iter().cloned();
+        let origin = Arc::new(Origin(own.chain([("category".to_owned(), clean(category))]).collect()));
         let known = Known { origin, category: categories.get(category) };
         if self.origins.len() < CATEGORIES_MAX && category.len() <= CATEGORY_BYTES_MAX {
             self.origins.insert(category.into(), known.clone());

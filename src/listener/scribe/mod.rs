@@ -38,6 +38,8 @@ pub struct Settings {
     pub frame_timeout: Duration,
     /// Default 10,000.
     pub connections_max: usize,
+    /// Carried by each span's origin, behind the listener's own keys. Default none.
+    pub labels: Vec<(String, String)>,
     /// Non-string binary annotations become strings (true, the default) or are dropped as Zipkin does.
     pub keep_binary_annotations: bool,
     /// Whether fb303's `shutdown` stops the gateway. Default false: nobody is asked for a password here.

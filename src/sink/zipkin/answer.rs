@@ -7,11 +7,10 @@ use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
 use crate::sink::Verdict;
+use crate::sink::quote::{QUOTED_MAX, quote};
 
 /// Bytes of an answer that are read; more costs the connection, not memory.
 const READ_MAX: usize = 64 * 1024;
-/// Bytes of an answer that a verdict quotes.
-const QUOTED_MAX: usize = 200;
 /// Longest wait for an answer's text once its status is known: the verdict stands already.
 const TEXT_WAIT: Duration = Duration::from_secs(1);
 /// A 429 that does not say for how long. The group's own back-off bounds it.
@@ -74,12 +73,6 @@ async fn read_text(response: &mut Response) -> String {
     quote(&start)
 }
 
-/// Text for a log line: control characters become spaces, what is no UTF-8 is replaced.
-fn quote(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,11 +97,5 @@ mod tests {
         for value in ["", "soon", "-1", "1.5"] {
             assert_eq!(retry_after(&headers(&[("retry-after", value)])), None, "{value:?}");
         }
-    }
-
-    #[test]
-    fn quoted_text_holds_no_control_characters() {
-        assert_eq!(quote(b"Cannot\r\n\x1b[31mread\x00 spans\n"), "Cannot   [31mread  spans");
-        assert_eq!(quote(&[0xff, b'a']), "\u{fffd}a");
     }
 }

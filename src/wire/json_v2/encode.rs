@@ -87,6 +87,17 @@ fn write_endpoint(endpoint: &Endpoint<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"serviceName\":");
         text(name, out);
     }
+    write_addresses(endpoint, out);
+    // Each field brought its comma; the first one's place is the brace's.
+    match out.get_mut(start) {
+        Some(comma) => *comma = b'{',
+        None => out.push(b'{'),
+    }
+    out.push(b'}');
+}
+
+/// The fields of an endpoint behind its name, each with its comma.
+pub(in crate::wire) fn write_addresses(endpoint: &Endpoint<'_>, out: &mut Vec<u8>) {
     if let Some(ipv4) = endpoint.ipv4 {
         for (i, octet) in ipv4.into_iter().enumerate() {
             out.extend_from_slice(if i == 0 { b",\"ipv4\":\"" } else { b"." });
@@ -103,23 +114,13 @@ fn write_endpoint(endpoint: &Endpoint<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"port\":");
         decimal(u64::from(endpoint.port), out);
     }
-    // Each field brought its comma; the first one's place is the brace's.
-    match out.get_mut(start) {
-        Some(comma) => *comma = b'{',
-        None => out.push(b'{'),
-    }
-    out.push(b'}');
 }
 
 fn write_annotations(annotations: &[Annotation<'_>], out: &mut Vec<u8>) {
     for (i, annotation) in annotations.iter().enumerate() {
         out.extend_from_slice(if i == 0 { b",\"annotations\":[" } else { b"," });
         out.extend_from_slice(b"{\"timestamp\":");
-        let timestamp = annotation.timestamp_us as i64;
-        if timestamp < 0 {
-            out.push(b'-');
-        }
-        decimal(timestamp.unsigned_abs(), out);
+        signed(annotation.timestamp_us as i64, out);
         out.extend_from_slice(b",\"value\":");
         text(&annotation.value, out);
         out.push(b'}');
@@ -142,12 +143,19 @@ fn write_tags(span: &Span<'_>, out: &mut Vec<u8>) {
 }
 
 /// 16 digits.
-fn hex(number: u64, out: &mut Vec<u8>) {
+pub fn hex(number: u64, out: &mut Vec<u8>) {
     let digit = |i: usize| b"0123456789abcdef"[(number >> (60 - 4 * i)) as usize & 0xF];
     out.extend_from_slice(&std::array::from_fn::<u8, 16, _>(digit));
 }
 
-fn decimal(mut number: u64, out: &mut Vec<u8>) {
+pub(in crate::wire) fn signed(number: i64, out: &mut Vec<u8>) {
+    if number < 0 {
+        out.push(b'-');
+    }
+    decimal(number.unsigned_abs(), out);
+}
+
+pub(in crate::wire) fn decimal(mut number: u64, out: &mut Vec<u8>) {
     // u64::MAX has 20 digits.
     let mut digits = [0; 20];
     let mut start = digits.len();
@@ -162,7 +170,7 @@ fn decimal(mut number: u64, out: &mut Vec<u8>) {
 }
 
 /// A text in quotes, with the escapes of zipkin's `JsonEscaper`.
-fn text(text: &str, out: &mut Vec<u8>) {
+pub(in crate::wire) fn text(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut written = 0;

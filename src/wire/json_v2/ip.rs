@@ -47,7 +47,7 @@ fn embedded_ipv4(text: &str) -> Option<[u8; 4]> {
 
 /// An IPv6 address as zipkin's `Endpoint.writeIpV6` has it: lower case, zeros compressed. Unlike RFC 5952 it compresses
 /// a single zero group, too, and a run at the end only where there is no other.
-pub(super) fn write_ipv6(ipv6: [u8; 16], out: &mut Vec<u8>) {
+pub fn write_ipv6(ipv6: [u8; 16], out: &mut Vec<u8>) {
     let groups = Ipv6Addr::from(ipv6).segments();
     let (start, end) = compressed(&groups);
     let mut i = 0;

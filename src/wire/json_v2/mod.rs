@@ -8,7 +8,7 @@
 //! Stricter in three things: an id of zero is refused in every spelling, a span with the v1 field
 //! `binaryAnnotations` is told to be v1, and nesting ends at [`Limits::depth`](super::Limits).
 
-mod encode;
+pub(super) mod encode;
 mod ip;
 mod number;
 mod reader;
@@ -17,7 +17,8 @@ mod span;
 #[cfg(test)]
 mod tests;
 
-pub use encode::{encode_list, encode_span, write_span};
+pub use encode::{encode_list, encode_span, hex, write_span};
+pub use ip::write_ipv6;
 pub(super) use reader::{Reader, quoted};
 pub(super) use span::endpoint;
 

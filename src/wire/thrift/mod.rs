@@ -2,12 +2,13 @@
 //!
 //! [`Cursor`] checks every read against what is left; it copies nothing and allocates nothing.
 //! A list may claim only as many elements as the bytes behind it can hold, and what is skipped
-//! may nest only as deep as the caller says. [`span`] reads a Zipkin v1 span with it.
+//! may nest only as deep as the caller says. [`span`] reads a Zipkin v1 span with it; `write` writes one.
 //!
 //! Lenient as Zipkin's reader (`V1ThriftSpanReader`, `ThriftCodec.skip`): unknown fields and
 //! types are passed over, a negative count is an empty list. Every [`Error`] has its offset.
 
 pub mod span;
+pub(super) mod write;
 
 /// Type numbers of the binary protocol.
 pub mod kind {

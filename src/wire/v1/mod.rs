@@ -8,8 +8,12 @@
 //! the batch is as before. One entry makes at most [`convert::SERVICES_MAX`] spans, four times
 //! its own bytes and `Limits::span_bytes`, whatever it claims. [`decode_list`] reads a Thrift
 //! list of them, [`crate::wire::json_v1`] the same in JSON.
+//!
+//! [`from_v2`] is the way back, with its losses; [`encode`] writes what comes of it.
 
 pub mod convert;
+pub mod encode;
+pub mod from_v2;
 mod list;
 pub mod value;
 

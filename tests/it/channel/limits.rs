@@ -37,13 +37,13 @@ async fn a_drain_with_more_ranges_than_its_window_goes_on_after_a_restart() {
     within(channel.append(vec![draft(None, &texts)]).wait()).await.unwrap();
     within(tap.next()).await.unwrap().unwrap();
     for n in 0..350 {
-        tap.ledger().settle(2 * n + 1..2 * n + 2, Outcome::SampledOut);
+        tap.ledger().settle(2 * n + 1..2 * n + 2, Outcome::DeadLettered);
     }
     channel.stop();
     drop((tap, channel));
     let (channel, _) = open(&settings, &disk.disk()).unwrap();
     let mut tap = channel.tap("zipkin", Start::End, Takes::Common).unwrap();
-    assert_eq!(account(&channel, "zipkin").outcomes[&Outcome::SampledOut], 256);
+    assert_eq!(account(&channel, "zipkin").outcomes[&Outcome::DeadLettered], 256);
     assert_eq!(within(tap.next()).await.unwrap().unwrap().open.len(), 257);
     tap.ledger().settle(0..700, Outcome::Delivered);
     assert_eq!(account(&channel, "zipkin").waiting, 0);
@@ -149,6 +149,24 @@ async fn a_channel_bounded_in_spans_takes_more_when_some_are_settled() {
     tap.ledger().settle(0..1, Outcome::Delivered);
     assert_eq!(within(two.wait()).await, Ok(2..4));
     assert_eq!(channel.snapshot().items, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_nearly_fills_the_channel_is_taken_once_what_was_before_it_is_settled() {
+    let settings = Settings { capacity_bytes: 1 << 20, ..small() };
+    let (_disk, channel, mut tap) = begun(&settings);
+    let text = "x".repeat(30_000);
+    let message = |spans: usize| vec![draft(None, &vec![text.as_str(); spans])];
+    let mut sent = 0;
+    for spans in [20, 20, 1, 34, 34] {
+        let receipt = channel.append(message(spans));
+        drained(&channel, &mut tap).await;
+        let positions = within(receipt.wait()).await.unwrap_or_else(|error| panic!("{spans} after {sent}: {error}"));
+        assert_eq!(positions, sent..sent + spans as u64);
+        sent = positions.end;
+        drained(&channel, &mut tap).await;
+    }
+    assert_eq!(account(&channel, "zipkin").outcomes[&Outcome::Damaged], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

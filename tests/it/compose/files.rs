@@ -175,6 +175,32 @@ fn grafana_opens_on_the_dashboard_without_a_login() {
     assert_eq!(&source["jsonData"]["timeInterval"], scrape, "rates over less than two scrapes show nothing");
 }
 
+/// `make compose STANDINS=yes` proves the compose file only as far as this holds.
+#[test]
+fn stand_ins_change_images_and_nothing_else() {
+    let (stack, laid_over) = (Stack::read(), yaml("tests/standins/compose.yml"));
+    let stands_in = |image: &Value| {
+        let name = image.as_str().unwrap().strip_prefix("spangate-standin/").expect("a name of its own");
+        let path = format!("tests/standins/{name}.Dockerfile");
+        assert!(name == "debian" || file(&path).exists(), "{path} is not there");
+    };
+    for (name, service) in
+        stack.services().filter(|(_, service)| service["image"] != stack.service("spangate")["image"])
+    {
+        let other = laid_over["services"][name].as_object().unwrap_or_else(|| panic!("{name} has no stand-in"));
+        let key = if name == "grafana" { "profiles" } else { "image" };
+        assert!(other.keys().eq([key]), "{name}: {other:?} replaces more than the image {}", service["image"]);
+        other.get("image").into_iter().for_each(stands_in);
+    }
+    let built = laid_over["services"]["spangate"].as_object().unwrap();
+    assert!(built.keys().eq(["build"]) && built["build"].as_object().unwrap().keys().eq(["args"]), "{built:?}");
+    let dockerfile = Dockerfile::read();
+    for (argument, image) in built["build"]["args"].as_object().unwrap() {
+        assert!(dockerfile.all("ARG").iter().any(|arg| arg.starts_with(&format!("{argument}="))), "no ARG {argument}");
+        stands_in(image);
+    }
+}
+
 /// Every data source that a dashboard names.
 fn sources(value: &Value) -> HashSet<String> {
     let own = value.get("datasource").and_then(|source| source["uid"].as_str()).map(str::to_owned);

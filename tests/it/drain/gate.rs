@@ -44,6 +44,9 @@ pub fn new_dir() -> Arc<TempDir> {
 pub fn settings() -> Settings {
     Settings {
         name: "zipkin".to_owned(),
+        sieve: spangate::drain::Sieve::default(),
+        max_age: None,
+        overflow: spangate::drain::Overflow::Block,
         batch: BatchSettings { spans: 50, bytes: 1 << 20, linger: Duration::from_millis(5) },
         in_flight_max: 4,
         backoff_min: Duration::from_millis(20),
@@ -79,7 +82,7 @@ impl Gate {
         let letters = Store::open(letters, disk, clock, channel.id(), &registry).unwrap();
         let sinks = collectors.iter().enumerate().map(|(n, c)| zipkin_sink(n, c, channel.id())).collect();
         let tap = channel.tap(&settings.name, Start::End, Takes::Common).unwrap();
-        let drain = Drain::new(Parts { settings, tap, sinks, letters: letters.clone() }, &registry);
+        let drain = Drain::new(Parts { settings, tap, sinks, letters: letters.clone(), kept_in: None }, &registry);
         let aside_tap = channel.tap(aside::NAME, Start::End, Takes::Addressed).unwrap();
         let (status, stop) = (drain.status(), CancellationToken::new());
         let parts = Some((drain, aside_tap, letters));
@@ -220,7 +223,7 @@ fn flip(path: &Path, span: &[u8]) -> bool {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own task")]
-fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+pub fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(task)
 }
 

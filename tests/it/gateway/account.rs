@@ -10,13 +10,15 @@ use crate::support::http::Client;
 use crate::support::process::{Gateway, sum, wait_for};
 use spangate::metrics::{Kind, TABLE};
 
+const DRAINS: [&str; 3] = ["drain=\"zipkin\"", "drain=\"archive\"", "drain=\"dead-letters\""];
+
 fn scrape(gateway: &Gateway) -> String {
     Client::new(gateway.admin).get("/metrics").unwrap().text()
 }
 
 /// accepted = outcomes + waiting for each drain; received = accepted + set aside + refused for each listener.
-fn adds_up(text: &str) {
-    for drain in ["drain=\"zipkin\"", "drain=\"archive\"", "drain=\"dead-letters\""] {
+pub fn adds_up(text: &str, drains: &[&str]) {
+    for drain in drains {
         let accepted = sum(text, "spangate_drain_accepted_spans_total", &[drain]);
         let settled = sum(text, "spangate_drain_spans_total", &[drain]);
         let waiting = sum(text, "spangate_drain_waiting_spans", &[drain]);
@@ -49,11 +51,11 @@ async fn the_ledger_adds_up_at_every_scrape_and_across_a_kill() {
         assert_eq!(scribe.log(&[("zipkin", "no base64!")]), 0, "an undecodable entry is set aside");
         let bad = http(&gateway).post("/api/v2/spans", "application/json", b"[{\"traceId\":\"1\"}]").unwrap();
         assert_eq!(bad.status, 400);
-        adds_up(&scrape(&gateway));
+        adds_up(&scrape(&gateway), &DRAINS);
     }
     wait_for("all is settled", LIMIT, || {
         let text = scrape(&gateway);
-        adds_up(&text);
+        adds_up(&text, &DRAINS);
         (sum(&text, "spangate_drain_waiting_spans", &[]) == 0.0).then_some(())
     });
     let text = scrape(&gateway);
@@ -94,12 +96,15 @@ async fn a_full_channel_says_no_names_the_drain_and_takes_again_when_it_has_room
     assert!(ready.text().contains("drain zipkin is furthest behind"), "{}", ready.text());
     assert_eq!(Client::new(gateway.admin).get("/health").unwrap().status, 200);
     let text = scrape(&gateway);
-    adds_up(&text);
+    adds_up(&text, &DRAINS);
     assert_eq!(sum(&text, "spangate_drain_blocking", &["drain=\"zipkin\""]), 1.0);
+    for part in ["% full; drain zipkin fills it", "intake stopped reason=\"full: drain zipkin is furthest behind"] {
+        wait_for(part, LIMIT, || std::fs::read_to_string(&gateway.process.log).unwrap().contains(part).then_some(()));
+    }
     collector.rise();
     wait_for("there is room again", LIMIT, || sender.post(&mut client, 1).then_some(()));
     wait_until_all("collected", &sender.acknowledged, || collected(&[&collector]));
-    adds_up(&scrape(&gateway));
+    adds_up(&scrape(&gateway), &DRAINS);
     gateway.stop();
 }
 

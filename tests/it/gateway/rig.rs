@@ -88,8 +88,13 @@ pub fn scribe(gateway: &Gateway) -> scribe::Client {
 
 /// How often each id stands in the built-in archive's objects.
 pub fn archived(gateway: &Gateway) -> BTreeMap<String, u32> {
+    spans_of(objects(&gateway.dir.join("data/archive")))
+}
+
+/// How often each id stands in these objects.
+pub fn spans_of(objects: Vec<Vec<u8>>) -> BTreeMap<String, u32> {
     let mut found = BTreeMap::new();
-    for object in objects(&gateway.dir.join("data/archive")) {
+    for object in objects {
         let mut text = String::new();
         MultiGzDecoder::new(&object[..]).read_to_string(&mut text).unwrap();
         for line in text.lines() {
@@ -100,7 +105,8 @@ pub fn archived(gateway: &Gateway) -> BTreeMap<String, u32> {
     found
 }
 
-fn objects(dir: &Path) -> Vec<Vec<u8>> {
+/// The objects of a directory.
+pub fn objects(dir: &Path) -> Vec<Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths.filter(|path| path.extension().is_some_and(|e| e == "gz")).map(|path| std::fs::read(path).unwrap()).collect()

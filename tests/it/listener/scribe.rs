@@ -418,6 +418,7 @@ fn a_taken_port_is_an_error_that_names_the_port_its_likely_owner_and_the_flag() 
         frame_bytes_max: 1,
         frame_timeout: LONG,
         connections_max: 1,
+        labels: vec![],
         keep_binary_annotations: true,
         allow_shutdown: false,
     };

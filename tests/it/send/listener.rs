@@ -20,15 +20,18 @@ pub enum Speaks {
     Scribe,
     Json,
     Proto3,
+    JsonV1,
+    Thrift,
+    Grpc,
 }
 
 /// What it says to a message.
 #[derive(Debug, Clone, Copy)]
 pub enum Say {
     Yes,
-    /// TRY_LATER, 503.
+    /// TRY_LATER, 503, UNAVAILABLE.
     Later,
-    /// An exception, 400.
+    /// An exception, 400, INVALID_ARGUMENT.
     Never,
     /// Closes instead.
     Nothing,
@@ -73,6 +76,9 @@ impl Listener {
             Speaks::Scribe => vec!["--scribe".into(), self.address.to_string()],
             Speaks::Json => vec!["--http".into(), http],
             Speaks::Proto3 => vec!["--http".into(), http, "--format".into(), "proto3".into()],
+            Speaks::JsonV1 => vec!["--http".into(), http, "--format".into(), "json-v1".into()],
+            Speaks::Thrift => vec!["--http".into(), http, "--format".into(), "thrift".into()],
+            Speaks::Grpc => vec!["--grpc".into(), http],
         }
     }
 
@@ -81,24 +87,36 @@ impl Listener {
     }
 }
 
+/// Notes what is said to a message of these spans.
+fn say(seen: &Mutex<Seen>, script: &dyn Fn(usize) -> Say, names: Vec<String>) -> Say {
+    let mut all = seen.lock().unwrap();
+    let say = script(all.messages);
+    all.messages += 1;
+    match say {
+        Say::Yes => all.acknowledged.extend(names),
+        Say::Later => all.later += names.len() as u64,
+        Say::Nothing => all.unanswered += names.len() as u64,
+        Say::Never => {}
+    }
+    say
+}
+
 fn serve(stream: TcpStream, speaks: Speaks, seen: &Mutex<Seen>, script: &dyn Fn(usize) -> Say) -> io::Result<()> {
+    if speaks == Speaks::Grpc {
+        return super::grpc::serve(stream, &|list| say(seen, script, proto3_names(list)));
+    }
     let mut stream = BufReader::new(stream);
     loop {
         let names = match speaks {
             Speaks::Scribe => scribe_names(&frame(&mut stream)?),
-            Speaks::Json => json_names(&body(&mut stream, "application/json")?),
-            Speaks::Proto3 => proto3_names(&body(&mut stream, "application/x-protobuf")?),
+            Speaks::Json => json_names(&body(&mut stream, "/api/v2/spans", "application/json")?),
+            Speaks::JsonV1 => json_v1_names(&body(&mut stream, "/api/v1/spans", "application/json")?),
+            Speaks::Thrift => thrift_names(&body(&mut stream, "/api/v1/spans", "application/x-thrift")?),
+            Speaks::Proto3 | Speaks::Grpc => {
+                proto3_names(&body(&mut stream, "/api/v2/spans", "application/x-protobuf")?)
+            }
         };
-        let mut all = seen.lock().unwrap();
-        let say = script(all.messages);
-        all.messages += 1;
-        match say {
-            Say::Yes => all.acknowledged.extend(names),
-            Say::Later => all.later += names.len() as u64,
-            Say::Nothing => all.unanswered += names.len() as u64,
-            Say::Never => {}
-        }
-        drop(all);
+        let say = say(seen, script, names);
         let answer: &[u8] = match (speaks, say) {
             (_, Say::Nothing) => return Ok(()),
             (Speaks::Scribe, Say::Yes) => b"\x80\x01\0\x02\0\0\0\x03Log\0\0\0\x01\x08\0\0\0\0\0\0\0",
@@ -128,7 +146,7 @@ fn frame(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
     Ok(payload)
 }
 
-fn body(stream: &mut BufReader<TcpStream>, content_type: &str) -> io::Result<Vec<u8>> {
+fn body(stream: &mut BufReader<TcpStream>, path: &str, content_type: &str) -> io::Result<Vec<u8>> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         let mut line = Vec::new();
@@ -136,7 +154,7 @@ fn body(stream: &mut BufReader<TcpStream>, content_type: &str) -> io::Result<Vec
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         match String::from_utf8(line) {
-            Ok(line) if !head.is_empty() || line == "POST /api/v2/spans HTTP/1.1\r\n" => head += &line,
+            Ok(line) if !head.is_empty() || line == format!("POST {path} HTTP/1.1\r\n") => head += &line,
             _ => {
                 stream.get_mut().write_all(b"HTTP/1.1 400 No HTTP\r\n\r\n")?;
                 return Err(io::ErrorKind::InvalidData.into());
@@ -154,6 +172,32 @@ fn json_names(body: &[u8]) -> Vec<String> {
     let spans: Vec<Value> = serde_json::from_slice(body).unwrap();
     let text = |span: &Value, field: &str| span[field].as_str().unwrap().to_owned();
     spans.iter().map(|span| format!("{} {} {}", text(span, "traceId"), text(span, "id"), text(span, "kind"))).collect()
+}
+
+/// A kind by the annotations of v1.
+fn kind_of<'v>(values: impl Iterator<Item = &'v str> + Clone) -> &'static str {
+    let kinds = [("cs", "CLIENT"), ("sr", "SERVER"), ("ms", "PRODUCER"), ("mr", "CONSUMER")];
+    kinds.iter().find(|(value, _)| values.clone().any(|found| found == *value)).unwrap().1
+}
+
+fn json_v1_names(body: &[u8]) -> Vec<String> {
+    let spans: Vec<Value> = serde_json::from_slice(body).unwrap();
+    let name = |span: &Value| {
+        let kind = kind_of(span["annotations"].as_array().unwrap().iter().map(|a| a["value"].as_str().unwrap()));
+        format!("{} {} {kind}", span["traceId"].as_str().unwrap(), span["id"].as_str().unwrap())
+    };
+    spans.iter().map(name).collect()
+}
+
+fn thrift_names(body: &[u8]) -> Vec<String> {
+    let mut input = TBinaryInputProtocol::new(body, true);
+    let spans = input.read_list_begin().unwrap().size;
+    (0..spans).map(|_| thrift_name(&zipkin_core::Span::read_from_in_protocol(&mut input).unwrap())).collect()
+}
+
+fn thrift_name(span: &zipkin_core::Span) -> String {
+    let kind = kind_of(span.annotations.as_ref().unwrap().iter().filter_map(|annotation| annotation.value.as_deref()));
+    format!("{:016x}{:016x} {:016x} {kind}", span.trace_id_high.unwrap(), span.trace_id.unwrap(), span.id.unwrap())
 }
 
 fn proto3_names(body: &[u8]) -> Vec<String> {
@@ -178,9 +222,5 @@ fn scribe_names(payload: &[u8]) -> Vec<String> {
 fn entry_name(entry: &LogEntry) -> String {
     assert_eq!(entry.category.as_deref(), Some("zipkin"));
     let bytes = STANDARD.decode(entry.message.as_ref().unwrap()).unwrap();
-    let span = zipkin_core::Span::read_from_in_protocol(&mut TBinaryInputProtocol::new(&bytes[..], true)).unwrap();
-    let values: Vec<String> = span.annotations.unwrap().into_iter().filter_map(|annotation| annotation.value).collect();
-    let kinds = [("cs", "CLIENT"), ("sr", "SERVER"), ("ms", "PRODUCER"), ("mr", "CONSUMER")];
-    let kind = kinds.iter().find(|(value, _)| values.iter().any(|found| found == value)).unwrap().1;
-    format!("{:016x}{:016x} {:016x} {kind}", span.trace_id_high.unwrap(), span.trace_id.unwrap(), span.id.unwrap())
+    thrift_name(&zipkin_core::Span::read_from_in_protocol(&mut TBinaryInputProtocol::new(&bytes[..], true)).unwrap())
 }

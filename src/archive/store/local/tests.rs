@@ -1,7 +1,7 @@
 use std::io::{IoSlice, Write};
 
 use super::*;
-use crate::archive::format::jsonl::Encoder;
+use crate::archive::format::{Encoder, Format};
 use crate::archive::object::Object;
 use crate::archive::object::tests::object;
 
@@ -13,8 +13,9 @@ fn local(dir: &Path) -> Local {
 
 /// Stages an object without spans and publishes it under its name in `dir`, which is empty or ends in `/`.
 fn put(local: &Local, dir: &str, object: &Object) -> Publish {
-    let name = format!("{dir}{}", object.name(jsonl::EXTENSION));
-    let staged = Encoder::new(object, local.staging.stage(&name).unwrap()).finish().unwrap();
+    let name = format!("{dir}{}", object.name("jsonl.gz"));
+    let staged =
+        Encoder::new(Format::JsonLinesGzip1, object, local.staging.stage(&name).unwrap()).unwrap().finish().unwrap();
     local.name_it(&name, &staged).unwrap()
 }
 
@@ -30,7 +31,7 @@ fn names(local: &Local) -> Vec<String> {
 fn a_published_object_is_looked_up_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let (local, object) = (local(dir.path()), object());
-    let name = object.name(jsonl::EXTENSION);
+    let name = object.name("jsonl.gz");
     assert_eq!(local.look_at(&name).unwrap(), Look::Absent);
     assert_eq!(put(&local, "", &object), Publish::Done);
     assert_eq!(local.look_at(&name).unwrap(), Look::Object(object));
@@ -45,7 +46,7 @@ fn a_name_that_is_taken_is_not_replaced() {
     let (first, second) = (object(), Object { spans: 1, ..object() });
     assert_eq!(put(&local, "", &first), Publish::Done);
     assert_eq!(put(&local, "", &second), Publish::Exists);
-    assert_eq!(local.look_at(&first.name(jsonl::EXTENSION)).unwrap(), Look::Object(first));
+    assert_eq!(local.look_at(&first.name("jsonl.gz")).unwrap(), Look::Object(first));
     assert_eq!(staged_names(&local), Vec::<String>::new());
 }
 
@@ -58,7 +59,7 @@ fn directories_of_a_name_are_made_and_listed_in_order_of_position() {
     assert_eq!(put(&local, lanes[0], &object()), Publish::Done);
     assert_eq!(put(&local, lanes[1], &later), Publish::Done);
     assert_eq!(put(&local, lanes[0], &object()), Publish::Exists);
-    let at = |lane: &str, object: &Object| format!("{lane}{}", object.name(jsonl::EXTENSION));
+    let at = |lane: &str, object: &Object| format!("{lane}{}", object.name("jsonl.gz"));
     assert_eq!(names(&local), [at(lanes[0], &object()), at(lanes[1], &later)]);
     assert_eq!(local.look_at(&at(lanes[1], &later)).unwrap(), Look::Object(later));
     assert_eq!(local.look_at(&at(lanes[1], &object())).unwrap(), Look::Absent);
@@ -69,7 +70,7 @@ fn directories_of_a_name_are_made_and_listed_in_order_of_position() {
 fn a_second_try_cuts_what_the_first_had_staged() {
     let dir = tempfile::tempdir().unwrap();
     let (local, object) = (local(dir.path()), object());
-    let name = object.name(jsonl::EXTENSION);
+    let name = object.name("jsonl.gz");
     let mut first = local.staging.stage(&name).unwrap();
     first.write_all(&[7; 100_000]).unwrap();
     assert_eq!(first.bytes(), 100_000);
@@ -81,7 +82,7 @@ fn a_second_try_cuts_what_the_first_had_staged() {
 fn a_stranger_is_neither_an_object_nor_listed() {
     let dir = tempfile::tempdir().unwrap();
     let local = local(dir.path());
-    let name = object().name(jsonl::EXTENSION);
+    let name = object().name("jsonl.gz");
     let file = local.disk.open(&local.dir.join("notes.txt"), Open::CreateNew).unwrap();
     file.write_at(&[IoSlice::new(b"mine")], 0).unwrap();
     local.disk.open(&local.dir.join(&name), Open::CreateNew).unwrap();
@@ -95,10 +96,10 @@ fn cleaning_takes_all_or_one_channels_leftovers() {
     let local = local(dir.path());
     let other = Object { channel: "f".repeat(32), ..object() };
     for object in [object(), other.clone()] {
-        local.staging.stage(&format!("hour=06/{}", object.name(jsonl::EXTENSION))).unwrap();
+        local.staging.stage(&format!("hour=06/{}", object.name("jsonl.gz"))).unwrap();
     }
     local.staging.clean(Some(&object().channel)).unwrap();
-    assert_eq!(staged_names(&local), [format!("{}.tmp", other.name(jsonl::EXTENSION))]);
+    assert_eq!(staged_names(&local), [format!("{}.tmp", other.name("jsonl.gz"))]);
     local.staging.clean(None).unwrap();
     assert_eq!(staged_names(&local), Vec::<String>::new());
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::wire::scribe::{ExceptionKind, Form, reply_exception, reply_log};
+use crate::wire::scribe::{ExceptionKind, Form, Header, LOG, MessageKind, reply_exception, reply_log};
 
 fn header() -> Header<'static> {
     Header { name: LOG, seqid: SEQID, form: Form::Strict, kind: MessageKind::Call, len: 0 }

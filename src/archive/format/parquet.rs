@@ -1,0 +1,112 @@
+//! Parquet, zstd: one row a span, columns that people query by ([`schema`]).
+//!
+//! Rows are gathered column by column ([`columns`]) and written as a row group when they are many or large: that bounds
+//! the memory, whatever the object's size. The object's facts stand in the file's own metadata under `spangate`, in the
+//! footer. Neither a time nor a version of any library goes in, so that the same plan gives the same bytes.
+
+mod columns;
+mod schema;
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{FooterTail, KeyValue, ParquetMetaDataReader};
+use parquet::file::writer::SerializedFileWriter;
+
+use self::columns::Columns;
+use super::{FactsError, Format};
+use crate::archive::object::Object;
+use crate::channel::Head;
+use crate::span::canonical;
+
+/// Rows of a row group. Readers split their work by row groups and skip by their statistics: fewer, larger ones pack
+/// better, and skip worse. Part of encoder 1.
+const GROUP_ROWS: usize = 50_000;
+/// Canonical bytes of a row group: bounds the memory. Part of encoder 1.
+const GROUP_BYTES: usize = 16 << 20;
+
+const FACTS_KEY: &str = "spangate";
+/// Length of the footer and "PAR1".
+const TAIL_BYTES: usize = 8;
+/// Footers of our objects take a few kilobytes a row group; a longer one is a stranger's.
+const FOOTER_BYTES_MAX: usize = 64 << 20;
+
+/// Rows on their way into a file.
+pub(super) struct Rows<W: Write + Send> {
+    writer: SerializedFileWriter<W>,
+    columns: Columns,
+    /// Canonical bytes of the rows in `columns`.
+    bytes: usize,
+}
+
+impl<W: Write + Send> Rows<W> {
+    pub fn new(object: &Object, out: W) -> io::Result<Self> {
+        let facts = KeyValue::new(FACTS_KEY.to_owned(), object.to_string());
+        let rows = object.spans.min(GROUP_ROWS as u64);
+        let properties = Arc::new(schema::properties(rows, facts));
+        let writer = SerializedFileWriter::new(out, schema::schema(), properties).map_err(as_io)?;
+        Ok(Rows { writer, columns: Columns::default(), bytes: 0 })
+    }
+
+    /// Adds a span; `None` where its bytes are not one. An error is the writer's.
+    pub fn add(&mut self, element: &[u8], head: &Head) -> io::Result<Option<()>> {
+        let Ok(span) = canonical::span_bytes(element).and_then(canonical::read) else { return Ok(None) };
+        self.columns.push(&span, head);
+        self.bytes += element.len();
+        if self.columns.rows() >= GROUP_ROWS || self.bytes >= GROUP_BYTES {
+            self.write_group()?;
+        }
+        Ok(Some(()))
+    }
+
+    fn write_group(&mut self) -> io::Result<()> {
+        let columns = std::mem::take(&mut self.columns);
+        self.bytes = 0;
+        let mut group = self.writer.next_row_group().map_err(as_io)?;
+        columns.write(&mut group).map_err(as_io)?;
+        group.close().map(drop).map_err(as_io)
+    }
+
+    pub fn finish(mut self) -> io::Result<W> {
+        if self.columns.rows() > 0 {
+            self.write_group()?;
+        }
+        self.writer.into_inner().map_err(as_io)
+    }
+}
+
+/// The writer's own errors come back as they were.
+fn as_io(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(other) => io::Error::other(other),
+        },
+        other => io::Error::other(other),
+    }
+}
+
+/// An object's facts, from the end of its file.
+pub(super) fn facts(
+    len: u64,
+    read: &mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>,
+) -> io::Result<Result<Object, FactsError>> {
+    let none = FactsError::None { format: Format::Parquet1 };
+    let Some(tail_at) = len.checked_sub(TAIL_BYTES as u64) else { return Ok(Err(none)) };
+    let tail = read(tail_at, TAIL_BYTES)?;
+    let Some(footer) = tail.first_chunk().and_then(|tail| FooterTail::try_new(tail).ok()) else { return Ok(Err(none)) };
+    let footer_len = footer.metadata_length();
+    let Some(at) = tail_at.checked_sub(footer_len as u64).filter(|_| footer_len <= FOOTER_BYTES_MAX) else {
+        return Ok(Err(none));
+    };
+    let Ok(footer) = ParquetMetaDataReader::decode_metadata(&read(at, footer_len)?) else { return Ok(Err(none)) };
+    let ours = footer.file_metadata().key_value_metadata().into_iter().flatten().find(|pair| pair.key == FACTS_KEY);
+    match ours.and_then(|pair| pair.value.as_ref()) {
+        Some(facts) => Ok(facts.parse::<Object>().map_err(FactsError::Facts)),
+        None => Ok(Err(none)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
