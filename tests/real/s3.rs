@@ -48,7 +48,8 @@ fn a_bucket_of_another_server_holds_each_span_once_across_kills() {
     ask(&endpoint, &["make"]);
     let file = dir.path().join("spangate.toml");
     let archive = format!(
-        "[drain.archive]\narchive = \"s3://spans/{PREFIX}\"\nendpoint = \"{endpoint}\"\nroll_idle = \"100ms\"\n"
+        "[drain.archive]\narchive = \"s3://spans/{PREFIX}\"\nendpoint = \"{endpoint}\"\nroll_idle = \"100ms\"\n\
+         format = \"jsonl.gz\"\n"
     );
     std::fs::write(&file, archive).unwrap();
     let variables = [("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
