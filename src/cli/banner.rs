@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
+use crate::archive::Format;
 use crate::config::value::{show_bytes, show_time};
 use crate::gateway::{ArchiveAt, Promise, Started};
 
@@ -59,7 +60,8 @@ pub fn block(started: &Started) -> String {
     }
     if let Some(http) = started.http.first() {
         writeln!(text, "\nSend a span:\n  {}", curl(*http)).expect("a String takes everything");
-        if let Some(dir) = started.archives.iter().find_map(|archive| archive.dir.as_ref()) {
+        let mut lines = started.archives.iter().filter(|archive| archive.format == Format::JsonLinesGzip1);
+        if let Some(dir) = lines.find_map(|archive| archive.dir.as_ref()) {
             writeln!(text, "See it, ten seconds later:\n  {}", zcat(dir)).expect("a String takes everything");
         }
     }
@@ -106,7 +108,12 @@ fn promise(promise: Promise) -> String {
 fn archive_fact(archive: &ArchiveAt) -> String {
     let keeps = archive.keep_bytes.map(|n| format!("keeps {}, oldest go first", show_bytes(n)));
     let keeps = keeps.unwrap_or_else(|| "never trimmed".into());
-    format!("{} (gzip JSON lines, {keeps})", archive.at)
+    let format = match archive.format {
+        Format::JsonLinesGzip1 => "gzip JSON lines",
+        Format::JsonLinesZstd1 => "zstd JSON lines",
+        Format::Parquet1 => "Parquet",
+    };
+    format!("{} ({format}, {keeps})", archive.at)
 }
 
 /// A span named `hello` of the service `curl`, of now.

@@ -202,6 +202,7 @@ pub fn started(settings: &Settings, sockets: &Sockets, found: Found, channel: &C
         drain: archive.name.clone(),
         at: archive.target.to_string(),
         dir: archive.target.dir().map(Path::to_owned),
+        format: archive.format,
         keep_bytes: match archive.target {
             archive::Target::BuiltIn { keep_bytes, .. } => Some(keep_bytes),
             archive::Target::Local { .. } | archive::Target::Remote(_) => None,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::promise::Promise;
+use crate::archive::Format;
 use crate::channel::Found;
 
 /// A gateway that serves. Addresses are as bound: never port 0.
@@ -38,6 +39,7 @@ pub struct ArchiveAt {
     pub at: String,
     /// Of one on this machine.
     pub dir: Option<PathBuf>,
+    pub format: Format,
     /// Oldest objects go beyond this; `None`: never.
     pub keep_bytes: Option<u64>,
 }

@@ -21,6 +21,7 @@ fn started() -> Started {
             drain: "archive".into(),
             at: "/home/me/spangate-data/archive".into(),
             dir: Some(PathBuf::from("/home/me/spangate-data/archive")),
+            format: Format::JsonLinesGzip1,
             keep_bytes: Some(10 << 30),
         }],
         collectors: Vec::new(),
@@ -123,4 +124,15 @@ fn the_zcat_line_finds_the_span_wherever_the_directory_is() {
         let out = Command::new("sh").args(["-c", &zcat(dir)]).output().unwrap();
         assert_eq!(String::from_utf8(out.stdout).unwrap(), "{\"name\":\"hello\"}\n", "{}", zcat(dir));
     }
+}
+
+#[test]
+fn a_store_is_shown_by_its_url_and_format_and_no_command_that_could_not_read_it() {
+    let mut started = started();
+    let at = "s3://spans/x http://minio:9000".to_owned();
+    started.archives =
+        vec![ArchiveAt { drain: "archive".into(), at, dir: None, format: Format::Parquet1, keep_bytes: None }];
+    let text = block(&started);
+    assert!(text.contains("archive     s3://spans/x http://minio:9000 (Parquet, never trimmed)\n"), "{text}");
+    assert!(!text.contains("zcat"), "{text}");
 }

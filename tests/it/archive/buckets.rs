@@ -86,8 +86,8 @@ async fn survives(setup: impl Fn(&Path, &S3) -> Setup, op: Op, fault: Fault) {
     rig.stop().await;
     assert_each_once(&stored(&s3), 0..50);
     assert_eq!(s3.overwritten(), 0, "{op:?} {fault:?}");
-    let forgotten = (op, fault) == (Op::Begin, Fault::ErrorAfter) || op == Op::Begin;
-    assert!(forgotten || s3.uploads() == 0, "{op:?} {fault:?}: an upload was left");
+    // One whose name never came back is for the bucket's lifecycle rule.
+    assert!(op == Op::Begin || s3.uploads() == 0, "{op:?} {fault:?}: an upload was left");
     nothing_staged(&setup);
 }
 
