@@ -5,11 +5,13 @@
 //! that needs a person are told apart in [`Error`], as the exit code tells them apart.
 
 mod build;
+mod crew;
 mod descriptors;
 mod filling;
 mod memory;
 mod process;
 mod promise;
+mod reload;
 mod report;
 mod said;
 mod scrape;
@@ -20,15 +22,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::admin;
 use crate::channel::Channel;
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::Understood;
 use crate::disk::{self, Disk};
+use crate::gateway::crew::{Crew, Kit};
 use crate::gateway::memory::DiskFree;
 use crate::gateway::process::Process;
-use crate::gateway::report::{Stage, Watch};
+use crate::gateway::reload::{InPlace, Reload};
+use crate::gateway::report::{Stage, Statuses, Watch};
 use crate::gateway::scrape::Scrape;
 use crate::gateway::signals::Signals;
 use crate::listener::intake::Intake;
@@ -37,6 +42,7 @@ use crate::metrics::{Registry, TABLE, ZIPKIN_TABLE};
 use crate::tasks::{self, Tasks};
 
 pub use promise::Promise;
+pub use reload::Starter;
 pub use started::{ArchiveAt, Started};
 
 /// How often states are looked at for the log, and growth is sampled.
@@ -67,13 +73,14 @@ pub enum Error {
     Other(String),
 }
 
-/// Runs a gateway until a signal, a client that may, or a failure says stop.
-pub async fn run(mut settings: Settings, announce: impl FnOnce(&Started)) -> Result<(), Error> {
-    let mut signals = Signals::take()?;
-    descriptors::provide(&mut settings);
-    let gateway = Gateway::start(settings, Clock::system(), disk::real()).await?;
+/// Runs a gateway until a signal, a client that may, or a failure says stop. SIGHUP has it take over what `starter` reads.
+pub async fn run(mut understood: Understood, starter: Starter, announce: impl FnOnce(&Started)) -> Result<(), Error> {
+    let (mut signals, hangups) = (Signals::take()?, signals::hangups()?);
+    descriptors::provide(&mut understood.settings);
+    let gateway = Gateway::start(understood, starter, Clock::system(), disk::real()).await?;
     let (promise, channel) = (gateway.started.promise, gateway.channel.clone());
     announce(&gateway.started);
+    gateway.reload_at(hangups);
     let why = tokio::select! {
         signal = signals.next() => signal,
         why = gateway.ended() => why,
@@ -99,7 +106,9 @@ pub struct Gateway {
     started: Started,
     stop_timeout: Duration,
     channel: Channel,
+    statuses: Statuses,
     watch: Arc<Watch>,
+    reload: Arc<Reload>,
     listeners: Tasks,
     drains: Tasks,
     archives: Tasks,
@@ -110,14 +119,20 @@ pub struct Gateway {
 
 impl Gateway {
     /// Builds everything and serves. What fails leaves nothing running.
-    pub async fn start(settings: Settings, clock: Clock, disk: Arc<dyn Disk>) -> Result<Gateway, Error> {
+    pub async fn start(
+        understood: Understood,
+        starter: Starter,
+        clock: Clock,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Gateway, Error> {
+        let settings = &understood.settings;
         let door = admin::Door::new(build::token(&settings.admin, &*disk)?);
         let lock = build::lock(&settings.data, &*disk)?;
         let (registry, zipkin) = (Registry::new(TABLE), Registry::new(ZIPKIN_TABLE));
-        let sockets = build::Sockets::bind(&settings).await?;
-        let (channel, found) = build::channel(&settings, &disk, &clock, &registry).await?;
-        let made = match build::stages(&settings, &disk, &clock, &channel, &registry).await {
-            Ok(stages) => build::started(&settings, &sockets, found, &channel).map(|started| (stages, started)),
+        let sockets = build::Sockets::bind(settings).await?;
+        let (channel, found) = build::channel(settings, &disk, &clock, &registry).await?;
+        let made = match build::stages(settings, &disk, &clock, &channel, &registry).await {
+            Ok(stages) => build::started(settings, &sockets, found, &channel).map(|started| (stages, started)),
             Err(error) => Err(error),
         };
         let (stages, started) = match made {
@@ -127,43 +142,56 @@ impl Gateway {
                 return Err(error);
             }
         };
+        let (statuses, stop_timeout) = (Statuses::default(), settings.stop_timeout);
         let free = (started.promise == Promise::Held).then(|| DiskFree::new(disk.clone(), settings.data.clone()));
-        let watch = Watch::new(channel.clone(), started.promise, free, clock.clone(), stages.statuses());
+        let watch = Watch::new(channel.clone(), started.promise, free, clock.clone(), statuses.clone());
         let watch = Arc::new(watch);
+        let (drains, archives) = (Tasks::new(), Tasks::new());
+        let kit = Kit {
+            channel: channel.clone(),
+            disk: disk.clone(),
+            registry: registry.clone(),
+            letters: stages.letters.clone(),
+            statuses: statuses.clone(),
+            in_memory: started.promise == Promise::Held,
+            grace: stop_timeout.saturating_sub(CHANNEL_TIME),
+        };
+        let intake = Intake::new(&settings.intake, channel.clone(), clock.clone(), &registry, &zipkin);
+        let in_place = InPlace { scribe: sockets.scribe.settings(), http: sockets.http.settings(), door: door.clone() };
+        let crew = man(stages, kit, &drains, &archives);
+        let reload = Arc::new(Reload::new(starter, understood, in_place, watch.clone(), crew));
+        let (listeners, base) = (Tasks::new(), Tasks::new());
         let gateway = Gateway {
             started,
-            stop_timeout: settings.stop_timeout,
+            stop_timeout,
             channel,
+            statuses,
             watch,
-            listeners: Tasks::new(),
-            drains: Tasks::new(),
-            archives: Tasks::new(),
-            base: Tasks::new(),
+            reload,
+            listeners,
+            drains,
+            archives,
+            base,
             _lock: lock,
         };
-        gateway.serve_admin(sockets.admin, door, &registry, &clock, disk);
-        gateway.drain(stages);
-        let intake = Intake::new(&settings.intake, gateway.channel.clone(), clock, &registry, &zipkin);
+        let scrape = Scrape::new(registry.clone(), gateway.watch.clone(), clock.clone(), Process::new(disk, &clock));
+        gateway.serve_admin(sockets.admin, door, Arc::new(scrape));
         gateway.listen(sockets.scribe, sockets.http, &intake, &registry);
         Ok(gateway)
     }
 
-    fn serve_admin(
-        &self,
-        bound: admin::Bound,
-        door: admin::Door,
-        registry: &Registry,
-        clock: &Clock,
-        disk: Arc<dyn Disk>,
-    ) {
-        let process = Process::new(disk, clock);
-        let scrape = Arc::new(Scrape::new(registry.clone(), self.watch.clone(), clock.clone(), process));
+    fn serve_admin(&self, bound: admin::Bound, door: admin::Door, scrape: Arc<Scrape>) {
         let (metrics, health, ready) = (scrape.clone(), self.watch.clone(), self.watch.clone());
+        let reload = self.reload.clone();
+        let reload = admin::Action::new("/reload", move |_| {
+            let reload = reload.clone();
+            async move { reload.reload("POST /reload").await }
+        });
         let handles = admin::Handles {
             metrics: Arc::new(move || metrics.render()),
             health: Arc::new(move || health.health()),
             ready: Arc::new(move || ready.ready()),
-            actions: Vec::new(),
+            actions: vec![reload],
             door,
         };
         bound.serve(&handles, &self.base);
@@ -176,16 +204,21 @@ impl Gateway {
         });
     }
 
-    fn drain(&self, stages: build::Stages) {
-        let (stop, grace) = (self.drains.stopping(), self.stop_timeout.saturating_sub(CHANNEL_TIME));
-        for (_, drain) in stages.drains {
-            self.drains.vital("drain", drain.run(stop.clone(), grace));
-        }
-        for (_, archive) in stages.archives {
-            self.archives.vital("archive", archive.run(self.archives.stopping().clone(), grace));
-        }
-        let (tap, letters) = stages.aside;
-        self.drains.vital("dead letters", crate::drain::aside::run(tap, letters, stop.clone()));
+    /// Reloads whenever the signal comes.
+    fn reload_at(&self, mut signal: signals::Hangups) {
+        let (reload, tasks) = (self.reload.clone(), self.base.clone());
+        self.base.vital("signals", async move {
+            while tasks.stopping().run_until_cancelled(signal.recv()).await.is_some() {
+                let (reload, done) = (reload.clone(), CancellationToken::new());
+                let ended = done.clone().drop_guard();
+                // A task of its own: a panic costs this reload, not the gateway.
+                tasks.spawn("reload", async move {
+                    reload.reload("SIGHUP").await;
+                    drop(ended);
+                });
+                done.cancelled().await;
+            }
+        });
     }
 
     fn listen(
@@ -254,8 +287,7 @@ impl Gateway {
         let time = || end.saturating_duration_since(Instant::now());
         let drains = async {
             if self.started.promise == Promise::Held {
-                let archives: Vec<String> = self.started.archives.iter().map(|a| a.drain.clone()).collect();
-                memory::emptied(&self.channel, &archives, end - time() / IN_FLIGHT_SHARE).await;
+                memory::emptied(&self.channel, &self.statuses.archives(), end - time() / IN_FLIGHT_SHARE).await;
             }
             self.drains.stop(time()).await
         };
@@ -263,6 +295,15 @@ impl Gateway {
         let (drains, archives) = tokio::join!(drains, self.archives.stop(time()));
         drains && archives
     }
+}
+
+/// Lets every drain run.
+fn man(stages: build::Stages, kit: Kit, drains: &Tasks, archives: &Tasks) -> Crew {
+    let build::Stages { drains: ready, letters, aside } = stages;
+    drains.vital("dead letters", crate::drain::aside::run(aside, letters, drains.stopping().clone()));
+    let mut crew = Crew::new(kit, drains.clone(), archives.clone());
+    ready.into_iter().for_each(|(ready, tap)| crew.begin(ready, tap));
+    crew
 }
 
 /// Ends the owner thread, which saves the cursors first; false if it had not ended within `limit`.

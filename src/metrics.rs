@@ -4,7 +4,8 @@
 //! and meanings stand in [`TABLE`]; a handle that does not fit it is our own bug and panics
 //! at start. A test compares the README's table with it, and both with a scrape.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use metrics::{Counter, Gauge, Histogram};
 use metrics::{Key, Label, Level, Metadata, Recorder};
@@ -135,6 +136,17 @@ pub const TABLE: &[Family] = &[
     gauge("process_start_time_seconds", &[], "Start time since the epoch"),
 ];
 
+/// The lines before the series of one of [`TABLE`]'s families, for those that are not the registry's to write.
+pub fn head(name: &str) -> String {
+    let family = TABLE.iter().find(|f| f.name == name).unwrap_or_else(|| panic!("{name} is not in the table"));
+    let kind = match family.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram(_) => "histogram",
+    };
+    format!("# HELP {name} {}\n# TYPE {name} {kind}\n", family.help)
+}
+
 /// The families of `GET /prometheus` on the HTTP listener: Zipkin's collector names, for
 /// scrapes written for Zipkin (zipkin-server, `MicrometerCollectorMetrics.java`).
 pub const ZIPKIN_TABLE: &[Family] = &[
@@ -154,7 +166,12 @@ pub struct Registry {
     table: &'static [Family],
     /// Read while counters change together, written while they are shown.
     whole: Arc<RwLock<()>>,
+    /// Whose series are not shown. The recorder cannot forget one: each name that was ever configured keeps a few KiB.
+    gone: Arc<Mutex<BTreeSet<Owner>>>,
 }
+
+/// Whose a series is, where it is a drain's: the drain, and which of its sinks if it is one's.
+type Owner = (String, Option<String>);
 
 impl Registry {
     /// A registry of `table`'s families. Panics where two histograms of one name differ in bounds.
@@ -175,7 +192,7 @@ impl Registry {
                 Kind::Histogram(_) => recorder.describe_histogram(name, None, help),
             }
         }
-        Registry { recorder: Arc::new(recorder), table, whole: Arc::default() }
+        Registry { recorder: Arc::new(recorder), table, whole: Arc::default(), gone: Arc::default() }
     }
 
     /// A handle on one series; `labels` are (name, value), those of the family and in its order.
@@ -199,10 +216,27 @@ impl Registry {
         change();
     }
 
-    /// The Prometheus text (0.0.4) of everything registered.
+    /// The Prometheus text (0.0.4) of everything registered and not retired.
     pub fn render(&self) -> String {
-        let _whole = self.whole.write().unwrap_or_else(PoisonError::into_inner);
-        self.recorder.handle().render()
+        let text = {
+            let _whole = self.whole.write().unwrap_or_else(PoisonError::into_inner);
+            self.recorder.handle().render()
+        };
+        let gone = self.gone();
+        let stays = |line: &&str| owner(|name| label(line, name)).is_none_or(|owner| !gone.contains(&owner));
+        match gone.is_empty() {
+            true => text,
+            false => text.split_inclusive('\n').filter(stays).collect(),
+        }
+    }
+
+    /// Shows a drain's own series, or those of one of its sinks, no more until one of them is registered again.
+    pub fn retire(&self, drain: &str, sink: Option<&str>) {
+        self.gone().insert((drain.to_owned(), sink.map(str::to_owned)));
+    }
+
+    fn gone(&self) -> MutexGuard<'_, BTreeSet<Owner>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Folds histogram samples into their buckets; to be called every few seconds, as samples
@@ -219,8 +253,23 @@ impl Registry {
         );
         let same_labels = family.labels.iter().copied().eq(labels.iter().map(|(name, _)| *name));
         assert!(same_kind && same_labels, "{name} is registered as another kind or with other labels");
+        let value = |of: &str| labels.iter().find(|(name, _)| *name == of).map(|(_, value)| *value);
+        if let Some(owner) = owner(value) {
+            self.gone().remove(&owner);
+        }
         Key::from_parts(name, labels.iter().map(|(k, v)| Label::new(*k, (*v).to_owned())).collect::<Vec<_>>())
     }
+}
+
+fn owner<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<Owner> {
+    Some((label("drain")?.to_owned(), label("sink").map(str::to_owned)))
+}
+
+/// The value of a label in a line of Prometheus text. Names of drains and sinks hold nothing that is escaped there, and
+/// within another value a quote is.
+fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let at = |before: char| Some(line.split_once(&format!("{before}{name}=\""))?.1);
+    at('{').or_else(|| at(','))?.split('"').next()
 }
 
 static METADATA: Metadata<'static> = Metadata::new("spangate", Level::INFO, None);
@@ -230,6 +279,35 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+
+    #[test]
+    fn what_is_retired_is_shown_no_more_until_it_is_registered_again() {
+        let registry = Registry::new(TABLE);
+        let waiting = |drain| registry.gauge("spangate_drain_waiting_spans", &[("drain", drain)]);
+        let up = |drain, sink| registry.gauge("spangate_sink_up", &[("drain", drain), ("sink", sink)]);
+        let seconds = [("drain", "a"), ("sink", "x:1")];
+        registry.histogram("spangate_sink_request_seconds", &seconds).record(0.1);
+        registry.counter("spangate_entries_ignored_total", &[("category", ",drain=\"a\"")]).increment(1);
+        waiting("a").set(1.0);
+        waiting("ab").set(1.0);
+        up("a", "x:1").set(1.0);
+        up("a", "y:1").set(1.0);
+        let shown = || -> BTreeSet<String> {
+            registry.render().lines().filter(|line| line.contains('{')).map(str::to_owned).collect()
+        };
+        let all = shown();
+        let without = |word: &str, of: &BTreeSet<String>| -> BTreeSet<String> {
+            of.iter().filter(|line| !line.contains(word)).cloned().collect()
+        };
+        registry.retire("a", Some("x:1"));
+        assert_eq!(shown(), without("sink=\"x:1\"", &all));
+        registry.retire("a", None);
+        assert_eq!(shown(), without("{drain=\"a\"}", &without("sink=\"x:1\"", &all)));
+        up("a", "x:1").set(1.0);
+        assert_eq!(shown(), without("{drain=\"a\"}", &all));
+        waiting("a").increment(0.0);
+        assert_eq!(shown(), all);
+    }
 
     #[test]
     fn counters_that_change_together_are_shown_together() {

@@ -2,7 +2,7 @@
 //!
 //! A *vital* task (a drain, an accept loop) that panics, or returns before the stop, is our
 //! own bug: it stops the whole process, which then exits with 1. Any other task's panic is
-//! logged and costs what it was doing.
+//! logged and costs what it was doing. A [`Part`] is a vital task that can be ended before the others.
 
 use std::future::Future;
 use std::time::Duration;
@@ -30,17 +30,28 @@ impl Tasks {
     }
 
     /// Spawns a task whose panic, or end before the stop, is a failure of the process.
-    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.vital_part(name, Part::from(self.stop.clone()), task);
+    }
+
+    /// As [`vital`](Self::vital), for a task that may end when `part`, which is [one of ours](Self::part), is ended.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub fn vital_part(&self, name: &'static str, part: Part, task: impl Future<Output = ()> + Send + 'static) {
         let (stop, failed) = (self.stop.clone(), self.failed.clone());
         self.tracker.spawn(async move {
+            let _ended = part.ended.drop_guard();
             let ended = tokio::spawn(task).await;
-            if ended.is_err() || !stop.is_cancelled() {
+            if ended.is_err() || !part.end.is_cancelled() {
                 tracing::error!(task = name, panic = ended.is_err(), "a vital task ended; stopping");
                 failed.cancel();
                 stop.cancel();
             }
         });
+    }
+
+    /// A part of these tasks, for one of them.
+    pub fn part(&self) -> Part {
+        Part { end: self.stop.child_token(), stop: self.stop.clone(), ended: CancellationToken::new() }
     }
 
     /// Spawns a task that may end, or panic, at any time.
@@ -68,6 +79,44 @@ impl Tasks {
         self.stop.cancel();
         self.tracker.close();
         tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// One task among others: told to end alone or with all of them. Cheap to clone.
+#[derive(Clone)]
+pub struct Part {
+    end: CancellationToken,
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+/// A task on its own, which ends when all do.
+impl From<CancellationToken> for Part {
+    fn from(stop: CancellationToken) -> Part {
+        Part { end: stop.clone(), stop, ended: CancellationToken::new() }
+    }
+}
+
+impl Part {
+    /// The token that tells this task to end.
+    pub fn ending(&self) -> &CancellationToken {
+        &self.end
+    }
+
+    /// Whether all are to end: nobody goes on where this one leaves off.
+    pub fn is_last(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Resolves `grace` after all were told to end; never, as long as only this one was.
+    pub async fn cut(&self, grace: Duration) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(grace).await;
+    }
+
+    /// Resolves when the task has ended, also by a panic.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 }
 
@@ -117,6 +166,44 @@ mod tests {
             assert!(tasks.stop(LIMIT).await);
             assert_eq!(tasks.failed(), panics);
         }
+    }
+
+    #[tokio::test]
+    async fn a_part_ends_alone_and_all_parts_with_the_others() {
+        let tasks = Tasks::new();
+        let parts = [tasks.part(), tasks.part()];
+        for part in parts.clone() {
+            let end = part.ending().clone();
+            tasks.vital_part("part", part, async move { end.cancelled().await });
+        }
+        parts[0].ending().cancel();
+        parts[0].ended().await;
+        assert!(!tasks.stopping().is_cancelled() && !parts[0].is_last() && !parts[1].ending().is_cancelled());
+        assert!(tasks.stop(LIMIT).await && !tasks.failed());
+        parts[1].ended().await;
+        assert!(parts[1].is_last());
+    }
+
+    #[tokio::test]
+    async fn a_part_that_ends_untold_says_stop_to_the_others() {
+        let tasks = Tasks::new();
+        let part = tasks.part();
+        tasks.vital_part("ill", part.clone(), async {});
+        part.ended().await;
+        tokio::time::timeout(LIMIT, tasks.stopping().cancelled()).await.expect("the stop was said");
+        assert!(tasks.stop(LIMIT).await && tasks.failed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_is_cut_only_when_all_end() {
+        let tasks = Tasks::new();
+        let (part, grace) = (tasks.part(), Duration::from_secs(3));
+        part.ending().cancel();
+        assert!(tokio::time::timeout(grace * 1000, part.cut(grace)).await.is_err());
+        tasks.stopping().cancel();
+        let begun = tokio::time::Instant::now();
+        part.cut(grace).await;
+        assert_eq!(begun.elapsed(), grace);
     }
 
     #[tokio::test]

@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::drain::Sieve;
 
 pub use format::Format;
-pub use run::Archive;
+pub use run::{Archive, Prepared};
 pub use status::{State, Status};
 pub use target::Target;
 

@@ -1,9 +1,9 @@
 //! The archive's loop: begin where the last run ended, gather, plan, carry out, settle, trim.
 //!
-//! One object at a time; while one is made, spans wait in the channel. On a stop, one last object
+//! One object at a time; while one is made, spans wait in the channel. When all stops, one last object
 //! takes what is durable by then, if it stands within the grace given: so a span shows in `zcat`
 //! right after Ctrl-C. The rest is left in the channel, and a plan that was not carried out is
-//! carried out by the next start. Where there is no next start for a channel, on a stop objects
+//! carried out by the next run. Where there is no next start for a channel, on a stop objects
 //! are made until nothing is left.
 
 use std::ops::Range;
@@ -29,6 +29,7 @@ use super::{Settings, Target};
 use crate::channel::{Channel, Kind, Ledger, Outcome, Taken, Tap};
 use crate::disk::Disk;
 use crate::metrics::{Counter, Registry};
+use crate::tasks::Part;
 
 /// How long a stop waits for a frame that is known to wait: reading it may take a slow disk's time.
 const STOP_LINGER: Duration = Duration::from_secs(1);
@@ -56,20 +57,17 @@ pub struct Archive {
     meters: Meters,
 }
 
-impl Archive {
-    /// An archive of what `tap` gives, which is a tap of `channel`. Touches no file: what is wrong
-    /// with the store shows in [`Status`].
-    ///
-    /// # Errors
-    /// Where no store can be made of the target.
-    pub fn new(
-        settings: Settings,
-        channel: &Channel,
-        tap: Tap,
-        disk: Arc<dyn Disk>,
-        registry: &Registry,
-    ) -> Result<Archive, MakeError> {
-        let store = store::make(&Place::of(&settings.target)?, &settings, &disk)?;
+/// An archive that lacks nothing but its place in the channel.
+pub struct Prepared {
+    settings: Settings,
+    store: Arc<dyn Store>,
+    disk: Arc<dyn Disk>,
+}
+
+impl Prepared {
+    /// An archive of what `tap` gives, which is a tap of `channel`.
+    pub fn archive(self, channel: &Channel, tap: Tap, registry: &Registry) -> Archive {
+        let Prepared { settings, store, disk } = self;
         let trimmer = match &settings.target {
             Target::BuiltIn { dir, keep_bytes } => {
                 let store = Local::new(disk.clone(), dir.clone(), settings.free_min_bytes);
@@ -86,7 +84,7 @@ impl Archive {
         };
         let status = Status::new();
         let failures = registry.counter("spangate_archive_failures_total", &[("drain", &settings.name)]);
-        Ok(Archive {
+        Archive {
             patience: Patience::new(&settings.name, status.clone(), failures),
             meters: Meters::new(registry, &settings.name),
             channel: channel.id().to_owned(),
@@ -99,7 +97,18 @@ impl Archive {
             to_the_end: false,
             trimmer,
             status,
-        })
+        }
+    }
+}
+
+impl Archive {
+    /// Makes the store. Touches no file and asks nobody: what is wrong with the place itself shows in [`Status`].
+    ///
+    /// # Errors
+    /// Where no store can be made of the target.
+    pub fn prepare(settings: Settings, disk: Arc<dyn Disk>) -> Result<Prepared, MakeError> {
+        let store = store::make(&Place::of(&settings.target)?, &settings, &disk)?;
+        Ok(Prepared { settings, store, disk })
     }
 
     /// For a channel that ends with the process: on a stop, all of it becomes objects as long as
@@ -113,39 +122,45 @@ impl Archive {
         self.status.clone()
     }
 
-    /// Runs until `stop`, also when the archive itself can go no further; ends at most `grace` after it.
-    pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
-        let trimmer = self.trimmer.clone();
+    /// Runs until it is to end, also when the archive itself can go no further. Another run may go on with its files
+    /// when this one has ended: a try that began is not left alone, unless all end, and then after `grace`.
+    pub async fn run(mut self, part: impl Into<Part>, grace: Duration) {
+        let (part, trimmer) = (part.into(), self.trimmer.clone());
         tokio::select! {
-            () = self.work_or_halt(&stop) => {}
+            () = self.work_or_halt(&part) => {}
             () = trim_for_ever(trimmer) => {}
-            () = after(&stop, grace) => {}
+            () = part.cut(grace) => {}
         }
     }
 
-    async fn work_or_halt(&mut self, stop: &CancellationToken) {
-        if let End::Halt(reason) = self.work(stop).await {
+    async fn work_or_halt(&mut self, part: &Part) {
+        if let End::Halt(reason) = self.work(part).await {
             tracing::error!(
                 drain = self.settings.name,
                 reason,
                 "the archive stops here; its spans wait in the channel"
             );
             self.status.stopped(reason);
-            stop.cancelled().await;
+            part.ending().cancelled().await;
         }
     }
 
-    async fn work(&mut self, stop: &CancellationToken) -> End {
-        match self.work_until(stop).await {
+    async fn work(&mut self, part: &Part) -> End {
+        match self.work_until(part).await {
             Ok(()) => End::Stop,
             Err(end) => end,
         }
     }
 
-    async fn work_until(&mut self, stop: &CancellationToken) -> Result<(), End> {
+    async fn work_until(&mut self, part: &Part) -> Result<(), End> {
+        let stop = part.ending();
         self.begin(stop).await?;
         while let Some(stretch) = self.gather(stop).await {
             self.archive(stretch, stop).await?;
+        }
+        if !part.is_last() {
+            // What was gathered is gathered again by who goes on here.
+            return Ok(());
         }
         loop {
             if let Some(stretch) = self.gather_last().await {
@@ -388,12 +403,6 @@ async fn trim_for_ever(trimmer: Option<Trimmer>) {
         Some(trimmer) => trimmer.run().await,
         None => std::future::pending().await,
     }
-}
-
-/// Ends when a stop has lasted `grace`.
-async fn after(stop: &CancellationToken, grace: Duration) {
-    stop.cancelled().await;
-    tokio::time::sleep(grace).await;
 }
 
 struct Meters {

@@ -6,7 +6,6 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 
 use crate::archive::Format;
 use crate::config::value::{show_bytes, show_time};
@@ -36,7 +35,7 @@ pub fn facts(started: &Started) -> Vec<(&'static str, String)> {
     };
     let mut facts = vec![
         ("Scribe", listener(&started.scribe, &categories)),
-        ("HTTP", listener(&started.http, "POST /api/v2/spans, JSON or protobuf")),
+        ("HTTP", listener(&started.http, "Zipkin v2 and v1, gRPC")),
         ("data", format!("{} ({})", started.data.display(), found(started))),
         ("yes means", promise(started.promise)),
     ];
@@ -60,9 +59,8 @@ pub fn block(started: &Started) -> String {
     }
     if let Some(http) = started.http.first() {
         writeln!(text, "\nSend a span:\n  {}", curl(*http)).expect("a String takes everything");
-        let mut lines = started.archives.iter().filter(|archive| archive.format == Format::JsonLinesGzip1);
-        if let Some(dir) = lines.find_map(|archive| archive.dir.as_ref()) {
-            writeln!(text, "See it, ten seconds later:\n  {}", zcat(dir)).expect("a String takes everything");
+        if let Some(look) = started.archives.iter().find_map(look) {
+            writeln!(text, "See it, ten seconds later:\n  {look}").expect("a String takes everything");
         }
     }
     text + "\n"
@@ -108,12 +106,7 @@ fn promise(promise: Promise) -> String {
 fn archive_fact(archive: &ArchiveAt) -> String {
     let keeps = archive.keep_bytes.map(|n| format!("keeps {}, oldest go first", show_bytes(n)));
     let keeps = keeps.unwrap_or_else(|| "never trimmed".into());
-    let format = match archive.format {
-        Format::JsonLinesGzip1 => "gzip JSON lines",
-        Format::JsonLinesZstd1 => "zstd JSON lines",
-        Format::Parquet1 => "Parquet",
-    };
-    format!("{} ({format}, {keeps})", archive.at)
+    format!("{} ({}, {keeps})", archive.at, archive.format.title())
 }
 
 /// A span named `hello` of the service `curl`, of now.
@@ -129,8 +122,16 @@ fn curl(http: SocketAddr) -> String {
     format!("curl -i {url} -H 'Content-Type: application/json' -d '{span}'")
 }
 
-fn zcat(dir: &Path) -> String {
-    format!("zcat {}/*.gz | grep '\"hello\"' | tail -n 1", shell_word(&dir.display().to_string()))
+/// How the span is seen in the built-in archive; one that was named is for queries and takes its time.
+fn look(archive: &ArchiveAt) -> Option<String> {
+    archive.keep_bytes?;
+    let dir = shell_word(&archive.dir.as_ref()?.display().to_string());
+    let (cat, end) = match archive.format {
+        Format::JsonLinesGzip1 => ("zcat", "gz"),
+        Format::JsonLinesZstd1 => ("zstdcat", "zst"),
+        Format::Parquet1 => return None,
+    };
+    Some(format!("{cat} {dir}/*.{end} | grep '\"hello\"' | tail -n 1"))
 }
 
 /// A word as a POSIX shell reads it back.

@@ -14,9 +14,10 @@ mod source;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{self, Report, Settings, Typed, Understood};
+use crate::config::{self, Report, Typed, Understood};
 use crate::gateway;
 
 use args::{Asked, Command, Line};
@@ -55,36 +56,44 @@ pub fn main(
 }
 
 fn carry_out(asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
-    let understood = match understand(asked.config, asked.flags, environment) {
+    let layers = Layers { config: asked.config, flags: asked.flags, environment, working_dir: source::working_dir() };
+    let understood = match layers.understand() {
         Ok(understood) => understood,
         Err(report) => return complain(&report.to_string(), Exit::Configuration),
     };
     match asked.command {
-        Command::Run => run(understood.settings),
+        Command::Run => run(understood, layers),
         Command::Check { resolved: true } => answer(&understood.resolved.to_string()),
         Command::Check { resolved: false } => answer("the configuration is understood in full\n"),
         Command::Forget { drain, yes } => forget::forget(&drain, yes, understood.settings),
     }
 }
 
-/// Resolves the layers as typed.
-fn understand(
+/// Where settings come from: the same at the start and at every reload.
+struct Layers {
     config: Option<OsString>,
     flags: args::Flags,
-    variables: Vec<(OsString, OsString)>,
-) -> Result<Understood, Report> {
-    let file = source::find(config, &variables).map(source::read);
-    let working_dir = source::working_dir();
-    config::resolve(Typed { flags, variables, file, working_dir })
+    environment: Vec<(OsString, OsString)>,
+    working_dir: PathBuf,
 }
 
-fn run(settings: Settings) -> Exit {
-    logs::start(&settings.log);
+impl Layers {
+    /// Reads the file, and resolves all layers.
+    fn understand(&self) -> Result<Understood, Report> {
+        let file = source::find(self.config.clone(), &self.environment).map(source::read);
+        let (flags, variables) = (self.flags.clone(), self.environment.clone());
+        config::resolve(Typed { flags, variables, file, working_dir: self.working_dir.clone() })
+    }
+}
+
+fn run(understood: Understood, layers: Layers) -> Exit {
+    let set_log_level = logs::start(&understood.settings.log);
+    let starter = gateway::Starter { reread: Box::new(move || layers.understand()), set_log_level };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("no threads to run on: {error}"), Exit::Fault),
     };
-    let ended = runtime.block_on(gateway::run(settings, banner::announce));
+    let ended = runtime.block_on(gateway::run(understood, starter, banner::announce));
     // What still blocks a thread (a look-up of a name, a disk that hangs) was given its time.
     runtime.shutdown_background();
     match ended {

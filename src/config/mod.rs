@@ -7,6 +7,7 @@
 //! and all problems of a configuration are one [`Report`].
 
 mod build;
+mod change;
 mod checks;
 pub mod collector;
 mod drains;
@@ -26,6 +27,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use change::{Change, Changes, LIVE};
 pub use problem::{Origin, Problem, Report};
 pub use raw::{CONFIG_VARIABLE, is_switch};
 pub use resolved::{Entry, Resolved};

@@ -1,5 +1,6 @@
 //! Tests of the configuration: values, layers, drains, cross checks, the reference file.
 
+mod change;
 mod drains;
 mod layers;
 mod memory;

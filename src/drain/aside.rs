@@ -3,20 +3,15 @@
 //! It takes the frames that are addressed to it. An entry's label is its reason. A frame is
 //! settled when its letters are synced; while they cannot be written it waits in the channel.
 
-use std::time::Duration;
-
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Stretch;
-use super::bury::{Trouble, write_patiently};
+use super::bury::{LAST_WRITE, Trouble, write_patiently};
 use crate::channel::{Head, Kind, Ledger, Outcome, ReadError, Taken, Tap};
 use crate::deadletter::{Class, Letter, Store};
 
 /// The drain's name: frames are addressed to it by this.
 pub const NAME: &str = "dead-letters";
-
-/// A frame whose letters are being written at the stop gets this long, so that a stop on a sound disk repeats none.
-const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// Runs until `stop`, or until the channel stops.
 pub async fn run(mut tap: Tap, letters: Store, stop: CancellationToken) {

@@ -16,6 +16,9 @@ use crate::tasks;
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
+/// Letters that are being written when their drain ends get this long, so that on a sound disk none is written twice.
+pub(super) const LAST_WRITE: Duration = Duration::from_secs(1);
+
 /// A span that every try has refused.
 #[derive(Debug)]
 pub(super) struct Dead {

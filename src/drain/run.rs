@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::Settings;
 use super::backoff::Backoff;
 use super::batch::{Batch, Builder, Stretch, read};
-use super::bury::{Dead, bury};
+use super::bury::{Dead, LAST_WRITE, bury};
 use super::giving_up::GivingUp;
 use super::group::{Answer, Group, Ticket};
 use super::status::{Report, Status};
@@ -26,6 +26,7 @@ use crate::channel::{Kind, Ledger, Outcome, ReadError, Taken, Tap};
 use crate::deadletter::Store;
 use crate::metrics::Registry;
 use crate::sink::{Sink, Verdict};
+use crate::tasks::Part;
 
 /// Letters written at once, and their bytes: one sync serves many, and the memory is a batch's.
 const BURIED_MAX: usize = 256;
@@ -110,11 +111,16 @@ impl Drain {
         self.flow.report.status()
     }
 
-    /// Runs until `stop`, or until the channel stops; what is under way then gets `grace` to end.
-    pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
-        self.work(&stop).await;
-        // What does not end in time stays in the channel, and may be sent twice.
-        let _ = timeout(grace, self.flow.end()).await;
+    /// Runs until it is to end, or the channel stops. What is under way then gets the sinks' own time, but `grace` at
+    /// most where all end.
+    pub async fn run(mut self, part: impl Into<Part>, grace: Duration) {
+        let part = part.into();
+        self.work(part.ending()).await;
+        tokio::select! {
+            () = self.flow.end() => {}
+            // It stays in the channel, and may be sent twice.
+            () = part.cut(grace) => {}
+        }
     }
 
     async fn work(&mut self, stop: &CancellationToken) {
@@ -343,9 +349,13 @@ impl Flow {
         self.report.stands(sink, self.group.state(sink), self.group.in_flight(sink));
     }
 
-    /// Lets what is under way end.
+    /// Lets what is under way end. Letters that cannot be written now are left in the channel.
     async fn end(&mut self) {
-        while let Some(done) = self.work.next().await {
+        while self.work.len() > usize::from(self.burying) {
+            let Some(done) = self.work.next().await else { return };
+            self.finish(done, Instant::now());
+        }
+        if let Ok(Some(done)) = timeout(LAST_WRITE, self.work.next()).await {
             self.finish(done, Instant::now());
         }
     }

@@ -1,26 +1,25 @@
 //! The parts of a gateway, made one by one, each with the error that its failure means.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::admin;
-use crate::archive::{self, Archive};
-use crate::channel::{Channel, Found, OpenError, Start, Takes, Tap};
+use crate::archive;
+use crate::channel::{Account, Channel, Found, OpenError, Snapshot, Start, Takes, Tap};
 use crate::clock::Clock;
-use crate::config::{self, ChannelKind, Settings};
+use crate::config::{ChannelKind, Settings};
 use crate::deadletter;
 use crate::disk::{Disk, MemoryDisk};
-use crate::drain::{self, Drain};
+use crate::drain;
 use crate::gateway::Error;
+use crate::gateway::crew::Ready;
 use crate::gateway::memory;
 use crate::gateway::promise::Promise;
-use crate::gateway::report::Statuses;
 use crate::gateway::started::{ArchiveAt, Started};
 use crate::listener;
 use crate::metrics::Registry;
-use crate::sink::{self, Sink};
+use crate::sink;
 use crate::tasks;
 
 /// Takes the data directory for this process.
@@ -95,19 +94,11 @@ pub async fn channel(
 
 /// What reads the channel.
 pub struct Stages {
-    pub drains: Vec<(String, Drain)>,
-    pub archives: Vec<(String, Archive)>,
+    /// With their places in it.
+    pub drains: Vec<(Ready, Tap)>,
+    pub letters: deadletter::Store,
     /// The drain of what listeners set aside.
-    pub aside: (Tap, deadletter::Store),
-}
-
-impl Stages {
-    pub fn statuses(&self) -> Statuses {
-        Statuses {
-            drains: self.drains.iter().map(|(name, drain)| (name.clone(), drain.status())).collect(),
-            archives: self.archives.iter().map(|(name, archive)| (name.clone(), archive.status())).collect(),
-        }
-    }
+    pub aside: Tap,
 }
 
 /// Attaches every drain that the configuration names; refuses if one is left over with spans.
@@ -118,80 +109,49 @@ pub async fn stages(
     channel: &Channel,
     registry: &Registry,
 ) -> Result<Stages, Error> {
-    give_up_retired(settings, channel).await?;
+    for drain in left_over(settings, &channel.snapshot())? {
+        let (channel, name) = (channel.clone(), drain.clone());
+        let spans = tasks::blocking(move || channel.forget(&name)).await?;
+        tracing::info!(drain, spans, "gave up a drain that is not configured any more");
+    }
     sink::install_tls();
     let letters =
         deadletter::Store::open(settings.dead_letters.clone(), disk.clone(), clock.clone(), channel.id(), registry)
             .map_err(|error| Error::Other(format!("dead letters {}: {error}", settings.dead_letters.dir.display())))?;
-    let mut stages = Stages {
-        drains: Vec::new(),
-        archives: Vec::new(),
-        aside: (tap(channel, drain::aside::NAME, Start::Oldest, Takes::Addressed).await?, letters.clone()),
-    };
-    for config::Drain { drain, start, sinks } in &settings.drains {
-        let tap = tap(channel, &drain.name, *start, Takes::Common).await?;
-        let sinks = collectors(sinks, channel)?;
-        let (letters, kept_in) = (letters.clone(), kept_in(settings));
-        let parts = drain::Parts { settings: drain.clone(), tap, sinks, letters, kept_in };
-        stages.drains.push((drain.name.clone(), Drain::new(parts, registry)));
+    let aside = tap(channel, drain::aside::NAME, Start::Oldest, Takes::Addressed).await?;
+    let mut drains = Vec::new();
+    for ready in Ready::all(settings, channel.id(), disk, |_| true)? {
+        let tap = tap(channel, &ready.name, ready.start, Takes::Common).await?;
+        drains.push((ready, tap));
     }
-    for archive in &settings.archives {
-        let tap = tap(channel, &archive.name, Start::End, Takes::Common).await?;
-        let made = Archive::new(archive.clone(), channel, tap, disk.clone(), registry)
-            .map_err(|error| Error::Config(error.to_string()))?;
-        let made = made.to_the_end(settings.channel_kind == ChannelKind::Memory);
-        stages.archives.push((archive.name.clone(), made));
-    }
-    Ok(stages)
+    Ok(Stages { drains, letters, aside })
 }
 
-async fn tap(channel: &Channel, name: &str, start: Start, takes: Takes) -> Result<Tap, Error> {
+/// A drain's place in the channel.
+pub async fn tap(channel: &Channel, name: &str, start: Start, takes: Takes) -> Result<Tap, Error> {
     let (channel, name) = (channel.clone(), name.to_owned());
     Ok(tasks::blocking(move || channel.tap(&name, start, takes)).await?)
 }
 
-/// Where archives keep everything, if any does.
-fn kept_in(settings: &Settings) -> Option<String> {
-    let whole = settings.archives.iter().filter(|archive| archive.sieve.takes_all());
-    let places: Vec<String> = whole.map(|archive| archive.target.to_string()).collect();
-    (!places.is_empty()).then(|| places.join(" and "))
-}
-
-fn collectors(settings: &[sink::Settings], channel: &Channel) -> Result<Vec<Arc<dyn Sink>>, Error> {
-    let make = |settings: &sink::Settings| {
-        sink::build(settings, channel.id())
-            .map_err(|error| Error::Config(format!("collector {}: {error}", settings.name())))
+/// The drains that the channel has and the configuration does not: each would hold the log for ever. One with nothing
+/// waiting, or that is said to be retired, may be given up; any other is a reason to refuse.
+pub fn left_over(settings: &Settings, snapshot: &Snapshot) -> Result<Vec<String>, Error> {
+    let named = |drain: &str| {
+        drain == drain::aside::NAME
+            || settings.drains.iter().any(|d| d.drain.name == drain)
+            || settings.archives.iter().any(|archive| archive.name == drain)
     };
-    settings.iter().map(make).collect()
-}
-
-/// A drain that the configuration no longer names holds the log for ever. One with nothing
-/// waiting, or that is said to be retired, is given up; any other makes the start refuse.
-async fn give_up_retired(settings: &Settings, channel: &Channel) -> Result<(), Error> {
-    let named: BTreeSet<&str> = settings
-        .drains
-        .iter()
-        .map(|d| d.drain.name.as_str())
-        .chain(settings.archives.iter().map(|a| a.name.as_str()))
-        .chain([drain::aside::NAME])
-        .collect();
-    for account in channel.snapshot().accounts {
-        if named.contains(account.drain.as_str()) {
-            continue;
-        }
-        if account.waiting > 0 && !settings.retired.contains(&account.drain) {
+    let mut found = Vec::new();
+    for Account { drain, waiting, .. } in snapshot.accounts.iter().filter(|account| !named(&account.drain)) {
+        if *waiting > 0 && !settings.retired.contains(drain) {
             return Err(Error::Config(format!(
-                "drain {name} is not configured any more, and {waiting} spans wait for it: configure it again, or give \
-                 them up with `retired = true` in [drain.{name}] or with `spangate channel forget {name}`",
-                name = account.drain,
-                waiting = account.waiting
+                "drain {drain} is not configured any more, and {waiting} spans wait for it: configure it again, or give \
+                 them up with `retired = true` in [drain.{drain}] or with `spangate channel forget {drain}`",
             )));
         }
-        let (channel, name) = (channel.clone(), account.drain.clone());
-        let given_up = tasks::blocking(move || channel.forget(&name)).await?;
-        tracing::info!(drain = account.drain, spans = given_up, "gave up a drain that is not configured any more");
+        found.push(drain.clone());
     }
-    Ok(())
+    Ok(found)
 }
 
 /// What is told to whoever started it.

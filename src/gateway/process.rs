@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::disk::{self, Disk};
-use crate::metrics::{Kind, TABLE};
+use crate::metrics;
 
 /// Longest `/proc/self/stat`: 52 numbers and a name of at most 16 bytes.
 const STAT_BYTES_MAX: usize = 2048;
@@ -48,10 +48,8 @@ impl Process {
 }
 
 fn family(out: &mut String, name: &str, value: f64) {
-    let family = TABLE.iter().find(|f| f.name == name).expect("the process families are in the table");
-    let kind = if family.kind == Kind::Counter { "counter" } else { "gauge" };
     // Writing to a String cannot fail.
-    let _ = write!(out, "# HELP {name} {}\n# TYPE {name} {kind}\n{name} {value}\n\n", family.help);
+    let _ = write!(out, "{}{name} {value}\n\n", metrics::head(name));
 }
 
 #[derive(Debug, PartialEq)]

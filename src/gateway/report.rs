@@ -4,8 +4,9 @@
 //! good while the process can serve; `/ready` while a span would be accepted. Neither depends on
 //! a collector, an archive or a backlog: their states stand in the body.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -40,10 +41,44 @@ impl Stage {
     }
 }
 
-/// Handles on what drains and archives show of themselves, by drain.
-pub struct Statuses {
-    pub drains: Vec<(String, drain::Status)>,
-    pub archives: Vec<(String, archive::Status)>,
+/// Handles on what drains and archives show of themselves, by drain; they come and go with a reload. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Statuses(Arc<Mutex<BTreeMap<String, Shown>>>);
+
+/// What shows a drain's state.
+#[derive(Clone)]
+pub enum Shown {
+    Drain(drain::Status),
+    Archive(archive::Status),
+}
+
+impl Statuses {
+    pub fn show(&self, drain: &str, shown: Shown) {
+        self.lock().insert(drain.to_owned(), shown);
+    }
+
+    pub fn forget(&self, drain: &str) {
+        self.lock().remove(drain);
+    }
+
+    /// The drains that are archives.
+    pub fn archives(&self) -> Vec<String> {
+        let all = self.all().into_iter();
+        all.filter(|(_, shown)| matches!(shown, Shown::Archive(_))).map(|(name, _)| name).collect()
+    }
+
+    fn all(&self) -> Vec<(String, Shown)> {
+        self.lock().iter().map(|(name, shown)| (name.clone(), shown.clone())).collect()
+    }
+
+    fn of(&self, drain: &str) -> Option<Shown> {
+        self.lock().get(drain).cloned()
+    }
+
+    /// Entries are put and taken whole.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Shown>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Looks at everything that has a state.
@@ -54,8 +89,7 @@ pub struct Watch {
     /// Where the channel knows nothing of the disk.
     disk_free: Option<DiskFree>,
     clock: Clock,
-    drains: Vec<(String, drain::Status)>,
-    archives: Vec<(String, archive::Status)>,
+    statuses: Statuses,
     /// What the log last said of the intake.
     said: Mutex<Said>,
 }
@@ -68,9 +102,8 @@ impl Watch {
         clock: Clock,
         statuses: Statuses,
     ) -> Self {
-        let Statuses { drains, archives } = statuses;
         let (stage, said) = (AtomicU8::new(Stage::Starting as u8), Mutex::new(Said::new()));
-        Watch { stage, channel, promise, disk_free, clock, drains, archives, said }
+        Watch { stage, channel, promise, disk_free, clock, statuses, said }
     }
 
     pub fn enter(&self, stage: Stage) {
@@ -97,13 +130,17 @@ impl Watch {
         if snapshot.intake != Intake::Open {
             details.push(intake_text(&snapshot));
         }
-        for (name, status) in &self.drains {
-            let down = status.sinks().into_iter().filter(|sink| sink.standing != Standing::Up);
-            details.extend(down.map(|sink| format!("drain {name}: {} is {}", sink.name, standing(sink.standing))));
-        }
-        for (name, status) in &self.archives {
-            let seen = status.seen();
-            details.extend(trouble(&seen.state).map(|reason| format!("archive {name}: {reason}")));
+        for (name, shown) in self.statuses.all() {
+            match shown {
+                Shown::Drain(status) => {
+                    let down = status.sinks().into_iter().filter(|sink| sink.standing != Standing::Up);
+                    let told = |sink: SinkView| format!("drain {name}: {} is {}", sink.name, standing(sink.standing));
+                    details.extend(down.map(told));
+                }
+                Shown::Archive(status) => {
+                    details.extend(trouble(&status.seen().state).map(|reason| format!("archive {name}: {reason}")));
+                }
+            }
         }
         let state = match self.stage() {
             Stage::Starting => State::Starting,
@@ -170,13 +207,14 @@ impl Watch {
             "lag_seconds": account.oldest_us.map(|us| self.clock.now_us().saturating_sub(us) as f64 / 1e6),
             "settled": OUTCOMES.iter().map(outcome).collect::<serde_json::Map<_, _>>(),
         });
-        if let Some((_, status)) = self.drains.iter().find(|(name, _)| *name == account.drain) {
-            value["sinks"] = status.sinks().iter().map(sink).collect();
-        }
-        if let Some((_, status)) = self.archives.iter().find(|(name, _)| *name == account.drain) {
-            let seen = status.seen();
-            value["last_object"] = json!(seen.last_object);
-            value["trouble"] = json!(trouble(&seen.state));
+        match self.statuses.of(&account.drain) {
+            Some(Shown::Drain(status)) => value["sinks"] = status.sinks().iter().map(sink).collect(),
+            Some(Shown::Archive(status)) => {
+                let seen = status.seen();
+                value["last_object"] = json!(seen.last_object);
+                value["trouble"] = json!(trouble(&seen.state));
+            }
+            None => {}
         }
         value
     }

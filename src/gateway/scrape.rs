@@ -1,11 +1,12 @@
 //! From one snapshot of the channel to the gauges and counters of a scrape.
 //!
 //! The ledger lives with the cursors; here it is only shown. All series of one scrape come
-//! from one [`Snapshot`] and are rendered under one lock, so that for each drain
-//! accepted = outcomes + waiting in every scrape.
+//! from one [`Snapshot`], so that for each drain accepted = outcomes + waiting in every scrape.
+//! What a drain's account says is written here rather than by the registry: a drain that is given
+//! up is gone from the next scrape, and one that begins anew under its name begins at nothing.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::fmt::{Display, Write};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::time::Instant;
 
@@ -14,7 +15,7 @@ use crate::clock::Clock;
 use crate::gateway::filling::Filling;
 use crate::gateway::process::Process;
 use crate::gateway::report::{Watch, furthest_behind};
-use crate::metrics::{Counter, Gauge, Registry};
+use crate::metrics::{self, Gauge, Registry};
 
 /// Every outcome and its label.
 pub const OUTCOMES: [(Outcome, &str); 7] = [
@@ -35,12 +36,7 @@ pub struct Scrape {
     process: Process,
     gauges: Gauges,
     /// Locked through a whole scrape.
-    state: Mutex<State>,
-}
-
-struct State {
-    drains: BTreeMap<String, Drain>,
-    filling: Filling,
+    filling: Mutex<Filling>,
 }
 
 struct Gauges {
@@ -51,15 +47,6 @@ struct Gauges {
     full_in: Gauge,
     disk_free: Gauge,
     ready: Gauge,
-}
-
-struct Drain {
-    outcomes: [Counter; OUTCOMES.len()],
-    accepted: Counter,
-    waiting_spans: Gauge,
-    waiting_bytes: Gauge,
-    lag: Gauge,
-    blocking: Gauge,
 }
 
 impl Scrape {
@@ -76,16 +63,16 @@ impl Scrape {
         };
         registry.gauge("spangate_channel_sync_interval_seconds", &[]).set(watch.promise().seconds_at_risk());
         registry.gauge("spangate_build_info", &[("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
-        let state = Mutex::new(State { drains: BTreeMap::new(), filling: Filling::default() });
-        Scrape { registry, watch, clock, process, gauges, state }
+        Scrape { registry, watch, clock, process, gauges, filling: Mutex::default() }
     }
 
     /// The whole text of `/metrics`.
     pub fn render(&self) -> String {
-        let mut state = self.state.lock().expect("a scrape does not panic");
+        let filling = self.filling();
         let snapshot = self.watch.snapshot();
-        self.show(&snapshot, &mut state);
+        self.show(&snapshot, &filling);
         let mut text = self.registry.render();
+        text.push_str(&self.drains(&snapshot));
         text.push_str(&self.process.render());
         text
     }
@@ -94,58 +81,58 @@ impl Scrape {
     pub fn tick(&self) {
         let snapshot = self.watch.snapshot();
         self.watch.log_changes(&snapshot);
-        let mut state = self.state.lock().expect("a scrape does not panic");
-        let line = state.filling.sample(Instant::now(), &snapshot);
-        drop(state);
+        let line = self.filling().sample(Instant::now(), &snapshot);
         if let Some(line) = line {
             tracing::warn!("{line}");
         }
         self.registry.upkeep();
     }
 
-    fn show(&self, snapshot: &Snapshot, state: &mut State) {
-        let now_us = self.clock.now_us();
-        let lag = |account: &Account| account.oldest_us.map_or(0.0, |us| now_us.saturating_sub(us) as f64 / 1e6);
+    fn show(&self, snapshot: &Snapshot, filling: &Filling) {
         self.gauges.spans.set(snapshot.items as f64);
         self.gauges.bytes.set(snapshot.bytes as f64);
         self.gauges.capacity.set(snapshot.capacity_bytes as f64);
-        self.gauges.oldest.set(snapshot.accounts.iter().map(lag).fold(0.0, f64::max));
-        self.gauges.full_in.set(state.filling.full_in(Instant::now(), snapshot));
+        self.gauges.oldest.set(snapshot.accounts.iter().map(|account| self.lag(account)).fold(0.0, f64::max));
+        self.gauges.full_in.set(filling.full_in(Instant::now(), snapshot));
         self.gauges.disk_free.set(snapshot.disk_free_bytes as f64);
         self.gauges.ready.set(if self.watch.accepting(snapshot) { 1.0 } else { 0.0 });
+    }
+
+    /// The families of the drains' accounts.
+    fn drains(&self, snapshot: &Snapshot) -> String {
         let full = snapshot.intake == Intake::Full;
         let blocking = furthest_behind(snapshot).filter(|_| full).map(|account| &account.drain);
+        let mut out = metrics::head("spangate_drain_spans_total");
         for account in &snapshot.accounts {
-            let name = &account.drain;
-            let drain = state.drains.entry(name.clone()).or_insert_with(|| Drain::new(name, &self.registry));
-            drain.show(account, lag(account), blocking == Some(name));
+            for (outcome, label) in OUTCOMES {
+                let (name, spans) = (&account.drain, account.outcomes.get(&outcome).copied().unwrap_or(0));
+                // Writing to a String cannot fail.
+                let _ = writeln!(out, "spangate_drain_spans_total{{drain=\"{name}\",outcome=\"{label}\"}} {spans}");
+            }
         }
+        out.push('\n');
+        each(&mut out, "spangate_drain_accepted_spans_total", snapshot, |account| account.accepted);
+        each(&mut out, "spangate_drain_waiting_spans", snapshot, |account| account.waiting);
+        each(&mut out, "spangate_drain_waiting_bytes", snapshot, |account| account.waiting_bytes);
+        each(&mut out, "spangate_drain_lag_seconds", snapshot, |account| self.lag(account));
+        each(&mut out, "spangate_drain_blocking", snapshot, |account| u8::from(blocking == Some(&account.drain)));
+        out
+    }
+
+    fn lag(&self, account: &Account) -> f64 {
+        account.oldest_us.map_or(0.0, |us| self.clock.now_us().saturating_sub(us) as f64 / 1e6)
+    }
+
+    fn filling(&self) -> MutexGuard<'_, Filling> {
+        self.filling.lock().expect("a sample does not panic")
     }
 }
 
-impl Drain {
-    fn new(name: &str, registry: &Registry) -> Self {
-        let labels = [("drain", name)];
-        Drain {
-            outcomes: OUTCOMES.map(|(_, outcome)| {
-                registry.counter("spangate_drain_spans_total", &[("drain", name), ("outcome", outcome)])
-            }),
-            accepted: registry.counter("spangate_drain_accepted_spans_total", &labels),
-            waiting_spans: registry.gauge("spangate_drain_waiting_spans", &labels),
-            waiting_bytes: registry.gauge("spangate_drain_waiting_bytes", &labels),
-            lag: registry.gauge("spangate_drain_lag_seconds", &labels),
-            blocking: registry.gauge("spangate_drain_blocking", &labels),
-        }
+/// A family with a series for each drain.
+fn each<T: Display>(out: &mut String, name: &str, snapshot: &Snapshot, value: impl Fn(&Account) -> T) {
+    out.push_str(&metrics::head(name));
+    for account in &snapshot.accounts {
+        let _ = writeln!(out, "{name}{{drain=\"{}\"}} {}", account.drain, value(account));
     }
-
-    fn show(&self, account: &Account, lag: f64, blocking: bool) {
-        for ((outcome, _), counter) in OUTCOMES.iter().zip(&self.outcomes) {
-            counter.absolute(account.outcomes.get(outcome).copied().unwrap_or(0));
-        }
-        self.accepted.absolute(account.accepted);
-        self.waiting_spans.set(account.waiting as f64);
-        self.waiting_bytes.set(account.waiting_bytes as f64);
-        self.lag.set(lag);
-        self.blocking.set(if blocking { 1.0 } else { 0.0 });
-    }
+    out.push('\n');
 }

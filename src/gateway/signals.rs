@@ -1,8 +1,11 @@
-//! SIGTERM and SIGINT, taken over from their default, which is to kill the process.
+//! SIGTERM, SIGINT and SIGHUP, taken over from their default, which is to kill the process.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::gateway::Error;
+
+/// SIGHUP, as a stream.
+pub type Hangups = Signal;
 
 /// SIGTERM and SIGINT, as a stream.
 pub struct Signals {
@@ -13,8 +16,7 @@ pub struct Signals {
 impl Signals {
     /// Takes the signals over from their default, which is to kill the process.
     pub fn take() -> Result<Self, Error> {
-        let taken = |kind| signal(kind).map_err(|error| Error::Other(format!("cannot take signals: {error}")));
-        Ok(Signals { term: taken(SignalKind::terminate())?, int: taken(SignalKind::interrupt())? })
+        Ok(Signals { term: take(SignalKind::terminate())?, int: take(SignalKind::interrupt())? })
     }
 
     /// The next signal's name.
@@ -24,4 +26,13 @@ impl Signals {
             _ = self.int.recv() => "SIGINT",
         }
     }
+}
+
+/// SIGHUP: asks for a reload. Those that come while one is under way are one.
+pub fn hangups() -> Result<Hangups, Error> {
+    take(SignalKind::hangup())
+}
+
+fn take(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(|error| Error::Other(format!("cannot take signals: {error}")))
 }

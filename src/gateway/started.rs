@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::promise::Promise;
-use crate::archive::Format;
+use crate::archive;
 use crate::channel::Found;
 
 /// A gateway that serves. Addresses are as bound: never port 0.
@@ -37,9 +37,9 @@ pub struct ArchiveAt {
     pub drain: String,
     /// For people: a directory or a URL, without secrets.
     pub at: String,
+    pub format: archive::Format,
     /// Of one on this machine.
     pub dir: Option<PathBuf>,
-    pub format: Format,
     /// Oldest objects go beyond this; `None`: never.
     pub keep_bytes: Option<u64>,
 }

@@ -2,15 +2,18 @@
 //! that says yes, and says it after the channel's receipt resolved.
 //!
 //! `sockets` binds and accepts within the connection limit, `rarely` keeps what hostile peers
-//! can provoke to one line a minute.
+//! can provoke to one line a minute, `live` holds what a reload replaces.
 
 pub mod http;
 pub mod intake;
+mod live;
 mod rarely;
 pub mod scribe;
 mod sockets;
 
 use std::sync::Arc;
+
+pub use live::Live;
 
 /// What an origin calls the listeners.
 pub const LISTENERS: [&str; 3] = ["scribe", "http", "grpc"];

@@ -110,7 +110,8 @@ impl Setup {
 
     fn start_on(&self, channel: &Channel, registry: &Registry, tasks: &Tasks) -> Status {
         let tap = channel.tap(&self.archive.name, Start::Oldest, Takes::Common).expect("the drain is attached");
-        let archive = Archive::new(self.archive.clone(), channel, tap, self.disk.clone(), registry).expect("a store");
+        let prepared = Archive::prepare(self.archive.clone(), self.disk.clone()).expect("a store");
+        let archive = prepared.archive(channel, tap, registry);
         let status = archive.status();
         tasks.vital("archive", archive.run(tasks.stopping().clone(), self.grace));
         status

@@ -320,7 +320,7 @@ fn without_a_terminal_each_fact_is_a_line_of_the_log() {
     for fact in [
         format!("spangate {} serves", env!("CARGO_PKG_VERSION")),
         format!("Scribe: 127.0.0.1:{} (category zipkin)", gateway.scribe),
-        format!("HTTP: 127.0.0.1:{} (POST /api/v2/spans, JSON or protobuf)", gateway.http),
+        format!("HTTP: 127.0.0.1:{} (Zipkin v2 and v1, gRPC)", gateway.http),
         format!("data: {} (no spans wait)", data.display()),
         "yes means: the spans are on disk".to_owned(),
         format!("archive: {}/archive (gzip JSON lines, keeps 10GiB, oldest go first)", data.display()),

@@ -9,6 +9,7 @@ mod crash;
 mod memory;
 mod overflow;
 mod path;
+mod reload;
 mod rig;
 mod scribe;
 mod several;

@@ -13,4 +13,5 @@ mod drain;
 mod gateway;
 mod listener;
 mod send;
+mod systemd;
 mod wire;

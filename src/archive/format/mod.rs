@@ -49,6 +49,15 @@ impl Format {
         }
     }
 
+    /// For people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Format::JsonLinesGzip1 => "gzip JSON lines",
+            Format::JsonLinesZstd1 => "zstd JSON lines",
+            Format::Parquet1 => "Parquet",
+        }
+    }
+
     /// The format of a file, by the end of its name.
     pub fn of_name(name: &str) -> Option<Format> {
         let ends = |format: &Format| name.strip_suffix(format.extension()).is_some_and(|stem| stem.ends_with('.'));

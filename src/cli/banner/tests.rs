@@ -42,7 +42,7 @@ fn a_first_start_says_everything_in_one_block() {
 spangate {}
 
   Scribe      0.0.0.0:1463 (category zipkin)
-  HTTP        0.0.0.0:9411 (POST /api/v2/spans, JSON or protobuf)
+  HTTP        0.0.0.0:9411 (Zipkin v2 and v1, gRPC)
   data        /home/me/spangate-data (no spans wait)
   yes means   the spans are on disk
   archive     /home/me/spangate-data/archive (gzip JSON lines, keeps 10GiB, oldest go first)
@@ -76,7 +76,7 @@ fn what_waits_what_was_damaged_and_what_is_missing_is_said() {
         said,
         [
             "Scribe: none",
-            "HTTP: 0.0.0.0:9411 (POST /api/v2/spans, JSON or protobuf)",
+            "HTTP: 0.0.0.0:9411 (Zipkin v2 and v1, gRPC)",
             "data: /home/me/spangate-data (spans wait: 7 for archive, 1234 for zipkin; 2 damaged, kept in /d/damaged/1)",
             "yes means: the spans are written; a lost machine loses at most 5s",
             "archive: none",
@@ -121,8 +121,11 @@ fn the_zcat_line_finds_the_span_wherever_the_directory_is() {
         let quoted = shell_word(&dir.display().to_string());
         let write = format!("echo '{{\"name\":\"hello\"}}' | gzip > {quoted}/a.jsonl.gz");
         assert!(Command::new("sh").args(["-c", &write]).status().unwrap().success());
-        let out = Command::new("sh").args(["-c", &zcat(dir)]).output().unwrap();
-        assert_eq!(String::from_utf8(out.stdout).unwrap(), "{\"name\":\"hello\"}\n", "{}", zcat(dir));
+        let archive = ArchiveAt { dir: Some(dir.into()), ..started().archives.remove(0) };
+        let line = look(&archive).expect("the built-in archive can be looked at");
+        let out = Command::new("sh").args(["-c", &line]).output().unwrap();
+        assert_eq!(String::from_utf8(out.stdout).unwrap(), "{\"name\":\"hello\"}\n", "{line}");
+        assert_eq!(look(&ArchiveAt { keep_bytes: None, ..archive }), None, "one that is for queries");
     }
 }
 

@@ -24,9 +24,9 @@ use super::clocks::{Clocks, Phase, Watched};
 use super::problem::Logs;
 use super::{Settings, cors, routes};
 use crate::channel::Origin;
-use crate::listener::Probe;
 use crate::listener::intake::{Door, Intake, Share};
 use crate::listener::sockets::Seat;
+use crate::listener::{Live, Probe};
 use crate::metrics::{Counter, Registry};
 use crate::tasks::Tasks;
 use crate::wire::v1;
@@ -51,7 +51,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What all connections share.
 pub(super) struct Server {
-    pub settings: Settings,
+    pub settings: Live<Settings>,
     pub door: Door,
     grpc: Door,
     pub probe: Probe,
@@ -89,7 +89,7 @@ impl Entrance {
 impl Server {
     /// `closed`: the listening sockets are closed, connections finish what they began.
     pub fn new(
-        settings: Settings,
+        settings: Live<Settings>,
         intake: &Intake,
         probe: Probe,
         tasks: Tasks,
@@ -105,7 +105,7 @@ impl Server {
 
     /// How v1 is read here.
     pub fn v1_options(&self) -> v1::Options {
-        v1::Options { keep_binary_annotations: self.settings.keep_binary_annotations }
+        v1::Options { keep_binary_annotations: self.settings.get().keep_binary_annotations }
     }
 }
 
@@ -140,10 +140,11 @@ impl<F: Future<Output: Send> + Send + 'static> hyper::rt::Executor<F> for Spawne
 
 /// Serves a connection until it closes, breaks a limit, or the stop.
 pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, _seat: Seat) {
-    let clocks = Clocks::new(server.settings.header_timeout, server.settings.idle_timeout);
-    let labels = &server.settings.labels;
-    let http = Entrance::new(&server.door, "http", peer, labels);
-    let grpc = Entrance::new(&server.grpc, "grpc", peer, labels);
+    let settings = server.settings.get();
+    let clocks = Clocks::new(settings.header_timeout, settings.idle_timeout);
+    let http = Entrance::new(&server.door, "http", peer, &settings.labels);
+    let grpc = Entrance::new(&server.grpc, "grpc", peer, &settings.labels);
+    drop(settings);
     let connection = Arc::new(Connection { server: server.clone(), peer, share: server.door.share(), http, grpc });
     let requests = clocks.clone();
     let service = service_fn(move |request| answer(connection.clone(), requests.clone(), request));
@@ -206,8 +207,8 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let _under_way = clocks.request();
-    let origins = &connection.server.settings.allowed_origins;
-    let cors = cors::Cors::of(origins, request.method(), request.headers());
+    let settings = connection.server.settings.get();
+    let cors = cors::Cors::of(&settings.allowed_origins, request.method(), request.headers());
     if let Some(preflight) = cors.preflight() {
         return Ok(preflight);
     }

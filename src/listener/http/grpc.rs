@@ -112,7 +112,7 @@ async fn read(
     coding: Option<Coding>,
     permit: &mut Permit,
 ) -> Result<Bytes, Problem> {
-    let settings = &connection.server.settings;
+    let settings = connection.server.settings.get();
     let bytes_max = settings.body_bytes_max.saturating_add(PREFIX_BYTES);
     let limits = body::Limits { bytes_max, timeout: settings.body_timeout };
     let body = body::read(headers, body, limits, permit, |bytes| connection.grpc.door.read(bytes)).await;
@@ -124,7 +124,7 @@ async fn read(
     match (compressed, coding) {
         (false, _) => Ok(bytes),
         (true, None) => Err(Problem::Framing("a compressed message without a grpc-encoding")),
-        (true, Some(coding)) => spans::inflate(coding, &bytes, settings, permit).await,
+        (true, Some(coding)) => spans::inflate(coding, &bytes, &settings, permit).await,
     }
 }
 

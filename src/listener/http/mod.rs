@@ -21,9 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::connection::Server;
-use super::Probe;
 use super::intake::Intake;
 use super::sockets::{self, Advice, Gate};
+use super::{Live, Probe};
 use crate::metrics::Registry;
 use crate::tasks::Tasks;
 
@@ -55,14 +55,14 @@ pub struct Settings {
 
 /// Sockets that listen and do not accept yet.
 pub struct Bound {
-    settings: Settings,
+    settings: Live<Settings>,
     listeners: Vec<TcpListener>,
 }
 
 /// Binds every address; an error names the port, its likely owner, and the flag.
 pub fn bind(settings: Settings) -> io::Result<Bound> {
     let advice = Advice { listener: "HTTP", owner: "Zipkin", flag: "--http-address" };
-    Ok(Bound { listeners: sockets::bind(&settings.addresses, &advice)?, settings })
+    Ok(Bound { listeners: sockets::bind(&settings.addresses, &advice)?, settings: Live::new(settings) })
 }
 
 impl Bound {
@@ -71,9 +71,14 @@ impl Bound {
         sockets::addresses(&self.listeners)
     }
 
+    /// The settings in force, to be replaced while it serves; addresses and `connections_max` stay as they were bound.
+    pub fn settings(&self) -> Live<Settings> {
+        self.settings.clone()
+    }
+
     /// Accepts until `tasks` stop; must be called inside a runtime.
     pub fn serve(self, intake: Intake, probe: Probe, tasks: &Tasks, registry: &Registry) {
-        let gate = Gate::new("http", self.settings.connections_max, registry);
+        let gate = Gate::new("http", self.settings.get().connections_max, registry);
         let (closed, guard) = sockets::all_closed();
         let server = Arc::new(Server::new(self.settings, &intake, probe, tasks.clone(), closed, registry));
         for listener in self.listeners {

@@ -114,7 +114,7 @@ pub(super) async fn store(
 
 /// Reads the body of a request that is refused for its head, and counts its bytes.
 pub(super) async fn pass_over(connection: &Connection, door: &Door, headers: &HeaderMap, body: Body) {
-    let bytes_max = connection.server.settings.body_bytes_max;
+    let bytes_max = connection.server.settings.get().body_bytes_max;
     body::pass_over(headers, body, bytes_max, |bytes| door.read(bytes)).await;
 }
 
@@ -165,11 +165,11 @@ async fn read(
     coding: Option<Coding>,
     permit: &mut Permit,
 ) -> Result<Bytes, Problem> {
-    let settings = &connection.server.settings;
+    let settings = connection.server.settings.get();
     let limits = body::Limits { bytes_max: settings.body_bytes_max, timeout: settings.body_timeout };
     let body = body::read(headers, body, limits, permit, |bytes| connection.http.door.read(bytes)).await?;
     match coding {
-        Some(coding) if !body.is_empty() => inflate(coding, &body, settings, permit).await,
+        Some(coding) if !body.is_empty() => inflate(coding, &body, &settings, permit).await,
         _ => Ok(body),
     }
 }

@@ -139,7 +139,7 @@ impl<'a> Writer<'a> {
 
     async fn flush(&mut self) {
         if !self.gone && !self.out.is_empty() {
-            match timeout(self.server.settings.frame_timeout, self.stream.write_all(&self.out)).await {
+            match timeout(self.server.settings.get().frame_timeout, self.stream.write_all(&self.out)).await {
                 Ok(Ok(())) => {}
                 // Fire-and-forget clients close before they read: what they sent before still counts.
                 Ok(Err(_gone)) => self.gone = true,

@@ -22,11 +22,11 @@ use super::answers::{Answer, LogAnswer, ReplyTo, Writer};
 use super::categories::Categories;
 use super::closings::{Closing, Closings};
 use super::frames::{Arrival, Inbox};
-use super::log::{Call, Decoder, Taken};
+use super::log::{Call, Decoder};
 use crate::listener::intake::{Door, Intake, Permit, Refusal, Share};
 use crate::listener::rarely::Rarely;
 use crate::listener::sockets::Seat;
-use crate::listener::{Probe, heavy};
+use crate::listener::{Live, Probe, heavy};
 use crate::metrics::Registry;
 use crate::wire::scribe::{
     ExceptionKind, Foreign, Header, LOG, MessageKind, ResultCode, log_arguments, reply_exception,
@@ -51,13 +51,12 @@ pub(super) struct Stops {
 
 /// What all connections share.
 pub(super) struct Server {
-    pub settings: Settings,
+    pub settings: Live<Settings>,
     pub probe: Probe,
     pub categories: Categories,
     /// Seconds since the epoch.
     pub alive_since_s: i64,
     http_port: u16,
-    taken: Taken,
     door: Door,
     stops: Stops,
     closings: Closings,
@@ -68,7 +67,7 @@ pub(super) struct Server {
 
 impl Server {
     pub fn new(
-        settings: Settings,
+        settings: Live<Settings>,
         http_port: u16,
         intake: &Intake,
         probe: Probe,
@@ -80,7 +79,6 @@ impl Server {
             categories: Categories::new(registry),
             alive_since_s: (intake.clock().now_us() / 1_000_000).cast_signed(),
             http_port,
-            taken: Taken::new(&settings.categories),
             door: intake.door("scribe"),
             stops,
             closings: Closings::new(registry),
@@ -99,7 +97,7 @@ impl Server {
 
     /// fb303's `shutdown`: carried out only where the settings allow it.
     pub fn shutdown_asked(&self, peer: SocketAddr) {
-        if self.settings.allow_shutdown {
+        if self.settings.get().allow_shutdown {
             tracing::warn!(%peer, "fb303 shutdown: stopping");
             self.stops.listener.cancel();
         } else if let Some(left_out) = self.asked.due() {
@@ -110,7 +108,7 @@ impl Server {
     /// fb303's `reinitialize`: never carried out.
     pub fn reinitialize_asked(&self, peer: SocketAddr) {
         if let Some(left_out) = self.asked.due() {
-            tracing::warn!(%peer, left_out, "fb303 reinitialize refused: settings are read at start");
+            tracing::warn!(%peer, left_out, "fb303 reinitialize refused: SIGHUP or POST /reload on the admin port reads the settings again");
         }
     }
 }
@@ -120,7 +118,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
     let (reading, writing) = stream.into_split();
     let (answers, queue) = mpsc::channel(ANSWERS_MAX);
     let unread = CancellationToken::new();
-    let decoder = Decoder::new(peer, &server.settings);
+    let decoder = Decoder::new(peer, &server.settings.get());
     let share = server.door.share();
     let mut reader = Reader { server: &server, peer, share, decoder, answers, inbox: Inbox::new(reading) };
     let read = async {
@@ -130,7 +128,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
             () = async { server.stops.connections.cancelled().await; sleep(STOP_GRACE).await } => Ok(None),
         };
         match ended {
-            Ok(Some(closing)) => server.closings.count(closing, peer, &server.settings),
+            Ok(Some(closing)) => server.closings.count(closing, peer, &server.settings.get()),
             Ok(None) => {}
             Err(error) => tracing::debug!(%peer, %error, "scribe connection ended"),
         }
@@ -163,12 +161,13 @@ impl Reader<'_> {
                 return Ok(None);
             }
             let mut permit = self.share.permit();
-            let deadline = Instant::now() + self.server.settings.frame_timeout;
-            let frame = self.inbox.frame(self.server.settings.frame_bytes_max, &mut permit);
+            let settings = self.server.settings.get();
+            let deadline = Instant::now() + settings.frame_timeout;
+            let frame = self.inbox.frame(settings.frame_bytes_max, &mut permit);
             let Ok(arrival) = timeout_at(deadline, frame).await else { return Ok(Some(Closing::SlowFrame)) };
             let Some(arrival) = arrival? else { return Ok(None) };
             let answered = match arrival {
-                Arrival::Frame(payload) => self.call(&payload, permit),
+                Arrival::Frame(payload) => self.call(&payload, permit, &settings),
                 Arrival::Refused { prefix, bytes, refusal } => self.refused(&prefix, bytes, refusal),
                 Arrival::Foreign(foreign) => return Ok(Some(self.foreign(foreign).await)),
                 Arrival::BadLength(length) => return Ok(Some(Closing::BadLength(length))),
@@ -181,22 +180,22 @@ impl Reader<'_> {
     }
 
     /// The answer to a whole call; `None` where it cannot be told what it is.
-    fn call(&mut self, payload: &Bytes, permit: Permit) -> Option<Answer> {
+    fn call(&mut self, payload: &Bytes, permit: Permit, settings: &Settings) -> Option<Answer> {
         self.server.door.read(payload.len());
         let header = Header::parse(payload).ok()?;
         let arguments = &payload[header.len..];
         if header.name == LOG && matches!(header.kind, MessageKind::Call | MessageKind::Oneway) {
-            return Some(self.log(&header, arguments, permit));
+            return Some(self.log(&header, arguments, permit, settings));
         }
         Some(Answer::Asked { payload: payload.clone(), _permit: permit })
     }
 
-    fn log(&mut self, header: &Header<'_>, arguments: &[u8], permit: Permit) -> Answer {
-        let Server { door, taken, categories, .. } = self.server;
+    fn log(&mut self, header: &Header<'_>, arguments: &[u8], permit: Permit, settings: &Settings) -> Answer {
+        let Server { door, categories, .. } = self.server;
         let decoder = &mut self.decoder;
         let decoded = heavy(arguments.len(), || {
             let entries = log_arguments(arguments, decoder.limits())?;
-            Ok(decoder.decode(entries.into_iter().flatten(), taken, categories))
+            Ok(decoder.decode(entries.into_iter().flatten(), settings, categories))
         });
         let call: Result<Call, crate::wire::thrift::Error> = decoded;
         let reply = ReplyTo::of(header);

@@ -15,32 +15,12 @@ use crate::listener::intake::{Group, Message};
 use crate::wire::scribe::Entry;
 use crate::wire::{Limits, v1};
 
-/// Which categories are taken.
-pub(super) enum Taken {
-    All,
-    Named(Vec<String>),
-}
-
-impl Taken {
-    pub fn new(categories: &[String]) -> Self {
-        if categories.iter().any(|name| name == "*") { Taken::All } else { Taken::Named(categories.to_vec()) }
-    }
-
-    fn takes(&self, category: &[u8]) -> bool {
-        match self {
-            Taken::All => true,
-            Taken::Named(names) => names.iter().any(|name| name.as_bytes() == category),
-        }
-    }
-}
-
 /// Decodes the calls of one connection; what it has learnt of its categories is kept for the next.
 pub(super) struct Decoder {
     /// What the origins of all categories begin with.
     origin: Vec<(String, String)>,
     origins: HashMap<Box<[u8]>, Known>,
     scratch: v1::Scratch,
-    options: v1::Options,
     limits: Limits,
 }
 
@@ -85,7 +65,6 @@ impl Decoder {
             origin: own.chain(settings.labels.iter().cloned()).collect(),
             origins: HashMap::new(),
             scratch: v1::Scratch::default(),
-            options: v1::Options { keep_binary_annotations: settings.keep_binary_annotations },
             limits: Limits::default(),
         }
     }
@@ -97,15 +76,16 @@ impl Decoder {
     pub fn decode<'a>(
         &mut self,
         entries: impl IntoIterator<Item = Entry<'a>>,
-        taken: &Taken,
+        settings: &Settings,
         categories: &Categories,
     ) -> Call {
         let mut call = Call::default();
+        let options = v1::Options { keep_binary_annotations: settings.keep_binary_annotations };
         // The group of each category; a call has one as a rule, so the last is tried first.
         let mut groups: HashMap<&[u8], usize> = HashMap::new();
         let mut last: Option<(&[u8], usize)> = None;
         for Entry { category, message } in entries {
-            if category.is_empty() || !taken.takes(category) {
+            if category.is_empty() || !settings.takes(category) {
                 ignore(category, categories);
                 continue;
             }
@@ -116,17 +96,17 @@ impl Decoder {
                 _ => *groups.entry(category).or_insert_with(|| self.group(category, &mut call, categories)),
             };
             last = Some((category, group));
-            self.entry(message, group, &mut call, categories);
+            self.entry(message, &options, group, &mut call, categories);
         }
         call
     }
 
-    fn entry(&mut self, message: &[u8], group: usize, call: &mut Call, categories: &Categories) {
+    fn entry(&mut self, message: &[u8], options: &v1::Options, group: usize, call: &mut Call, categories: &Categories) {
         let Call { message: decoded, good, bad, bad_reason } = call;
         let Group { batch, aside, .. } = &mut decoded.groups[group];
         // Four characters are three bytes; the line breaks of MIME make this a little too much.
         decoded.decoded_bytes += message.len() / 4 * 3;
-        match v1::decode_entry(message, &self.limits, &self.options, &mut self.scratch, batch) {
+        match v1::decode_entry(message, &self.limits, options, &mut self.scratch, batch) {
             Ok(_spans) => good[group].1 += 1,
             Err(error) => {
                 aside.push(&error.reason, message);

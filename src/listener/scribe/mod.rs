@@ -20,9 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::connection::{Server, Stops};
-use super::Probe;
 use super::intake::Intake;
 use super::sockets::{self, Advice, Gate};
+use super::{Live, Probe};
 use crate::metrics::Registry;
 use crate::tasks::Tasks;
 
@@ -46,9 +46,15 @@ pub struct Settings {
     pub allow_shutdown: bool,
 }
 
+impl Settings {
+    fn takes(&self, category: &[u8]) -> bool {
+        self.categories.iter().any(|name| name == "*" || name.as_bytes() == category)
+    }
+}
+
 /// Sockets that listen and do not accept yet.
 pub struct Bound {
-    settings: Settings,
+    settings: Live<Settings>,
     listeners: Vec<TcpListener>,
     http_port: u16,
 }
@@ -56,13 +62,22 @@ pub struct Bound {
 /// Binds every address; an error names the port, its likely owner, and the flag.
 pub fn bind(settings: Settings) -> io::Result<Bound> {
     let advice = Advice { listener: "Scribe", owner: "Flume or scribed", flag: "--scribe-address" };
-    Ok(Bound { listeners: sockets::bind(&settings.addresses, &advice)?, settings, http_port: 9411 })
+    Ok(Bound {
+        listeners: sockets::bind(&settings.addresses, &advice)?,
+        settings: Live::new(settings),
+        http_port: 9411,
+    })
 }
 
 impl Bound {
     /// The addresses in use, with the ports that the kernel chose for port 0.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         sockets::addresses(&self.listeners)
+    }
+
+    /// The settings in force, to be replaced while it serves; addresses and `connections_max` stay as they were bound.
+    pub fn settings(&self) -> Live<Settings> {
+        self.settings.clone()
     }
 
     /// The port that who speaks HTTP here is sent to; 9411 unless said otherwise.
@@ -73,7 +88,7 @@ impl Bound {
 
     /// Accepts until `tasks` stop; must be called inside a runtime.
     pub fn serve(self, intake: Intake, probe: Probe, tasks: &Tasks, registry: &Registry) {
-        let gate = Gate::new("scribe", self.settings.connections_max, registry);
+        let gate = Gate::new("scribe", self.settings.get().connections_max, registry);
         let (closed, guard) = sockets::all_closed();
         let stops = Stops { listener: tasks.stopping().clone(), connections: closed };
         let server = Arc::new(Server::new(self.settings, self.http_port, &intake, probe, stops, registry));

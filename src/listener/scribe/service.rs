@@ -52,7 +52,7 @@ impl Fb303 for Service<'_> {
     }
 
     fn options(&self) -> BTreeMap<String, String> {
-        let settings = &self.server.settings;
+        let settings = self.server.settings.get();
         BTreeMap::from([
             ("categories".to_owned(), settings.categories.join(",")),
             ("frame_bytes_max".to_owned(), settings.frame_bytes_max.to_string()),

@@ -52,7 +52,12 @@ fn configuration(dir: &TempDir, sampled: &Collector, shop: &Collector) -> String
     writeln!(file, "[drain.shop]\nfilter = {{ listeners = [\"http\"], services = [\"shop-*\"] }}").unwrap();
     writeln!(file, "sinks = [{{ url = \"{}\" }}]", shop.url()).unwrap();
     let zone = dir.path().join("zone");
-    writeln!(file, "[drain.zone]\narchive = \"file://{}\"\nroll_idle = \"100ms\"", zone.display()).unwrap();
+    writeln!(
+        file,
+        "[drain.zone]\narchive = \"file://{}\"\nformat = \"jsonl.gz\"\nroll_idle = \"100ms\"",
+        zone.display()
+    )
+    .unwrap();
     file + "filter.labels = { zone = \"a\" }\nfilter.services_exclude = [\"shop-us\"]\n"
 }
 
