@@ -19,18 +19,20 @@ mod run;
 pub mod status;
 pub mod store;
 pub mod stretch;
+pub mod target;
 pub mod trim;
 mod trimmer;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::drain::Sieve;
 
 pub use format::Format;
 pub use path::Template;
-pub use run::Archive;
+pub use run::{Archive, Prepared};
 pub use status::{State, Status};
+pub use target::Target;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -41,6 +43,9 @@ pub struct Settings {
     pub target: Target,
     /// `<data>/archive`, whatever the store: a plan of the built-in archive is carried out there after a change, too.
     pub built_in: PathBuf,
+    /// The data directory: objects on their way to a remote store are staged in its `staging/NAME`.
+    pub data: PathBuf,
+    pub connect: target::Connect,
     /// What objects are from the next plan on. Default gzip JSON lines; Parquet for a store that the user names.
     pub format: Format,
     /// Directories of objects, from the next plan on. Default none; by day and hour in a store that the user names.
@@ -54,22 +59,4 @@ pub struct Settings {
     /// Free bytes on the disk under which intake stops ([`free_min`](crate::channel::free_min)). Nothing is written
     /// under half of it; the built-in archive gives way before it is reached.
     pub free_min_bytes: Option<u64>,
-}
-
-/// Where an archive's objects go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// `<data>/archive`, bounded: oldest objects are removed beyond `keep_bytes` (default 10 GiB), and where intake
-    /// would stop for want of room on the disk.
-    BuiltIn { dir: PathBuf, keep_bytes: u64 },
-    /// `file:///dir`: the user's, never trimmed.
-    Local { dir: PathBuf },
-}
-
-impl Target {
-    pub fn dir(&self) -> &Path {
-        match self {
-            Target::BuiltIn { dir, .. } | Target::Local { dir } => dir,
-        }
-    }
 }

@@ -8,17 +8,20 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::Target;
 use super::format::{Format, UnknownFormat};
 use super::object::{Object, ObjectError};
 use super::path;
+use super::target::{Remote, Target};
 use crate::drain::sieve::{Sieve, TextError};
 
 /// The note's limit (DURABILITY.md, cursor slot).
 pub const NOTE_BYTES_MAX: usize = 3072;
 
-/// Longest directory that a plan records: the note holds it beside all else.
+/// Longest directory that a plan records: the note holds it beside all else. A remote place is shorter.
 const DIR_BYTES_MAX: usize = 2048;
+
+/// Longest name of an upload. S3 gives about 130 characters.
+pub const UPLOAD_BYTES_MAX: usize = 400;
 
 /// Where an object was planned to stand. The built-in archive moves with the data directory; a directory of the
 /// user's is the one that was named then.
@@ -26,12 +29,17 @@ const DIR_BYTES_MAX: usize = 2048;
 pub enum Place {
     BuiltIn,
     Dir(PathBuf),
+    Remote(Remote),
 }
 
 impl Place {
     /// An error says why a plan could not record the target.
     pub fn of(target: &Target) -> Result<Place, PlaceError> {
-        let Target::Local { dir } = target else { return Ok(Place::BuiltIn) };
+        let dir = match target {
+            Target::BuiltIn { .. } => return Ok(Place::BuiltIn),
+            Target::Remote(remote) => return Ok(Place::Remote(remote.clone())),
+            Target::Local { dir } => dir,
+        };
         let fits = |dir: &&str| dir.len() <= DIR_BYTES_MAX && !dir.contains(char::is_control);
         match dir.to_str().filter(fits) {
             Some(_) => Ok(Place::Dir(dir.clone())),
@@ -40,9 +48,13 @@ impl Place {
     }
 
     fn parse(text: &str) -> Option<Place> {
-        match text.strip_prefix("file://") {
-            Some(dir) => Path::new(dir).is_absolute().then(|| Place::Dir(dir.into())),
-            None => (text == "builtin").then_some(Place::BuiltIn),
+        if let Some(dir) = text.strip_prefix("file://") {
+            return Path::new(dir).is_absolute().then(|| Place::Dir(dir.into()));
+        }
+        match text.split_once(' ') {
+            _ if text == "builtin" => Some(Place::BuiltIn),
+            Some((url, endpoint)) => Remote::parse(url)?.at(endpoint).map(Place::Remote),
+            None => Remote::parse(text).map(Place::Remote),
         }
     }
 }
@@ -52,6 +64,7 @@ impl fmt::Display for Place {
         match self {
             Place::BuiltIn => f.write_str("builtin"),
             Place::Dir(dir) => write!(f, "file://{}", dir.display()),
+            Place::Remote(remote) => remote.fmt(f),
         }
     }
 }
@@ -79,6 +92,8 @@ pub struct Plan {
     /// The object's path in its place, with the directory that its template gave when it was planned.
     pub name: String,
     pub object: Object,
+    /// What the store calls an upload that was begun for it, to be undone before another is.
+    pub upload: Option<String>,
 }
 
 /// Why a note holds no plan that this version can carry out.
@@ -100,15 +115,17 @@ impl Plan {
     /// The plan of an object in `dir`, which is empty or ends in a slash ([`Template::dir`](path::Template::dir)). The
     /// sieve's text is at most [`TEXT_BYTES_MAX`](crate::drain::sieve::TEXT_BYTES_MAX) long.
     pub fn new(recipe: Recipe, place: Place, dir: &str, object: Object) -> Plan {
-        Plan { name: format!("{dir}{}", object.name(recipe.format.extension())), recipe, place, object }
+        let name = format!("{dir}{}", object.name(recipe.format.extension()));
+        Plan { name, recipe, place, object, upload: None }
     }
 
-    /// Six lines of text: a person who inspects a channel can read them.
+    /// Six or seven lines of text: a person who inspects a channel can read them.
     pub fn to_note(&self) -> Vec<u8> {
-        let Plan { recipe: Recipe { format, sieve }, place, name, object } = self;
+        let Plan { recipe: Recipe { format, sieve }, place, name, object, upload } = self;
         let recipe = format!("spangate plan 1\nformat {format}\nfilter {sieve}\n");
-        let note = format!("{recipe}place {place}\nname {name}\nobject {object}\n");
-        assert!(note.len() <= NOTE_BYTES_MAX, "place, sieve and path are bounded and all else is short");
+        let upload = upload.as_ref().map(|upload| format!("upload {upload}\n")).unwrap_or_default();
+        let note = format!("{recipe}place {place}\nname {name}\nobject {object}\n{upload}");
+        assert!(note.len() <= NOTE_BYTES_MAX, "place, sieve, path and upload are bounded and all else is short");
         note.into_bytes()
     }
 
@@ -129,15 +146,24 @@ impl Plan {
         let sieve = filter.parse::<Sieve>();
         let sieve = sieve.map_err(|error| PlanError::Filter { found: filter.to_owned(), error })?;
         let place = line(lines.next(), 4, "place ", "place STORE")?;
-        let place = Place::parse(place).ok_or_else(|| wrong(4, place, "\"builtin\" or \"file:///DIR\""))?;
+        let place =
+            Place::parse(place).ok_or_else(|| wrong(4, place, "\"builtin\", \"file:///DIR\" or a store's URL"))?;
         let name = line(lines.next(), 5, "name ", "name PATH")?.to_owned();
         if !path::is_clean(&name) {
             return Err(wrong(5, &name, "the relative path of a file in the archive"));
         }
         let object = line(lines.next(), 6, "object ", "object FACTS")?.parse::<Object>()?;
-        match (lines.next(), lines.next()) {
-            (Some(""), None) => Ok(Some(Plan { recipe: Recipe { format, sieve }, place, name, object })),
-            (more, _) => Err(wrong(7, more.unwrap_or_default(), "one line end, and nothing after it")),
+        let mut more = lines.next();
+        let upload = more.and_then(|line| line.strip_prefix("upload ")).map(str::to_owned);
+        if upload.is_some() {
+            more = lines.next();
+        }
+        match (more, lines.next()) {
+            (Some(""), None) => Ok(Some(Plan { recipe: Recipe { format, sieve }, place, name, object, upload })),
+            (more, _) => {
+                let at = 7 + usize::from(upload.is_some());
+                Err(wrong(at, more.unwrap_or_default(), "one line end, and nothing after it"))
+            }
         }
     }
 }

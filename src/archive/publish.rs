@@ -7,12 +7,14 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
 
 use super::format::{Encoder, Part, Tally};
 use super::plan::Plan;
 use super::store::{Look, Publish, Staged, Store, StoreError};
-use crate::channel::{AppendError, Kind, Ledger, ReadError, Scan, Taken};
+use crate::channel::{AppendError, Kind, Ledger, Outcome, ReadError, Scan, Taken};
 use crate::drain::Sieve;
 use crate::tasks;
 
@@ -63,7 +65,7 @@ impl Trouble {
     pub fn kind(&self) -> &'static str {
         match self {
             Trouble::Store(StoreError::Reserve { .. }) => "reserve",
-            Trouble::Store(StoreError::Io { .. }) | Trouble::Write { .. } => "store",
+            Trouble::Store(StoreError::Io { .. } | StoreError::Remote { .. }) | Trouble::Write { .. } => "store",
             Trouble::Read(_) | Trouble::Damaged { .. } => "read",
             Trouble::Channel(_) => "channel",
             Trouble::Vanished { .. } | Trouble::Unequal { .. } => "name",
@@ -71,14 +73,20 @@ impl Trouble {
     }
 }
 
-/// Carries plans out. Cheap to clone.
+/// Carries one plan out, as often as need be. Cheap to clone.
 #[derive(Clone)]
 pub struct Publisher {
     pub store: Arc<dyn Store>,
-    pub ledger: Ledger,
+    ledger: Ledger,
+    /// An upload of an earlier try or run, to be undone. Known before it is durable, so that a failed save loses none.
+    upload: Arc<Mutex<Option<String>>>,
 }
 
 impl Publisher {
+    pub fn new(store: Arc<dyn Store>, ledger: Ledger, plan: &Plan) -> Publisher {
+        Publisher { store, ledger, upload: Arc::new(Mutex::new(plan.upload.clone())) }
+    }
+
     /// Settles what the recipe leaves out of a stretch that an earlier process planned: what it had settled above its
     /// low is forgotten (DURABILITY.md, cursor slot).
     pub async fn leave_out(&self, plan: &Plan) -> Result<(), Trouble> {
@@ -101,7 +109,12 @@ impl Publisher {
 
     /// One try. The caller settles and clears the note when the object stands.
     pub async fn carry_out(&self, plan: &Plan) -> Result<Carried, Trouble> {
+        // Before the look: what was abandoned can no longer come to stand after it.
+        self.abandon(plan).await?;
         if self.stands(plan).await? {
+            // An earlier try succeeded and did not hear of it.
+            let (staging, name) = (self.store.staging().clone(), plan.name.clone());
+            tasks::blocking(move || staging.discard(&name)).await?;
             return Ok(Carried::Stands { bytes: None });
         }
         let (encoder, damaged) = self.encode(plan).await?;
@@ -112,11 +125,35 @@ impl Publisher {
         let finished = tasks::blocking(move || encoder.finish()).await;
         let staged = finished.map_err(|source| Trouble::Write { name: plan.name.clone(), source })?;
         let bytes = staged.bytes();
-        match self.store.publish(&plan.name, &plan.object, staged).await? {
+        let upload = self.begin(plan, bytes).await?;
+        match self.store.publish(&plan.name, &plan.object, staged, upload.as_deref()).await? {
             Publish::Done => Ok(Carried::Stands { bytes: Some(bytes) }),
             Publish::Exists if self.stands(plan).await? => Ok(Carried::Stands { bytes: None }),
             Publish::Exists => Err(Trouble::Vanished { name: plan.name.clone() }),
         }
+    }
+
+    async fn abandon(&self, plan: &Plan) -> Result<(), Trouble> {
+        let begun = self.upload().clone();
+        if let Some(upload) = begun {
+            self.store.abandon(&plan.name, &upload).await?;
+            *self.upload() = None;
+        }
+        Ok(())
+    }
+
+    /// Begins an upload and makes its name durable: whatever happens from here on, the next try finds it.
+    async fn begin(&self, plan: &Plan, bytes: u64) -> Result<Option<String>, Trouble> {
+        let Some(upload) = self.store.begin(&plan.name, &plan.object, bytes).await? else { return Ok(None) };
+        *self.upload() = Some(upload.clone());
+        let plan = Plan { upload: Some(upload.clone()), ..plan.clone() };
+        self.ledger.commit(0..0, Outcome::Delivered, Bytes::from(plan.to_note())).await?;
+        Ok(Some(upload))
+    }
+
+    /// Replaced whole, so a panic elsewhere leaves it good.
+    fn upload(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.upload.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the planned object stands under its name; something else there is an error.

@@ -20,8 +20,8 @@ use super::patience::{End, Patience};
 use super::plan::{Place, Plan, Recipe};
 use super::publish::{Carried, Publisher, Trouble};
 use super::status::Status;
-use super::store::Store;
 use super::store::local::Local;
+use super::store::{self, MakeError, Store};
 use super::stretch::{Planner, Rolls, Stretch};
 use super::trim::Keeper;
 use super::trimmer::Trimmer;
@@ -43,7 +43,8 @@ const PINNED_SHARE: u64 = 4;
 pub struct Archive {
     channel: String,
     tap: Tap,
-    publisher: Publisher,
+    store: Arc<dyn Store>,
+    ledger: Ledger,
     settings: Settings,
     disk: Arc<dyn Disk>,
     planner: Planner,
@@ -56,17 +57,24 @@ pub struct Archive {
     meters: Meters,
 }
 
-impl Archive {
-    /// An archive of what `tap` gives, which is a tap of `channel`. Touches no file: what is wrong
-    /// with the store shows in [`Status`].
-    pub fn new(settings: Settings, channel: &Channel, tap: Tap, disk: Arc<dyn Disk>, registry: &Registry) -> Archive {
-        let store = Local::new(disk.clone(), settings.target.dir().to_owned(), settings.free_min_bytes);
+/// An archive that lacks nothing but its place in the channel.
+pub struct Prepared {
+    settings: Settings,
+    store: Arc<dyn Store>,
+    disk: Arc<dyn Disk>,
+}
+
+impl Prepared {
+    /// An archive of what `tap` gives, which is a tap of `channel`.
+    pub fn archive(self, channel: &Channel, tap: Tap, registry: &Registry) -> Archive {
+        let Prepared { settings, store, disk } = self;
         let trimmer = match &settings.target {
-            Target::BuiltIn { keep_bytes, .. } => {
+            Target::BuiltIn { dir, keep_bytes } => {
+                let store = Local::new(disk.clone(), dir.clone(), settings.free_min_bytes);
                 let keeper = Keeper::new(*keep_bytes, channel.id());
-                Some(Trimmer::new(&settings.name, keeper, store.clone(), registry))
+                Some(Trimmer::new(&settings.name, keeper, store, registry))
             }
-            Target::Local { .. } => None,
+            Target::Local { .. } | Target::Remote(_) => None,
         };
         let rolls = Rolls {
             bytes: settings.roll_bytes,
@@ -80,7 +88,8 @@ impl Archive {
             patience: Patience::new(&settings.name, status.clone(), failures),
             meters: Meters::new(registry, &settings.name),
             channel: channel.id().to_owned(),
-            publisher: Publisher { store: Arc::new(store), ledger: tap.ledger() },
+            store,
+            ledger: tap.ledger(),
             tap,
             planner: Planner::new(rolls, settings.path.clone(), channel.id(), settings.format.ratio_at_start()),
             settings,
@@ -89,6 +98,17 @@ impl Archive {
             trimmer,
             status,
         }
+    }
+}
+
+impl Archive {
+    /// Makes the store. Touches no file and asks nobody: what is wrong with the place itself shows in [`Status`].
+    ///
+    /// # Errors
+    /// Where no store can be made of the target.
+    pub fn prepare(settings: Settings, disk: Arc<dyn Disk>) -> Result<Prepared, MakeError> {
+        let store = store::make(&Place::of(&settings.target)?, &settings, &disk)?;
+        Ok(Prepared { settings, store, disk })
     }
 
     /// For a channel that ends with the process: on a stop, all of it becomes objects as long as
@@ -146,7 +166,7 @@ impl Archive {
             if let Some(stretch) = self.gather_last().await {
                 self.archive(stretch, stop).await?;
             }
-            if !self.to_the_end || self.publisher.ledger.waiting() == 0 {
+            if !self.to_the_end || self.ledger.waiting() == 0 {
                 return Ok(());
             }
             // Something waits that could not be read at once.
@@ -159,27 +179,28 @@ impl Archive {
         Place::of(&self.settings.target).map_err(|error| End::Halt(error.to_string()))
     }
 
-    /// A publisher of what was planned for `place`.
-    fn publisher_in(&self, place: &Place) -> Publisher {
-        let dir = match place {
-            same if self.place().is_ok_and(|place| place == *same) => return self.publisher.clone(),
-            Place::BuiltIn => &self.settings.built_in,
-            Place::Dir(dir) => dir,
+    /// A publisher of what was planned, in the place that the plan records.
+    fn publisher(&self, plan: &Plan) -> Result<Publisher, End> {
+        let store = match self.place().is_ok_and(|place| place == plan.place) {
+            true => self.store.clone(),
+            false => {
+                let made = store::make(&plan.place, &self.settings, &self.disk);
+                made.map_err(|error| End::Halt(error.to_string()))?
+            }
         };
-        let store = Local::new(self.disk.clone(), dir.clone(), self.settings.free_min_bytes);
-        Publisher { store: Arc::new(store), ledger: self.publisher.ledger.clone() }
+        Ok(Publisher::new(store, self.ledger.clone(), plan))
     }
 
     /// Opens the store, carries out what the last run had planned, removes what it left unfinished.
     async fn begin(&mut self, stop: &CancellationToken) -> Result<(), End> {
-        let store = self.publisher.store.clone();
+        let store = self.store.clone();
         self.patience.tried(stop, || open(store.clone())).await?;
         match Plan::from_note(&self.tap.note()) {
             Ok(None) => {}
             Ok(Some(plan)) => {
                 tracing::info!(drain = self.settings.name, object = plan.name, "carrying out the plan of the last run");
                 if plan.place != self.place()? {
-                    let (planned, now) = (plan.place.to_string(), self.settings.target.dir().display());
+                    let (planned, now) = (plan.place.to_string(), &self.settings.target);
                     tracing::warn!(
                         drain = self.settings.name,
                         planned,
@@ -187,7 +208,7 @@ impl Archive {
                         "the archive was moved while an object was under way: it is made where it was planned"
                     );
                 }
-                let publisher = self.publisher.clone();
+                let publisher = self.publisher(&plan)?;
                 self.patience.tried(stop, || leave_out(publisher.clone(), plan.clone())).await?;
                 self.carry_out(plan, stop).await?;
             }
@@ -235,13 +256,13 @@ impl Archive {
         if taken.head.kind != Kind::Spans {
             return None;
         }
-        let kept = self.settings.sieve.take(taken.clone(), &self.publisher.ledger);
+        let kept = self.settings.sieve.take(taken.clone(), &self.ledger);
         self.planner.add(&taken, &kept.open, Instant::now())
     }
 
     /// On a stop: what is durable already, as far as one object holds it.
     async fn gather_last(&mut self) -> Option<Stretch> {
-        while self.publisher.ledger.waiting() > self.planner.spans() {
+        while self.ledger.waiting() > self.planner.spans() {
             let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await else { break };
             let ended = self.add(taken);
             if let Some(whole) = ended.or_else(|| self.planner.close(Instant::now())) {
@@ -271,12 +292,12 @@ impl Archive {
     /// Makes the planned object stand, then settles its spans and clears the note in one slot.
     async fn carry_out(&mut self, mut plan: Plan, stop: &CancellationToken) -> Result<(), End> {
         loop {
-            let publisher = self.publisher_in(&plan.place);
+            let publisher = self.publisher(&plan)?;
             let carried = self.patience.tried(stop, || carry_out(publisher.clone(), plan.clone())).await?;
             match carried {
                 Carried::Stands { bytes } => {
                     let positions = plan.object.first..plan.object.last + 1;
-                    let ledger = self.publisher.ledger.clone();
+                    let ledger = self.ledger.clone();
                     let settle = || settle(ledger.clone(), positions.clone());
                     self.patience.tried(stop, settle).await?;
                     self.published(&plan, bytes);
@@ -310,7 +331,7 @@ impl Archive {
             "the channel no longer holds what an unpublished object was planned to; it is planned again"
         );
         for positions in damaged {
-            self.publisher.ledger.settle(positions, Outcome::Damaged);
+            self.ledger.settle(positions, Outcome::Damaged);
         }
         (plan.object.spans, plan.object.bytes) = (tally.spans, tally.bytes);
         let left = (tally.spans > 0).then_some(plan);
@@ -323,7 +344,7 @@ impl Archive {
     /// Makes a plan, or that there is none, durable.
     async fn save(&mut self, plan: Option<&Plan>, stop: &CancellationToken) -> Result<(), End> {
         let note = Bytes::from(plan.map(Plan::to_note).unwrap_or_default());
-        let ledger = self.publisher.ledger.clone();
+        let ledger = self.ledger.clone();
         self.patience
             .tried(stop, || {
                 let (ledger, note) = (ledger.clone(), note.clone());

@@ -224,7 +224,8 @@ fn value_name(kind: Kind) -> String {
         Kind::Choice(words) => words.join("|"),
         Kind::Bool => "true|false".into(),
         Kind::Collector | Kind::Collectors => "URL".into(),
-        Kind::Archive => "builtin|file:///DIR|none".into(),
+        Kind::Archive => "builtin|URL|none".into(),
+        Kind::Endpoint => "URL|none".into(),
         Kind::Template => "PATH".into(),
         Kind::Zone => "UTC|+HH:MM".into(),
     }

@@ -106,7 +106,7 @@ fn promise(promise: Promise) -> String {
 fn archive_fact(archive: &ArchiveAt) -> String {
     let keeps = archive.keep_bytes.map(|n| format!("keeps {}, oldest go first", show_bytes(n)));
     let keeps = keeps.unwrap_or_else(|| "never trimmed".into());
-    format!("{} ({}, {keeps})", archive.dir.display(), archive.format.title())
+    format!("{} ({}, {keeps})", archive.at, archive.format.title())
 }
 
 /// A span named `hello` of the service `curl`, of now.
@@ -125,12 +125,13 @@ fn curl(http: SocketAddr) -> String {
 /// How the span is seen in the built-in archive; one that was named is for queries and takes its time.
 fn look(archive: &ArchiveAt) -> Option<String> {
     archive.keep_bytes?;
+    let dir = shell_word(&archive.dir.as_ref()?.display().to_string());
     let (cat, end) = match archive.format {
         Format::JsonLinesGzip1 => ("zcat", "gz"),
         Format::JsonLinesZstd1 => ("zstdcat", "zst"),
         Format::Parquet1 => return None,
     };
-    Some(format!("{cat} {}/*.{end} | grep '\"hello\"' | tail -n 1", shell_word(&archive.dir.display().to_string())))
+    Some(format!("{cat} {dir}/*.{end} | grep '\"hello\"' | tail -n 1"))
 }
 
 /// A word as a POSIX shell reads it back.

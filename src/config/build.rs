@@ -6,6 +6,7 @@ use super::drains::{Drain, Kind};
 use super::layers::Values;
 use super::{ChannelKind, Log, LogFormat, Settings};
 use crate::archive::Template;
+use crate::archive::target::{Connect, PART_BYTES, PUT_BYTES_MAX, Remote, Target};
 use crate::channel::{Start, Sync};
 use crate::drain::sieve::{Filter, Sieve};
 use crate::drain::{Policy, Terms};
@@ -217,16 +218,34 @@ fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>
     archive::Settings {
         name: name.into(),
         sieve: sieve(values),
-        target: match values.text("archive").strip_prefix("file://") {
-            Some(dir) => archive::Target::Local { dir: dir.into() },
-            None => archive::Target::BuiltIn { dir: data.join("archive"), keep_bytes: values.number("keep") },
-        },
+        target: target(values, data),
         built_in: data.join("archive"),
+        data: data.to_owned(),
+        connect: Connect {
+            region: Some(values.text("region")).filter(|region| region != "none"),
+            path_style: values.yes("path_style"),
+            timeout: values.time("timeout"),
+            put_bytes_max: PUT_BYTES_MAX,
+            part_bytes: PART_BYTES,
+            variables: None,
+        },
         format: format(&values.text("format")),
         path: path(values),
         roll_bytes: values.number("roll_size"),
         roll_age: values.time("roll_age"),
         roll_idle: values.time("roll_idle"),
         free_min_bytes,
+    }
+}
+
+fn target(values: &Values, data: &Path) -> Target {
+    let text = values.text("archive");
+    if let Some(dir) = text.strip_prefix("file://") {
+        return Target::Local { dir: dir.into() };
+    }
+    let endpoint = Some(values.text("endpoint")).filter(|endpoint| endpoint != "none");
+    match Remote::parse(&text) {
+        Some(remote) => Target::Remote(Remote { endpoint, ..remote }),
+        None => Target::BuiltIn { dir: data.join("archive"), keep_bytes: values.number("keep") },
     }
 }

@@ -13,9 +13,9 @@ use super::drains::{Drain, Kind};
 use super::layers::Values;
 use super::problem::{Origin, Problem};
 use super::value::{Value, show_time};
-use crate::archive::Target;
 use crate::archive::path::LASTS_MIN;
 use crate::archive::plan::Place;
+use crate::archive::target::{Remote, Scheme, Target};
 use crate::drain::sieve::TEXT_BYTES_MAX;
 
 const LISTENERS: [&str; 3] = ["scribe.address", "http.address", "admin.address"];
@@ -41,10 +41,13 @@ pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
                 problems.extend(sieve_is_short(archive));
                 problems.extend(directories_last(archive));
                 problems.extend(built_in_is_flat(archive));
-                if !archive.intact(&["archive"]) {
+                if !archive.intact(&["archive", "endpoint"]) {
                     continue;
                 }
-                let place = archive.text("archive").trim_end_matches('/').to_owned();
+                let place = match archive.text("endpoint").as_str() {
+                    "none" => archive.text("archive").trim_end_matches('/').to_owned(),
+                    endpoint => format!("{} at {endpoint}", archive.text("archive")),
+                };
                 if let Some((_, other)) = archives.iter().find(|(taken, _)| *taken == place) {
                     let what = format!("drain {} writes to {place}, too; give each its own place", other.name);
                     problems.push(Problem::new(&drain.at, archive.full_key("archive"), what));
@@ -232,21 +235,31 @@ fn built_in_is_flat(archive: &Values) -> Option<Problem> {
     })
 }
 
-/// An archive of the user's own: outside our data directory, and never trimmed.
+/// An archive of the user's own: outside our data directory, never trimmed, and with settings of its kind alone.
 fn keeps_to_its_own(archive: &Values, gateway: &Values) -> Vec<Problem> {
     let text = archive.text("archive");
-    let Some(dir) = text.strip_prefix("file://") else { return Vec::new() };
     let mut problems = Vec::new();
-    if Path::new(dir).starts_with(gateway.text("data")) {
-        let what = format!("{dir} is in the data directory; use \"builtin\", or a directory of its own");
-        problems.push(Problem::new(archive.at("archive"), archive.full_key("archive"), what));
+    let mut wrong = |key: &str, what: String| problems.push(Problem::new(archive.at(key), archive.full_key(key), what));
+    let remote = Remote::parse(&text);
+    if remote.is_none() && archive.text("endpoint") != "none" {
+        wrong("endpoint", "is for s3://, gs:// and az:// alone".to_owned());
     }
-    if let Err(error) = Place::of(&Target::Local { dir: dir.into() }) {
-        problems.push(Problem::new(archive.at("archive"), archive.full_key("archive"), error.to_string()));
+    if remote.as_ref().is_none_or(|remote| remote.scheme != Scheme::S3) && archive.text("region") != "none" {
+        wrong("region", "is for s3:// alone".to_owned());
+    }
+    let dir = text.strip_prefix("file://");
+    if remote.is_none() && dir.is_none() {
+        return problems;
     }
     if *archive.at("keep") != Origin::Default {
-        let what = "is for \"builtin\" alone: what you name yourself is never trimmed";
-        problems.push(Problem::new(archive.at("keep"), archive.full_key("keep"), what));
+        wrong("keep", "is for \"builtin\" alone: what you name yourself is never trimmed".to_owned());
+    }
+    let Some(dir) = dir else { return problems };
+    if Path::new(dir).starts_with(gateway.text("data")) {
+        wrong("archive", format!("{dir} is in the data directory; use \"builtin\", or a directory of its own"));
+    }
+    if let Err(error) = Place::of(&Target::Local { dir: dir.into() }) {
+        wrong("archive", error.to_string());
     }
     problems
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::collector;
 use super::problem::nearest;
 use crate::archive::path::{Template, Zone};
+use crate::archive::target::{self, Remote};
 use crate::channel::ORIGIN_KEYS;
 use crate::listener::LISTENERS;
 
@@ -47,12 +48,14 @@ pub enum Kind {
     Collector,
     /// A list of them (`--collector`).
     Collectors,
-    /// `builtin`, `file:///DIR` or `none`.
+    /// `builtin`, `file:///DIR`, the URL of a store, or `none`.
     Archive,
     /// Directories of an archive's objects, with escapes of time.
     Template,
     /// `UTC`, or an offset from it.
     Zone,
+    /// `http(s)://HOST[:PORT]`, or `none`.
+    Endpoint,
     /// 1 to 63 of `[A-Za-z0-9._:-]`; a sink's.
     Name,
     /// A part of the whole, 0.0 to 1.0.
@@ -119,6 +122,8 @@ impl Kind {
                 return read.map_err(|error| format!("{}; {error}", self.expected()));
             }
             Kind::Zone => text.parse::<Zone>().ok().map(|_| Value::Text(text.into())),
+            Kind::Endpoint if text == "none" => Some(Value::Word("none")),
+            Kind::Endpoint => target::endpoint_form(text).map(Value::Text),
             Kind::Name => is_sink_name(text).then(|| Value::Text(text.into())),
             // As Zipkin reads its own: 32 bits wide.
             Kind::Share => text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).map(Value::Share),
@@ -193,7 +198,8 @@ impl Kind {
                 \"info,spangate::drain=debug\""
                 .into(),
             Kind::Collector | Kind::Collectors => collector::FORMS.into(),
-            Kind::Archive => "\"builtin\", \"file:///DIR\" or \"none\" (this version has no other store)".into(),
+            Kind::Archive => target::FORMS.into(),
+            Kind::Endpoint => "http://HOST[:PORT] or https://HOST[:PORT], or \"none\"".into(),
             Kind::Template => "a path such as \"dt=%Y-%m-%d/hour=%H/\", or an empty one".into(),
             Kind::Zone => {
                 "\"UTC\" or an offset from -14:00 to +14:00 such as \"+02:00\": named zones change theirs".into()
@@ -268,7 +274,9 @@ fn archive(text: &str) -> Option<Value> {
         "builtin" => Some(Value::Word("builtin")),
         "none" => Some(Value::Word("none")),
         _ => {
-            let dir = text.strip_prefix("file://")?;
+            let Some(dir) = text.strip_prefix("file://") else {
+                return Remote::parse(text).map(|remote| Value::Text(remote.url()));
+            };
             // Percent signs and the like would make two names for a directory; they mean themselves here.
             (dir.starts_with('/') && dir.len() > 1 && !dir.contains('\0')).then(|| Value::Text(text.into()))
         }

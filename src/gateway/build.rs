@@ -120,7 +120,7 @@ pub async fn stages(
             .map_err(|error| Error::Other(format!("dead letters {}: {error}", settings.dead_letters.dir.display())))?;
     let aside = tap(channel, drain::aside::NAME, Start::Oldest, Takes::Addressed).await?;
     let mut drains = Vec::new();
-    for ready in Ready::all(settings, channel.id(), |_| true)? {
+    for ready in Ready::all(settings, channel.id(), disk, |_| true)? {
         let tap = tap(channel, &ready.name, ready.start, Takes::Common).await?;
         drains.push((ready, tap));
     }
@@ -160,11 +160,12 @@ pub fn started(settings: &Settings, sockets: &Sockets, found: Found, channel: &C
     let waiting = channel.snapshot().accounts.into_iter().filter(|account| account.waiting > 0);
     let archive_at = |archive: &archive::Settings| ArchiveAt {
         drain: archive.name.clone(),
+        at: archive.target.to_string(),
+        dir: archive.target.dir().map(Path::to_owned),
         format: archive.format,
-        dir: archive.target.dir().to_owned(),
         keep_bytes: match archive.target {
             archive::Target::BuiltIn { keep_bytes, .. } => Some(keep_bytes),
-            archive::Target::Local { .. } => None,
+            archive::Target::Local { .. } | archive::Target::Remote(_) => None,
         },
     };
     Ok(Started {

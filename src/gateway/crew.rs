@@ -35,17 +35,23 @@ pub struct Ready {
 
 enum Work {
     Group { settings: drain::Settings, sinks: Roster, follow: Option<Follow>, kept_in: Option<String> },
-    Archive(archive::Settings),
+    Archive(archive::Prepared),
 }
 
 impl Ready {
     /// Those drains of a configuration that are `wanted`, by name.
-    pub fn all(settings: &Settings, channel_id: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Ready>, Error> {
+    pub fn all(
+        settings: &Settings,
+        channel_id: &str,
+        disk: &Arc<dyn Disk>,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Ready>, Error> {
         let groups = settings.drains.iter().filter(|drain| wanted(&drain.drain.name));
         let archives = settings.archives.iter().filter(|archive| wanted(&archive.name));
         let archives = archives.map(|archive| {
-            let (name, work) = (archive.name.clone(), Work::Archive(archive.clone()));
-            Ok(Ready { name, start: Start::End, work })
+            let prepared = Archive::prepare(archive.clone(), disk.clone());
+            let prepared = prepared.map_err(|error| Error::Config(error.to_string()))?;
+            Ok(Ready { name: archive.name.clone(), start: Start::End, work: Work::Archive(prepared) })
         });
         let kept_in = kept_in(settings);
         groups.map(|drain| Ready::group(drain, channel_id, kept_in.clone())).chain(archives).collect()
@@ -65,7 +71,7 @@ impl Ready {
 /// Where archives keep everything, if any does.
 fn kept_in(settings: &Settings) -> Option<String> {
     let whole = settings.archives.iter().filter(|archive| archive.sieve.takes_all());
-    let places: Vec<String> = whole.map(|archive| archive.target.dir().display().to_string()).collect();
+    let places: Vec<String> = whole.map(|archive| archive.target.to_string()).collect();
     (!places.is_empty()).then(|| places.join(" and "))
 }
 
@@ -104,8 +110,8 @@ impl Kit {
                     }
                 })
             }
-            Work::Archive(settings) => {
-                let archive = Archive::new(settings, &self.channel, tap, self.disk.clone(), &self.registry);
+            Work::Archive(prepared) => {
+                let archive = prepared.archive(&self.channel, tap, &self.registry);
                 let archive = archive.to_the_end(self.in_memory);
                 self.statuses.show(&ready.name, Shown::Archive(archive.status()));
                 Box::pin(archive.run(part, self.grace))

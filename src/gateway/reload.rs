@@ -133,7 +133,7 @@ impl Reload {
         let (token, disk) = (settings.admin.clone(), crew.kit().disk.clone());
         let token = tasks::blocking(move || build::token(&token, &*disk)).await?;
         let differs = |name: &str| !crew.runs(name) || changes.of_drain(name).next().is_some();
-        let ready = Ready::all(settings, crew.kit().channel.id(), differs)?;
+        let ready = Ready::all(settings, crew.kit().channel.id(), &crew.kit().disk, differs)?;
         let (changed, added) = ready.into_iter().partition(|ready| crew.runs(&ready.name));
         let added = attach(&crew.kit().channel, added).await?;
         Ok(Plan { understood, changes, token, added, changed, gone })

@@ -35,8 +35,11 @@ pub struct Started {
 #[derive(Debug, Clone)]
 pub struct ArchiveAt {
     pub drain: String,
+    /// For people: a directory or a URL, without secrets.
+    pub at: String,
     pub format: archive::Format,
-    pub dir: PathBuf,
+    /// Of one on this machine.
+    pub dir: Option<PathBuf>,
     /// Oldest objects go beyond this; `None`: never.
     pub keep_bytes: Option<u64>,
 }

@@ -1,6 +1,8 @@
 //! The archive behind a real channel: every span in one object, once, whatever happens in between.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod buckets;
+
 use std::collections::BTreeMap;
 use std::io::{IoSlice, Read};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
 use spangate::archive::object::Object;
 use spangate::archive::plan::Plan;
+use spangate::archive::target::Connect;
 use spangate::archive::{Archive, Format, Settings, State, Status, Target, Template};
 use spangate::channel::{self, Account, Channel, Draft, Item, Kind, Origin, Outcome, Start, Takes};
 use spangate::clock::Clock;
@@ -44,6 +47,8 @@ struct Setup {
     capacity_bytes: u64,
     cache_bytes: usize,
     disk: Arc<dyn Disk>,
+    /// After a stop.
+    grace: Duration,
 }
 
 impl Setup {
@@ -55,6 +60,15 @@ impl Setup {
             target: Target::Local { dir: data.join("objects") },
             built_in: data.join("archive"),
             path: Template::default(),
+            data: data.to_owned(),
+            connect: Connect {
+                region: None,
+                path_style: true,
+                timeout: PATIENCE,
+                put_bytes_max: 48 << 20,
+                part_bytes: 8 << 20,
+                variables: None,
+            },
             roll_bytes: 64 << 20,
             roll_age: Duration::from_secs(3600),
             format: Format::JsonLinesGzip1,
@@ -62,7 +76,7 @@ impl Setup {
             free_min_bytes: Some(0),
         };
         let data = data.to_owned();
-        Setup { data, archive, capacity_bytes: 8 << 20, cache_bytes: 1 << 20, disk: disk::real() }
+        Setup { data, archive, capacity_bytes: 8 << 20, cache_bytes: 1 << 20, disk: disk::real(), grace: PATIENCE }
     }
 
     fn idle(mut self, idle: Duration) -> Setup {
@@ -95,16 +109,26 @@ impl Setup {
         Rig { channel, registry, status, tasks }
     }
 
+    /// One that is dropped wherever it is when it is told to stop.
+    fn start_with_grace(&self, grace: Duration) -> Rig {
+        Setup { grace, ..self.clone() }.start()
+    }
+
     fn start_on(&self, channel: &Channel, registry: &Registry, tasks: &Tasks) -> Status {
         let tap = channel.tap(&self.archive.name, Start::Oldest, Takes::Common).expect("the drain is attached");
-        let archive = Archive::new(self.archive.clone(), channel, tap, self.disk.clone(), registry);
+        let prepared = Archive::prepare(self.archive.clone(), self.disk.clone()).expect("a store");
+        let archive = prepared.archive(channel, tap, registry);
         let status = archive.status();
-        tasks.vital("archive", archive.run(tasks.stopping().clone(), PATIENCE));
+        tasks.vital("archive", archive.run(tasks.stopping().clone(), self.grace));
         status
     }
 
+    fn dir(&self) -> &Path {
+        self.archive.target.dir().expect("an archive on this machine")
+    }
+
     fn objects(&self) -> Vec<Found> {
-        objects(&*self.disk, self.archive.target.dir())
+        objects(&*self.disk, self.dir())
     }
 }
 
@@ -211,19 +235,21 @@ fn objects(disk: &dyn Disk, dir: &Path) -> Vec<Found> {
     let read = |entry: disk::Entry| match entry.is_dir {
         true if entry.name.starts_with('_') => vec![],
         true => objects(disk, &dir.join(entry.name)),
-        false => vec![read(disk, dir.join(entry.name))],
+        false => {
+            let path = dir.join(entry.name);
+            vec![read(path.clone(), &bytes_of(disk, &path))]
+        }
     };
     let mut found: Vec<Found> = entries.into_iter().flat_map(read).collect();
     found.sort_by_key(|found| found.object.first);
     found
 }
 
-fn read(disk: &dyn Disk, path: PathBuf) -> Found {
-    let bytes = bytes_of(disk, &path);
+fn read(path: PathBuf, bytes: &[u8]) -> Found {
     let extension = path.file_name().unwrap().to_str().unwrap().split_once('.').unwrap().1.to_owned();
     let (object, ids) = match extension.as_str() {
-        "jsonl.gz" => read_lines(&bytes),
-        "parquet" => read_parquet(bytes),
+        "jsonl.gz" => read_lines(bytes),
+        "parquet" => read_parquet(bytes.to_vec()),
         other => panic!("{other}"),
     };
     assert_eq!(ids.len() as u64, object.spans, "{path:?} holds what it says");
@@ -431,7 +457,7 @@ async fn crash_at(nth: u64, power: Option<Power>) -> bool {
         let same = found.iter().find(|f| f.path.ends_with(&plan.name)).expect("the planned object came to be");
         assert_eq!(same.object, plan.object, "call {nth}, then {power:?}");
     }
-    let staging = setup.archive.target.dir().join("_spangate");
+    let staging = setup.dir().join("_spangate");
     assert_eq!(setup.disk.list(&staging).unwrap(), [], "nothing unfinished is left");
     crashed
 }
@@ -599,7 +625,7 @@ async fn a_store_that_fails_is_tried_again_and_its_spans_wait() {
     store.set_free(1000);
     until("all spans archived", || rig.account().waiting == 0).await;
     assert_eq!(rig.status.seen().state, State::Ok);
-    assert_each_once(&objects(&*store.disk(), setup.archive.target.dir()), 0..20);
+    assert_each_once(&objects(&*store.disk(), setup.dir()), 0..20);
     rig.stop().await;
 }
 
@@ -641,7 +667,7 @@ async fn another_object_under_the_name_stops_this_archive_and_no_other() {
     other.archive.target = Target::Local { dir: dir.path().join("other") };
     let rig = setup.start();
     let theirs = Object { channel: rig.channel.id().to_owned(), partition: 0, first: 0, last: 9, spans: 3, bytes: 77 };
-    plant(setup.archive.target.dir(), &theirs);
+    plant(setup.dir(), &theirs);
     other.start_on(&rig.channel, &rig.registry, &rig.tasks);
     rig.append(0..10).await;
     until("the stop", || matches!(rig.status.seen().state, State::Stopped { .. })).await;
@@ -653,7 +679,7 @@ async fn another_object_under_the_name_stops_this_archive_and_no_other() {
     assert_eq!(rig.account().waiting, 10, "it goes no further");
     rig.stop().await;
 
-    let moved = setup.archive.target.dir().join(theirs.name("jsonl.gz"));
+    let moved = setup.dir().join(theirs.name("jsonl.gz"));
     disk::real().remove(&moved).unwrap();
     let rig = setup.start();
     until("the plan carried out at last", || rig.account().waiting == 0).await;
@@ -789,6 +815,7 @@ async fn with_room_short(target: Target) -> (Rig, Setup) {
     let dir = tempfile::tempdir().unwrap();
     let sim = SimDisk::new();
     let mut setup = Setup::new(dir.path()).idle(Duration::from_millis(10));
+    setup.archive.built_in = target.dir().expect("on this machine").to_owned();
     (setup.archive.target, setup.archive.free_min_bytes) = (target, Some(1 << 30));
     let rig = start_apart(&setup, &sim);
     for n in 1..=5 {
@@ -846,7 +873,7 @@ impl Way {
 
     /// Where an object of spans that came in then belongs.
     fn place(&self, object: &Object, received_us: u64) -> PathBuf {
-        let dir = self.target.dir().join(self.path.dir(received_us, &object.channel));
+        let dir = self.target.dir().unwrap().join(self.path.dir(received_us, &object.channel));
         dir.join(object.name(self.format.extension()))
     }
 }
@@ -881,12 +908,12 @@ async fn changed_between_plan_and_restart(nth: u64, from: &Way, to: &Way) -> boo
     rig.append_at(later_us, 50..60).await;
     until("all is archived", || rig.account().waiting == 0).await;
     rig.stop().await;
-    let (moved, old) = (from.target != to.target, objects(&*setup.disk, from.target.dir()));
+    let (moved, old) = (from.target != to.target, objects(&*setup.disk, from.target.dir().unwrap()));
     let new = if moved { setup.objects() } else { Vec::new() };
     if let Some(plan) = planned {
         let place = from.place(&plan.object, LEAP_US);
         assert!(old.iter().any(|found| found.path == place), "call {nth}: it is not where it was planned");
-        assert_eq!(from.target.dir().join(&plan.name), place);
+        assert_eq!(from.target.dir().unwrap().join(&plan.name), place);
     } else if moved {
         assert_eq!(old.len(), before, "call {nth}: nothing was planned there");
     }

@@ -17,6 +17,7 @@ mod kills;
 mod lake;
 mod proto;
 mod readme;
+mod s3;
 mod shapes;
 mod v1;
 mod zipkin;

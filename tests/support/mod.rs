@@ -7,6 +7,7 @@ pub mod dashboard;
 pub mod disk;
 pub mod http;
 pub mod process;
+pub mod s3;
 pub mod scribe;
 pub mod scribe_server;
 pub mod spans;

@@ -114,11 +114,17 @@ pub struct Gateway {
     pub http: u16,
     pub admin: u16,
     arguments: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl Gateway {
     /// Starts it in `dir` (data in `dir/data`) on ports of its own, and waits until it takes spans.
     pub fn start(dir: &Path, arguments: &[&str]) -> Gateway {
+        Gateway::start_with(dir, arguments, &[])
+    }
+
+    /// The same, with these in its environment.
+    pub fn start_with(dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Gateway {
         std::fs::create_dir_all(dir).unwrap();
         let (scribe, http, admin) = (free_port(), free_port(), free_port());
         let mut all = vec!["run".to_owned(), "--data".to_owned(), dir.join("data").display().to_string()];
@@ -126,15 +132,16 @@ impl Gateway {
             all.extend([flag.to_owned(), format!("127.0.0.1:{port}")]);
         }
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        let process = launch(dir, &all);
-        let mut gateway = Gateway { process, dir: dir.to_owned(), scribe, http, admin, arguments: all };
+        let variables: Vec<_> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let process = launch(dir, &all, &variables);
+        let mut gateway = Gateway { process, dir: dir.to_owned(), scribe, http, admin, arguments: all, variables };
         gateway.wait_ready();
         gateway
     }
 
     /// Starts it again as it was; it must be dead.
     pub fn start_again(&mut self) {
-        self.process = launch(&self.dir, &self.arguments);
+        self.process = launch(&self.dir, &self.arguments, &self.variables);
         self.wait_ready();
     }
 
@@ -166,9 +173,9 @@ impl Gateway {
     }
 }
 
-fn launch(dir: &Path, arguments: &[String]) -> Process {
+fn launch(dir: &Path, arguments: &[String], variables: &[(String, String)]) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spangate"));
-    command.args(arguments).current_dir(dir);
+    command.args(arguments).envs(variables.iter().cloned()).current_dir(dir);
     Process::start(command, &dir.join("log"))
 }
 

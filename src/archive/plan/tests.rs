@@ -113,3 +113,23 @@ fn a_note_cut_or_flipped_at_any_byte_is_never_the_same_plan() {
         assert_ne!(Plan::from_note(&flipped), Ok(Some(plan())), "flipped at {at}");
     }
 }
+
+#[test]
+fn a_plan_for_a_store_records_its_endpoint_and_the_upload_that_was_begun() {
+    let remote = |endpoint: &str| Remote::parse("s3://spans/a=b/50%").unwrap().at(endpoint).unwrap();
+    let longest = format!("http://{}", "h".repeat(393));
+    for endpoint in ["http://minio:9000", &longest] {
+        let mut plan = planned_in(&Target::Remote(remote(endpoint)));
+        assert_eq!(Plan::from_note(&plan.to_note()), Ok(Some(plan.clone())));
+        plan.upload = Some("u".repeat(UPLOAD_BYTES_MAX));
+        assert_eq!(Plan::from_note(&plan.to_note()), Ok(Some(plan.clone())));
+        let note = String::from_utf8(plan.to_note()).unwrap();
+        assert!(note.contains(&format!("\nplace s3://spans/a=b/50% {endpoint}\n")), "{note}");
+        assert!(matches!(
+            Plan::from_note(note.replace("s3://", "s4://").as_bytes()),
+            Err(PlanError::Line { line: 4, .. })
+        ));
+        let more = format!("{note}upload again\n");
+        assert!(matches!(Plan::from_note(more.as_bytes()), Err(PlanError::Line { line: 8, .. })));
+    }
+}

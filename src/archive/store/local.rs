@@ -37,7 +37,16 @@ impl Store for Local {
         &self.staging
     }
 
-    fn publish<'a>(&'a self, name: &'a str, _: &'a Object, staged: Staged) -> Answer<'a, Publish> {
+    /// What is staged is found by listing.
+    fn begin<'a>(&'a self, _: &'a str, _: &'a Object, _: u64) -> Answer<'a, Option<String>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn abandon<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn publish<'a>(&'a self, name: &'a str, _: &'a Object, staged: Staged, _: Option<&'a str>) -> Answer<'a, Publish> {
         let name = name.to_owned();
         self.blocking(move |local| local.name_it(&name, &staged))
     }

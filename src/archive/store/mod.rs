@@ -5,6 +5,9 @@
 //! sight: so the encoder never waits for a network, an upload that broke begins again from the file, and
 //! memory does not grow with an object. Names may have directories (`dt=2026-11-21/hour=06/NAME`).
 
+mod bucket;
+mod connect;
+mod inside;
 pub mod local;
 mod staging;
 
@@ -12,10 +15,14 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
 pub use staging::{Room, Staged, Staging};
 
+use super::Settings;
 use super::object::{Object, ObjectName};
+use super::plan::{Place, PlaceError};
+use crate::disk::Disk;
 
 /// The future that a store's calls return. Dropping it gives the try up; what it began may yet take effect.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -26,9 +33,21 @@ pub trait Store: Send + Sync + 'static {
     fn open(&self) -> Answer<'_, ()>;
     /// Where objects are written before they are published.
     fn staging(&self) -> &Staging;
+    /// Begins an upload of `bytes`, where such leave traces that have to be undone by name: the caller makes that name
+    /// durable before it publishes. `None`: nothing was begun, and there would be nothing to undo.
+    fn begin<'a>(&'a self, name: &'a str, object: &'a Object, bytes: u64) -> Answer<'a, Option<String>>;
+    /// Undoes what is left of an upload; one that is gone, or has become an object, is none.
+    fn abandon<'a>(&'a self, name: &'a str, upload: &'a str) -> Answer<'a, ()>;
     /// Makes a finished object durable under a name, if nothing has that, with `object` as what it says of itself: in
-    /// the store's own metadata, where it has some. The staged file is gone when the name stands.
-    fn publish<'a>(&'a self, name: &'a str, object: &'a Object, staged: Staged) -> Answer<'a, Publish>;
+    /// the store's own metadata, where it has some. `upload` is what [`begin`](Self::begin) gave for it. After an error
+    /// the object may stand, or come to stand, all the same. The staged file is gone when the name stands.
+    fn publish<'a>(
+        &'a self,
+        name: &'a str,
+        object: &'a Object,
+        staged: Staged,
+        upload: Option<&'a str>,
+    ) -> Answer<'a, Publish>;
     /// What stands under a name; durably so, where it is an object of ours.
     fn look<'a>(&'a self, name: &'a str) -> Answer<'a, Look>;
     /// The objects in all directories, in order of (channel, partition, position). Other files are passed over.
@@ -69,6 +88,32 @@ pub struct Listed {
 pub enum StoreError {
     #[error("cannot {what} {}: {source}", .path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot {what} {place}: {reason}")]
+    Remote { what: &'static str, place: String, reason: String },
     #[error("{} has {free} bytes free, {reserve} are kept in reserve", .path.display())]
     Reserve { path: PathBuf, free: u64, reserve: u64 },
+}
+
+/// A place that cannot be made a store of: the configuration is wrong, here or in the ecosystem's own.
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError {
+    #[error("{0}")]
+    Place(#[from] PlaceError),
+    #[error("archive {place}: {reason}")]
+    Connect { place: String, reason: String },
+}
+
+/// The store of a place. Touches nothing.
+pub fn make(place: &Place, settings: &Settings, disk: &Arc<dyn Disk>) -> Result<Arc<dyn Store>, MakeError> {
+    let dir = match place {
+        Place::BuiltIn => &settings.built_in,
+        Place::Dir(dir) => dir,
+        Place::Remote(remote) => {
+            let dir = format!("staging/{}", settings.name);
+            let staging = Staging::new(disk.clone(), settings.data.clone(), &dir, settings.free_min_bytes);
+            let made = connect::connect(remote, &settings.connect, staging);
+            return made.map_err(|reason| MakeError::Connect { place: remote.to_string(), reason });
+        }
+    };
+    Ok(Arc::new(local::Local::new(disk.clone(), dir.clone(), settings.free_min_bytes)))
 }

@@ -8,9 +8,11 @@ use std::io::{self, ErrorKind, IoSlice, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::StoreError;
 use crate::channel;
-use crate::disk::{Disk, File, Open};
+use crate::disk::{self, Disk, File, Open};
 
 /// Of the free space under which intake stops: what is left to objects under way then.
 const RESERVE_SHARE: u64 = 2;
@@ -45,10 +47,19 @@ impl Staging {
     pub fn stage(&self, name: &str) -> Result<Staged, StoreError> {
         self.check_room()?;
         self.disk.create_dir_all(&self.dir).map_err(failed("make the directory", &self.dir))?;
-        let base = name.rsplit('/').next().unwrap_or(name);
-        let path = self.dir.join(format!("{base}.tmp"));
+        let path = self.path(name);
         let file = self.disk.open(&path, Open::Truncate).map_err(failed("create", &path))?;
         Ok(Staged { disk: self.disk.clone(), file, path, at: 0 })
+    }
+
+    /// Removes what is staged of an object, if anything is.
+    pub fn discard(&self, name: &str) -> Result<(), StoreError> {
+        remove(&*self.disk, &self.path(name))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        let base = name.rsplit('/').next().unwrap_or(name);
+        self.dir.join(format!("{base}.tmp"))
     }
 
     /// Whether there is more room than the reserve.
@@ -106,6 +117,23 @@ impl Staged {
 
     pub fn remove(&self) -> Result<(), StoreError> {
         remove(&*self.disk, &self.path)
+    }
+
+    /// What was written from `at` on, at most `len` bytes, in buffers of at most `piece` bytes.
+    pub fn read(&self, at: u64, len: u64, piece: u64) -> Result<Vec<Bytes>, StoreError> {
+        let end = self.at.min(at + len);
+        let starts = (at..end).step_by(usize::try_from(piece).expect("a piece fits in memory"));
+        starts.map(|start| self.read_one(start, piece.min(end - start))).collect()
+    }
+
+    fn read_one(&self, at: u64, len: u64) -> Result<Bytes, StoreError> {
+        let mut bytes = vec![0; usize::try_from(len).expect("a piece fits in memory")];
+        let got = disk::read_full(&*self.file, &mut bytes, at).map_err(failed("read", &self.path))?;
+        if got < bytes.len() {
+            // Somebody cut the file: what is left of it is not the object.
+            return Err(failed("read all of", &self.path)(ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(Bytes::from(bytes))
     }
 }
 

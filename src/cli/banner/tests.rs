@@ -19,8 +19,9 @@ fn started() -> Started {
         waiting: Vec::new(),
         archives: vec![ArchiveAt {
             drain: "archive".into(),
+            at: "/home/me/spangate-data/archive".into(),
+            dir: Some(PathBuf::from("/home/me/spangate-data/archive")),
             format: Format::JsonLinesGzip1,
-            dir: PathBuf::from("/home/me/spangate-data/archive"),
             keep_bytes: Some(10 << 30),
         }],
         collectors: Vec::new(),
@@ -120,10 +121,21 @@ fn the_zcat_line_finds_the_span_wherever_the_directory_is() {
         let quoted = shell_word(&dir.display().to_string());
         let write = format!("echo '{{\"name\":\"hello\"}}' | gzip > {quoted}/a.jsonl.gz");
         assert!(Command::new("sh").args(["-c", &write]).status().unwrap().success());
-        let archive = ArchiveAt { dir: dir.into(), ..started().archives.remove(0) };
+        let archive = ArchiveAt { dir: Some(dir.into()), ..started().archives.remove(0) };
         let line = look(&archive).expect("the built-in archive can be looked at");
         let out = Command::new("sh").args(["-c", &line]).output().unwrap();
         assert_eq!(String::from_utf8(out.stdout).unwrap(), "{\"name\":\"hello\"}\n", "{line}");
         assert_eq!(look(&ArchiveAt { keep_bytes: None, ..archive }), None, "one that is for queries");
     }
+}
+
+#[test]
+fn a_store_is_shown_by_its_url_and_format_and_no_command_that_could_not_read_it() {
+    let mut started = started();
+    let at = "s3://spans/x http://minio:9000".to_owned();
+    started.archives =
+        vec![ArchiveAt { drain: "archive".into(), at, dir: None, format: Format::Parquet1, keep_bytes: None }];
+    let text = block(&started);
+    assert!(text.contains("archive     s3://spans/x http://minio:9000 (Parquet, never trimmed)\n"), "{text}");
+    assert!(!text.contains("zcat"), "{text}");
 }

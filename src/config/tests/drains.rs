@@ -320,7 +320,11 @@ fn a_request_that_zipkin_would_refuse_is_refused() {
 fn archives_keep_apart_from_each_other_and_from_the_data_directory() {
     let file = "[drain.a]\narchive = \"file:///bulk\"\n[drain.b]\narchive = \"file:///bulk/\"\n\
         [drain.c]\narchive = \"file:///home/spangate-data/archive\"\n[drain.d]\narchive = \"file:///d\"\nkeep = \"1GiB\"\n\
-        [drain.e]\narchive = \"s3://bucket\"\n";
+        [drain.e]\narchive = \"hdfs:/bucket\"\n[drain.f]\narchive = \"s3://bucket/x\"\n\
+        [drain.g]\narchive = \"s3://bucket/x/\"\nkeep = \"1GiB\"\n\
+        [drain.h]\narchive = \"s3://bucket/x\"\nendpoint = \"http://minio:9000\"\n\
+        [drain.i]\narchive = \"file:///i\"\nendpoint = \"http://minio:9000\"\nregion = \"eu-west-1\"\n\
+        [drain.j]\narchive = \"gs://bucket/x\"\nregion = \"eu-west-1\"\n";
     assert_eq!(
         Case::file(file).problems(),
         [
@@ -328,8 +332,13 @@ fn archives_keep_apart_from_each_other_and_from_the_data_directory() {
             "spangate.toml:6:11: drain.c.archive: /home/spangate-data/archive is in the data directory; use \
              \"builtin\", or a directory of its own",
             "spangate.toml:9:8: drain.d.keep: is for \"builtin\" alone: what you name yourself is never trimmed",
-            "spangate.toml:11:11: drain.e.archive: found \"s3://bucket\", expected \"builtin\", \"file:///DIR\" or \
-             \"none\" (this version has no other store)",
+            "spangate.toml:11:11: drain.e.archive: found \"hdfs:/bucket\", expected \"builtin\", \"file:///DIR\", \
+             \"s3://BUCKET/PREFIX\", \"gs://BUCKET/PREFIX\", \"az://CONTAINER/PREFIX\" or \"none\"",
+            "spangate.toml:14:8: drain.g.archive: drain f writes to s3://bucket/x, too; give each its own place",
+            "spangate.toml:16:8: drain.g.keep: is for \"builtin\" alone: what you name yourself is never trimmed",
+            "spangate.toml:22:12: drain.i.endpoint: is for s3://, gs:// and az:// alone",
+            "spangate.toml:23:10: drain.i.region: is for s3:// alone",
+            "spangate.toml:26:10: drain.j.region: is for s3:// alone",
         ]
     );
 }
