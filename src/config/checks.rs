@@ -4,7 +4,7 @@
 //! ([`Values::intact`]), so that one mistake is one problem.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::build;
@@ -26,7 +26,7 @@ pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
     problems.extend(one_listener_an_address(values));
     orders(values, &GATEWAY, problems);
     problems.extend(no_sync_in_memory(values));
-    let mut archives: Vec<(String, &Drain)> = Vec::new();
+    problems.extend(each_its_own_place(drains));
     for drain in drains {
         match &drain.kind {
             Kind::Group { values: group, sinks, .. } => {
@@ -41,18 +41,6 @@ pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
                 problems.extend(sieve_is_short(archive));
                 problems.extend(directories_last(archive));
                 problems.extend(built_in_is_flat(archive));
-                if !archive.intact(&["archive", "endpoint"]) {
-                    continue;
-                }
-                let place = match archive.text("endpoint").as_str() {
-                    "none" => archive.text("archive").trim_end_matches('/').to_owned(),
-                    endpoint => format!("{} at {endpoint}", archive.text("archive")),
-                };
-                if let Some((_, other)) = archives.iter().find(|(taken, _)| *taken == place) {
-                    let what = format!("drain {} writes to {place}, too; give each its own place", other.name);
-                    problems.push(Problem::new(&drain.at, archive.full_key("archive"), what));
-                }
-                archives.push((place, drain));
             }
             Kind::Retired => {}
         }
@@ -206,6 +194,31 @@ fn sieve_is_short(archive: &Values) -> Option<Problem> {
     })
 }
 
+/// Two archives of one channel name their objects alike, by channel and positions: in one place, or in one within the
+/// other, names would meet whatever the paths are, and a query would count spans twice.
+fn each_its_own_place(drains: &[Drain]) -> Vec<Problem> {
+    let mut places: Vec<(String, PathBuf, &str)> = Vec::new();
+    let mut problems = Vec::new();
+    for drain in drains {
+        let Kind::Archive { values } = &drain.kind else { continue };
+        if !values.intact(&["archive", "endpoint"]) {
+            continue;
+        }
+        let (endpoint, place) = (values.text("endpoint"), PathBuf::from(values.text("archive")));
+        let meets = |taken: &Path| taken.starts_with(&place) || place.starts_with(taken);
+        if let Some((_, taken, other)) = places.iter().find(|(at, taken, _)| *at == endpoint && meets(taken)) {
+            let what = format!(
+                "drain {other} writes to {}, and both name objects by channel and positions, whatever the path: give \
+                 each its own place, none within the other",
+                taken.display()
+            );
+            problems.push(Problem::new(&drain.at, values.full_key("archive"), what));
+        }
+        places.push((endpoint, place, &drain.name));
+    }
+    problems
+}
+
 /// A directory has at least one object: those of seconds would have no more than one each.
 fn directories_last(archive: &Values) -> Option<Problem> {
     const DAY: u64 = 86_400;
@@ -257,6 +270,9 @@ fn keeps_to_its_own(archive: &Values, gateway: &Values) -> Vec<Problem> {
     let Some(dir) = dir else { return problems };
     if Path::new(dir).starts_with(gateway.text("data")) {
         wrong("archive", format!("{dir} is in the data directory; use \"builtin\", or a directory of its own"));
+    }
+    if Path::new(&gateway.text("data")).starts_with(dir) {
+        wrong("archive", format!("{dir} holds the data directory; use a directory beside it"));
     }
     if let Err(error) = Place::of(&Target::Local { dir: dir.into() }) {
         wrong("archive", error.to_string());

@@ -328,7 +328,8 @@ fn archives_keep_apart_from_each_other_and_from_the_data_directory() {
     assert_eq!(
         Case::file(file).problems(),
         [
-            "spangate.toml:3:8: drain.b.archive: drain a writes to file:///bulk, too; give each its own place",
+            "spangate.toml:3:8: drain.b.archive: drain a writes to file:///bulk, and both name objects by channel and \
+             positions, whatever the path: give each its own place, none within the other",
             "spangate.toml:6:11: drain.c.archive: /home/spangate-data/archive is in the data directory; use \
              \"builtin\", or a directory of its own",
             "spangate.toml:9:8: drain.d.keep: is for \"builtin\" alone: what you name yourself is never trimmed",

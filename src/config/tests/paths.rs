@@ -83,3 +83,28 @@ fn the_built_in_archive_has_no_directories() {
         zcat DATA/archive/*.gz finds all";
     assert_eq!(Case::file("[drain.archive]\npath = \"%Y\"\n").problems(), [expected]);
 }
+
+#[test]
+fn two_archives_do_not_share_a_place_whatever_their_paths() {
+    let drains = |a: &str, b: &str| {
+        format!(
+            "[drain.a]\narchive = \"{a}\"\npath = \"a/%Y\"\n[drain.archive]\narchive = \"none\"\n[drain.b]\narchive = \"{b}\"\n"
+        )
+    };
+    for (a, b) in [
+        ("file:///bulk", "file:///bulk"),
+        ("file:///bulk", "file:///bulk//"),
+        ("file:///bulk/./x", "file:///bulk/x"),
+        ("file:///bulk", "file:///bulk/a"),
+        ("file:///bulk/a", "file:///bulk"),
+    ] {
+        let expected = format!(
+            "spangate.toml:6:8: drain.b.archive: drain a writes to {a}, and both name objects by channel and positions, \
+             whatever the path: give each its own place, none within the other"
+        );
+        assert_eq!(Case::file(&drains(a, b)).problems(), [expected], "{a} and {b}");
+    }
+    assert_eq!(dirs(&drains("file:///bulk", "file:///bulky")).len(), 2);
+    let around = "spangate.toml:2:11: drain.archive.archive: /home holds the data directory; use a directory beside it";
+    assert_eq!(Case::file("[drain.archive]\narchive = \"file:///home\"\n").problems(), [around]);
+}
