@@ -342,6 +342,28 @@ async fn what_is_kept_apart_is_tried_as_soon_as_a_rate_lets_it() {
 }
 
 #[tokio::test]
+async fn a_sink_that_comes_back_while_something_is_under_way_to_it_is_sent_to() {
+    let bench = Bench::new();
+    let sink = Scripted::well(0, Duration::from_secs(1));
+    let seats = vec![Seat::from(sink.clone() as Arc<dyn Sink>)];
+    let (roster, sinks) = Roster::new(seats.clone());
+    let mut drain = bench.drain_to(|settings| settings.batch.spans = 100, sinks);
+    bench.append(10, 100, MINUTE_US).await;
+    tokio::time::pause();
+    run(&mut drain, Duration::from_millis(500)).await;
+    for (seats, here) in [(vec![], 0), (seats, 1)] {
+        roster.send_replace(seats);
+        run(&mut drain, Duration::from_millis(100)).await;
+        assert_eq!(drain.flow.group.len(), here);
+    }
+    run(&mut drain, Duration::from_secs(20)).await;
+    tokio::time::resume();
+    assert_eq!(sink.taken(), 1_000);
+    assert_eq!(drain.flow.seats.len(), 1, "who left is forgotten");
+    bench.channel.stop();
+}
+
+#[tokio::test]
 async fn a_collector_that_begins_to_drop_is_sent_half_and_more_again_when_it_has_stopped() {
     let bench = Bench::new();
     bench.append(600, 1_000, MINUTE_US).await;
