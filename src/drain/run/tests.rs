@@ -1,5 +1,7 @@
 //! What a drain holds while nobody takes anything, and what it sends in a time that stands still between events.
 
+mod storm;
+
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
