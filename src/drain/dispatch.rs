@@ -69,11 +69,11 @@ impl Flow {
         if self.read_pause.is_some() {
             return self.read_pause;
         }
-        let apart = self.judge.wakes();
+        let (apart, wants_new) = (self.judge.wakes(), self.wants_new());
         let wake = self.group.wakes(now, |sink, limits| {
             let tried = self.waiting.iter().filter(move |batch| batch.lane.is_none_or(|lane| lane == sink));
             let tried = tried.map(|batch| self.backlog.free_at(&batch.stretches[0], now));
-            let new = ready(&self.cutter, &self.backlog, self.lane(sink), limits, now).filter(|_| self.wants_new());
+            let new = ready(&self.cutter, &self.backlog, self.lane(sink), limits, now).filter(|_| wants_new);
             // What is kept apart waits for the time of a sink, too.
             tried.chain(new).chain(apart)
         });

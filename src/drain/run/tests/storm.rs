@@ -43,7 +43,7 @@ enum Mood {
     LosesReplies,
     Closes,
     WrongPath,
-    /// Takes so many bytes.
+    /// Takes so many bytes, a span at least.
     Small(usize),
     RefusesAll,
 }
@@ -77,7 +77,7 @@ impl Moody {
                 4 => Mood::LosesReplies,
                 5 => Mood::Closes,
                 6 => Mood::WrongPath,
-                7 => Mood::Small(rng.usize(5..600)),
+                7 => Mood::Small(rng.usize(10..600)),
                 _ => Mood::Well,
             };
             moods.push((at, mood));
