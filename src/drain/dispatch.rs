@@ -69,14 +69,13 @@ impl Flow {
         if self.read_pause.is_some() {
             return self.read_pause;
         }
-        let (up, apart) = (self.group.up(), self.judge.wakes());
+        let (apart, wants_new) = (self.judge.wakes(), self.wants_new());
         let wake = self.group.wakes(now, |sink, limits| {
-            let tried = self.waiting.iter().filter(|batch| batch.lane.is_none_or(|lane| lane == sink));
+            let tried = self.waiting.iter().filter(move |batch| batch.lane.is_none_or(|lane| lane == sink));
             let tried = tried.map(|batch| self.backlog.free_at(&batch.stretches[0], now));
-            // What is kept apart is tried with a sink that was at rest, too, where nothing else is there.
-            let probe = apart.map(|due| due.max(now)).filter(|_| !up.contains(&sink));
-            let new = ready(&self.cutter, &self.backlog, self.lane(sink), limits, now).filter(|_| self.wants_new());
-            tried.chain(probe).chain(new).min()
+            let new = ready(&self.cutter, &self.backlog, self.lane(sink), limits, now).filter(|_| wants_new);
+            // What is kept apart waits for the time of a sink, too.
+            tried.chain(new).chain(apart)
         });
         // Spans of sinks that rest go to the first that is back.
         let back = self.group.back_at().filter(|_| self.group.by_trace() && !self.group.is_open(now));

@@ -282,12 +282,19 @@ impl Group {
     }
 
     /// When the first sink takes a batch for which only time is missing. `ready` says from when on there is one for a
-    /// sink, of at most these sizes.
-    pub fn wakes(&self, now: Instant, ready: impl Fn(SinkId, &BatchSettings) -> Option<Instant>) -> Option<Instant> {
+    /// sink, of at most these sizes; there may be several. What could be sent at `now` is passed over, for it was not:
+    /// it waits for another sink, or an answer.
+    pub fn wakes<I>(&self, now: Instant, ready: impl Fn(SinkId, &BatchSettings) -> I) -> Option<Instant>
+    where
+        I: IntoIterator<Item = Instant>,
+    {
         let all = self.rate.as_ref();
         let free = all.map_or(now, |rate| rate.free_at(now));
-        let wake = |m: &Member| Some(free.max(m.free_at(now)?).max(ready(m.id, &limits(m, all))?));
-        self.members.iter().filter_map(wake).min()
+        let wakes = self.members.iter().filter_map(|m| {
+            let free = free.max(m.free_at(now)?);
+            ready(m.id, &limits(m, all)).into_iter().map(|ready| free.max(ready)).filter(|wake| *wake > now).min()
+        });
+        wakes.min()
     }
 
     /// Where a sink stands; `None` for one that left.

@@ -102,6 +102,11 @@ impl Judge {
         batch.witness = batch.history.since.is_some_and(|since| passed > since);
     }
 
+    /// A sink left, and nothing is under way to it.
+    pub fn forget(&mut self, sink: SinkId) {
+        self.sinks.remove(&sink);
+    }
+
     /// Bytes of a batch that this sink is known not to find too large.
     pub fn bytes_max(&self, sink: SinkId, now: Instant) -> usize {
         self.sinks.get(&sink).map_or(usize::MAX, |record| record.bytes_max(now))

@@ -43,8 +43,11 @@ impl Flow {
     /// the group's; what is under way to it is answered for.
     pub(super) fn seat(&mut self, seats: Vec<Seat>) {
         let stays = |old: &Seat| seats.iter().any(|new| Arc::ptr_eq(&new.sink, &old.sink) && new.terms == old.terms);
-        let leaving: Vec<_> = self.seats.iter().filter(|(_, old)| !stays(old)).map(|(sink, _)| *sink).collect();
-        let here: Vec<Seat> = self.seats.values().filter(|old| stays(old)).cloned().collect();
+        // Who left and is still under way does not stay: if it comes back, it is new.
+        let (here, gone): (Vec<_>, Vec<_>) =
+            self.seats.iter().filter(|(sink, _)| self.group.stands(**sink).is_some()).partition(|(_, old)| stays(old));
+        let here: Vec<Seat> = here.into_iter().map(|(_, seat)| seat.clone()).collect();
+        let leaving: Vec<_> = gone.into_iter().map(|(sink, _)| *sink).collect();
         for sink in leaving {
             self.group.remove(sink);
             self.report.leave(sink);

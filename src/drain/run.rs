@@ -319,6 +319,8 @@ impl Flow {
     pub(super) fn forget(&mut self, sink: SinkId) {
         if !self.group.knows(sink) {
             self.seats.remove(&sink);
+            self.judge.forget(sink);
+            self.watched.remove(&sink);
             self.report.forget(sink);
         }
     }

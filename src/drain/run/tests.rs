@@ -1,10 +1,12 @@
 //! What a drain holds while nobody takes anything, and what it sends in a time that stands still between events.
 
+mod storm;
+
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::super::{BatchSettings, MassRefusal, Overflow, Policy, Sieve};
+use super::super::{BatchSettings, MassRefusal, Overflow, Policy, Sieve, Terms};
 use super::*;
 use crate::channel::{self, Channel, Draft, Item, Origin, Start, Takes};
 use crate::metrics::TABLE;
@@ -118,6 +120,11 @@ impl Bench {
     }
 
     fn drain(&self, change: impl FnOnce(&mut Settings), sinks: &[Arc<impl Sink>]) -> Drain {
+        let seats = sinks.iter().map(|sink| Seat::from(sink.clone() as Arc<dyn Sink>)).collect();
+        self.drain_to(change, Roster::fixed(seats))
+    }
+
+    fn drain_to(&self, change: impl FnOnce(&mut Settings), sinks: Roster) -> Drain {
         let letters = deadletter::Settings {
             dir: self.dir.path().join("dead-letters"),
             refused_bytes_max: 1 << 30,
@@ -141,10 +148,8 @@ impl Bench {
             mass_refusal: MassRefusal::Hold,
         };
         change(&mut settings);
-        let sinks = sinks.iter().map(|sink| Seat::from(sink.clone() as Arc<dyn Sink>)).collect();
         let tap = self.channel.tap("zipkin", Start::Oldest, Takes::Common).expect("the drain is attached");
-        let parts =
-            Parts { settings, tap, sinks: Roster::fixed(sinks), letters, clock: self.clock.clone(), kept_in: None };
+        let parts = Parts { settings, tap, sinks, letters, clock: self.clock.clone(), kept_in: None };
         Drain::new(parts, &self.registry)
     }
 
@@ -299,6 +304,65 @@ async fn rates_hold_what_is_sent_a_second() {
         tokio::time::resume();
         bench.channel.stop();
     }
+}
+
+#[tokio::test]
+async fn a_preferred_collector_that_is_held_to_a_rate_gets_the_flow_though_another_stands_by() {
+    let bench = Bench::new();
+    let (preferred, other) = (Scripted::well(0, Duration::from_millis(1)), Scripted::well(1, Duration::from_millis(1)));
+    let seat = |sink: &Arc<Scripted>, priority, rate_max| Seat {
+        terms: Terms { priority, rate_max, ..Terms::default() },
+        ..Seat::from(sink.clone() as Arc<dyn Sink>)
+    };
+    let seats = vec![seat(&preferred, 1, Some(100)), seat(&other, 2, None)];
+    let mut drain = bench.drain_to(|settings| settings.policy = Policy::Failover, Roster::fixed(seats));
+    bench.append(10, 100, MINUTE_US).await;
+    tokio::time::pause();
+    run(&mut drain, Duration::from_secs(12)).await;
+    tokio::time::resume();
+    assert_eq!((preferred.taken(), other.taken()), (1_000, 0));
+    bench.channel.stop();
+}
+
+#[tokio::test]
+async fn what_is_kept_apart_is_tried_as_soon_as_a_rate_lets_it() {
+    let bench = Bench::new();
+    let sink = Arc::new(Picky(std::sync::atomic::AtomicBool::new(false)));
+    let usual = |settings: &mut Settings| {
+        settings.rate_max = Some(10);
+        (settings.backoff_min, settings.backoff_max) = (Duration::from_millis(200), Duration::from_secs(30));
+    };
+    let mut drain = bench.drain(usual, std::slice::from_ref(&sink));
+    let bad = Draft { body: Bytes::from_static(b"x123456789"), ..message(0, 1, MINUTE_US) };
+    bench.channel.append(vec![bad, message(1, 1, MINUTE_US)]).wait().await.unwrap();
+    tokio::time::pause();
+    run(&mut drain, Duration::from_secs(20)).await;
+    tokio::time::resume();
+    let outcomes = bench.channel.snapshot().accounts.remove(0).outcomes;
+    assert_eq!((outcomes[&Outcome::Delivered], outcomes[&Outcome::DeadLettered]), (1, 1));
+    bench.channel.stop();
+}
+
+#[tokio::test]
+async fn a_sink_that_comes_back_while_something_is_under_way_to_it_is_sent_to() {
+    let bench = Bench::new();
+    let sink = Scripted::well(0, Duration::from_secs(1));
+    let seats = vec![Seat::from(sink.clone() as Arc<dyn Sink>)];
+    let (roster, sinks) = Roster::new(seats.clone());
+    let mut drain = bench.drain_to(|settings| settings.batch.spans = 100, sinks);
+    bench.append(10, 100, MINUTE_US).await;
+    tokio::time::pause();
+    run(&mut drain, Duration::from_millis(500)).await;
+    for (seats, here) in [(vec![], 0), (seats, 1)] {
+        roster.send_replace(seats);
+        run(&mut drain, Duration::from_millis(100)).await;
+        assert_eq!(drain.flow.group.len(), here);
+    }
+    run(&mut drain, Duration::from_secs(20)).await;
+    tokio::time::resume();
+    assert_eq!(sink.taken(), 1_000);
+    assert_eq!(drain.flow.seats.len(), 1, "who left is forgotten");
+    bench.channel.stop();
 }
 
 #[tokio::test]
