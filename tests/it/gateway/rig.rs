@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
@@ -94,22 +94,28 @@ pub fn archived(gateway: &Gateway) -> BTreeMap<String, u32> {
 /// How often each id stands in these objects.
 pub fn spans_of(objects: Vec<Vec<u8>>) -> BTreeMap<String, u32> {
     let mut found = BTreeMap::new();
-    for object in objects {
-        let mut text = String::new();
-        MultiGzDecoder::new(&object[..]).read_to_string(&mut text).unwrap();
-        for line in text.lines() {
-            let span: Value = serde_json::from_str(line).unwrap();
-            *found.entry(span["id"].as_str().unwrap().to_owned()).or_default() += 1;
-        }
+    for id in objects.iter().flat_map(|object| ids_of(object)) {
+        *found.entry(id).or_default() += 1;
     }
     found
 }
 
-/// The objects of a directory.
+/// The ids in an object, in its order.
+pub fn ids_of(object: &[u8]) -> Vec<String> {
+    let mut text = String::new();
+    MultiGzDecoder::new(object).read_to_string(&mut text).unwrap();
+    let id = |line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+    text.lines().map(id).collect()
+}
+
+/// The objects of a directory, by the position of their first span.
 pub fn objects(dir: &Path) -> Vec<Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
-    paths.filter(|path| path.extension().is_some_and(|e| e == "gz")).map(|path| std::fs::read(path).unwrap()).collect()
+    let mut paths: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "gz")).collect();
+    let first = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().rsplit('-').nth(1).map(str::to_owned);
+    paths.sort_by_key(first);
+    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
 /// How often each id was taken by the collectors together.
