@@ -6,6 +6,7 @@
 
 mod account;
 mod crash;
+mod failures;
 mod flume;
 mod letters;
 mod memory;
