@@ -7,6 +7,8 @@
 mod account;
 mod crash;
 mod directories;
+mod failures;
+mod flume;
 mod letters;
 mod memory;
 mod overflow;

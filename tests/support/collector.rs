@@ -30,6 +30,8 @@ pub enum Play {
     Hang,
     /// Takes the spans and closes without an answer.
     LoseReply,
+    /// Takes the spans and never answers.
+    TakeAndHang,
     /// 202 after this long.
     Slow(Duration),
     /// 202, then a body that never ends, a byte at a time.
@@ -249,6 +251,10 @@ async fn answer(
         Play::LoseReply => {
             take();
             return Ok(false);
+        }
+        Play::TakeAndHang => {
+            take();
+            std::future::pending().await
         }
         Play::Slow(time) => tokio::time::sleep(*time).await,
         Play::Dribble => {

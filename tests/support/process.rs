@@ -135,14 +135,20 @@ impl Gateway {
         let variables: Vec<_> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let process = launch(dir, &all, &variables);
         let mut gateway = Gateway { process, dir: dir.to_owned(), scribe, http, admin, arguments: all, variables };
-        gateway.wait_ready();
+        gateway.wait_for_status("/ready");
         gateway
     }
 
     /// Starts it again as it was; it must be dead.
     pub fn start_again(&mut self) {
         self.process = launch(&self.dir, &self.arguments, &self.variables);
-        self.wait_ready();
+        self.wait_for_status("/ready");
+    }
+
+    /// The same where intake is expected to be stopped, so that it is alive and not ready.
+    pub fn start_again_without_room(&mut self) {
+        self.process = launch(&self.dir, &self.arguments, &self.variables);
+        self.wait_for_status("/health");
     }
 
     /// For the next start: `new` where `old` was given.
@@ -151,12 +157,12 @@ impl Gateway {
         new.clone_into(argument);
     }
 
-    fn wait_ready(&mut self) {
+    fn wait_for_status(&mut self, path: &str) {
         let mut client = Client::new(self.admin);
         let process = &mut self.process;
-        wait_for("the gateway is ready", Duration::from_secs(30), || {
+        wait_for(&format!("{path} says yes"), Duration::from_secs(30), || {
             process.must_run();
-            client.get("/ready").ok().filter(|answer| answer.status == 200)
+            client.get(path).ok().filter(|answer| answer.status == 200)
         });
     }
 

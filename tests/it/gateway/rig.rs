@@ -94,26 +94,36 @@ pub fn archived(gateway: &Gateway) -> BTreeMap<String, u32> {
 /// How often each id stands in these objects.
 pub fn spans_of(objects: Vec<Vec<u8>>) -> BTreeMap<String, u32> {
     let mut found = BTreeMap::new();
-    for object in objects {
-        let mut text = String::new();
-        MultiGzDecoder::new(&object[..]).read_to_string(&mut text).unwrap();
-        for line in text.lines() {
-            let span: Value = serde_json::from_str(line).unwrap();
-            *found.entry(span["id"].as_str().unwrap().to_owned()).or_default() += 1;
-        }
+    for id in objects.iter().flat_map(|object| ids_of(object)) {
+        *found.entry(id).or_default() += 1;
     }
     found
 }
 
-/// The objects of a directory and of those below.
+/// The ids in an object, in its order.
+pub fn ids_of(object: &[u8]) -> Vec<String> {
+    let mut text = String::new();
+    MultiGzDecoder::new(object).read_to_string(&mut text).unwrap();
+    let id = |line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+    text.lines().map(id).collect()
+}
+
+/// The objects of a directory and of those below, by the position of their first span.
 pub fn objects(dir: &Path) -> Vec<Vec<u8>> {
+    let mut paths = paths_of(dir);
+    let first = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().rsplit('-').nth(1).map(str::to_owned);
+    paths.sort_by_key(first);
+    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+fn paths_of(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    let read = |path: PathBuf| match path.is_dir() {
-        true => objects(&path),
-        false if path.extension().is_some_and(|e| e == "gz") => vec![std::fs::read(path).unwrap()],
+    let below = |path: PathBuf| match path.is_dir() {
+        true => paths_of(&path),
+        false if path.extension().is_some_and(|e| e == "gz") => vec![path],
         false => Vec::new(),
     };
-    entries.flat_map(|entry| read(entry.unwrap().path())).collect()
+    entries.flat_map(|entry| below(entry.unwrap().path())).collect()
 }
 
 /// How often each id was taken by the collectors together.
