@@ -143,8 +143,14 @@ impl Bench {
         change(&mut settings);
         let sinks = sinks.iter().map(|sink| Seat::from(sink.clone() as Arc<dyn Sink>)).collect();
         let tap = self.channel.tap("zipkin", Start::Oldest, Takes::Common).expect("the drain is attached");
-        let parts =
-            Parts { settings, tap, sinks: Roster::fixed(sinks), letters, clock: self.clock.clone(), kept_in: None };
+        let parts = Parts {
+            settings,
+            tap,
+            sinks: Roster::fixed(sinks),
+            letters,
+            clock: self.clock.clone(),
+            kept_in: watch::Sender::new(None).subscribe(),
+        };
         Drain::new(parts, &self.registry)
     }
 
