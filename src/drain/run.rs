@@ -269,9 +269,8 @@ impl Flow {
     fn carry_out(&mut self, fate: Fate) {
         match fate {
             Fate::Delivered(batch) => {
-                for positions in batch.positions() {
-                    self.ledger.settle(positions, Outcome::Delivered);
-                }
+                let positions = batch.positions().into_iter();
+                self.ledger.settle_all(positions.map(|positions| (positions, Outcome::Delivered)));
             }
             Fate::Flow(batches) => batches.into_iter().for_each(|batch| self.put_back(batch)),
             // What is given up by now need not be kept.
