@@ -63,7 +63,7 @@ async fn a_drain_that_a_reload_leaves_alone_names_where_the_archive_was_moved_to
     let arguments = ["-c", file.to_str().unwrap(), "--channel-capacity-spans", "1000"];
     let gateway = Gateway::start(dir.path(), &arguments);
     let lake = dir.path().join("lake").display().to_string();
-    let archive = format!("[drain.archive]\narchive = \"file://{lake}\"\nroll_age = \"200ms\"\n");
+    let archive = format!("[drain.archive]\narchive = \"file://{lake}\"\nroll_age = \"200ms\"\nroll_idle = \"100ms\"\n");
     std::fs::write(&file, format!("{drain}{archive}")).unwrap();
     let said = Client::new(gateway.admin).request("POST", "/reload", &[("spangate-admin", "1")], b"").unwrap().text();
     assert!(said.contains("drain.archive.archive") && !said.contains("drain.zipkin"), "{said}");
