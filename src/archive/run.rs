@@ -68,9 +68,11 @@ impl Archive {
             }
             Target::Local { .. } => None,
         };
+        let bounds = channel.snapshot();
         let rolls = Rolls {
             bytes: settings.roll_bytes,
-            pinned_bytes: channel.snapshot().capacity_bytes / PINNED_SHARE,
+            pinned_bytes: bounds.capacity_bytes / PINNED_SHARE,
+            pinned_spans: bounds.capacity_spans.map_or(u64::MAX, |most| (most / PINNED_SHARE).max(1)),
             age: settings.roll_age,
             idle: settings.roll_idle,
         };

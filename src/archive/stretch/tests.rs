@@ -4,8 +4,13 @@ use super::*;
 use crate::channel::{FrameAt, Head, Item, Kind, Origin};
 
 const RATIO: f64 = 0.35;
-const ROLLS: Rolls =
-    Rolls { bytes: 1_000_000, pinned_bytes: 1 << 30, age: Duration::from_secs(60), idle: Duration::from_secs(5) };
+const ROLLS: Rolls = Rolls {
+    bytes: 1_000_000,
+    pinned_bytes: 1 << 30,
+    pinned_spans: u64::MAX,
+    age: Duration::from_secs(60),
+    idle: Duration::from_secs(5),
+};
 
 /// Adds all that is open.
 fn add(planner: &mut Planner, taken: &Taken, now: Instant) {
@@ -139,4 +144,13 @@ fn a_stretch_is_closed_before_it_fills_a_small_channel() {
     assert_eq!(planner.close(now), None);
     add(&mut planner, &taken(2, &[2000]), now);
     assert_eq!(planner.close(now).map(|stretch| stretch.spans), Some(3));
+}
+
+#[test]
+fn a_stretch_is_closed_before_it_fills_a_channel_of_few_spans() {
+    let (mut planner, now) = (Planner::new(Rolls { pinned_spans: 5, ..ROLLS }, RATIO), Instant::now());
+    add(&mut planner, &taken(0, &[10; 4]), now);
+    assert_eq!(planner.close(now), None);
+    add(&mut planner, &taken(4, &[10; 3]), now);
+    assert_eq!(planner.close(now).map(|stretch| stretch.spans), Some(7));
 }
