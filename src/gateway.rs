@@ -23,6 +23,7 @@ mod started;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -156,6 +157,7 @@ impl Gateway {
             registry: registry.clone(),
             letters: stages.letters.clone(),
             statuses: statuses.clone(),
+            kept_in: watch::Sender::new(crew::kept_in(settings)),
             in_memory: started.promise == Promise::Held,
             grace: stop_timeout.saturating_sub(CHANNEL_TIME),
         };

@@ -18,8 +18,8 @@ use crate::channel::{AppendError, Kind, Ledger, Outcome, ReadError, Scan, Taken}
 use crate::drain::Sieve;
 use crate::tasks;
 
-/// Canonical bytes that are read before they are encoded: large enough that the change of threads
-/// costs nothing beside the compression, small beside the gateway's memory.
+/// Bytes of frames that are read before they are encoded, whatever a sieve takes of them: large enough that the change
+/// of threads costs nothing beside the compression, small beside the gateway's memory.
 const PIECE_BYTES: u64 = 1 << 20;
 
 /// How a try ended that did not fail.
@@ -234,9 +234,8 @@ impl<'a> Reading<'a> {
             match self.ledger.body(&head).await {
                 Ok(body) => {
                     let part = |items| Part { head: head.clone(), items, body: body.clone() };
-                    let from = parts.len();
                     parts.extend(kept.into_iter().map(part));
-                    bytes += parts[from..].iter().map(Part::bytes).sum::<u64>();
+                    bytes += body.len() as u64;
                 }
                 Err(ReadError::Damaged { .. }) => {
                     let first = head.at.first;
@@ -248,3 +247,6 @@ impl<'a> Reading<'a> {
         Ok(parts)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,9 +76,11 @@ impl Prepared {
             }
             Target::Local { .. } | Target::Remote(_) => None,
         };
+        let bounds = channel.snapshot();
         let rolls = Rolls {
             bytes: settings.roll_bytes,
-            pinned_bytes: channel.snapshot().capacity_bytes / PINNED_SHARE,
+            pinned_bytes: bounds.capacity_bytes / PINNED_SHARE,
+            pinned_spans: bounds.capacity_spans.map_or(u64::MAX, |most| (most / PINNED_SHARE).max(1)),
             age: settings.roll_age,
             idle: settings.roll_idle,
         };

@@ -38,6 +38,8 @@ pub struct Rolls {
     /// Bytes of the log that it keeps from being removed: a small channel must not fill up, and stop
     /// intake, for the sake of a large object.
     pub pinned_bytes: u64,
+    /// Spans that it keeps waiting, for the same reason where the channel's are bounded.
+    pub pinned_spans: u64,
     /// Since the first span was taken.
     pub age: Duration,
     /// Since the last span was taken.
@@ -177,6 +179,7 @@ impl Planner {
         let object_bytes = (open.stretch.bytes as f64 * self.ratio) as u64;
         object_bytes >= self.rolls.bytes
             || open.pinned_bytes >= self.rolls.pinned_bytes
+            || open.stretch.spans >= self.rolls.pinned_spans
             || open.gaps >= GAPS_MAX
             || open.runs >= RUNS_MAX
     }

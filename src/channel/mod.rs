@@ -266,7 +266,10 @@ pub struct Snapshot {
     pub tail: u64,
     pub bytes: u64,
     pub capacity_bytes: u64,
+    /// That the slowest drain has not settled.
     pub items: u64,
+    /// Items at which intake stops, if they are bounded.
+    pub capacity_spans: Option<u64>,
     pub accounts: Vec<Account>,
     pub disk_free_bytes: u64,
 }
@@ -449,6 +452,7 @@ impl Channel {
             bytes: state.used(),
             capacity_bytes: shared.settings.capacity_bytes,
             items: state.waiting(),
+            capacity_spans: self.0.shared.settings.capacity_spans,
             accounts: state.rows.iter().filter_map(account).collect(),
             disk_free_bytes: state.disk_free,
         }

@@ -31,7 +31,7 @@ const NEXT_LINE: Duration = Duration::from_secs(60);
 pub(super) struct GivingUp {
     drain: String,
     channel: String,
-    kept_in: Option<String>,
+    kept_in: watch::Receiver<Option<String>>,
     ledger: Ledger,
     max_age: Option<Duration>,
     look_due: Instant,
@@ -58,7 +58,7 @@ struct Untold {
 
 impl GivingUp {
     /// `kept_in` says where archives keep what is skipped.
-    pub fn new(settings: &Settings, tap: &Tap, kept_in: Option<String>) -> GivingUp {
+    pub fn new(settings: &Settings, tap: &Tap, kept_in: watch::Receiver<Option<String>>) -> GivingUp {
         let floor = |outcome| Floor { outcome, below: 0, untold: None, next_line: Instant::now() };
         GivingUp {
             drain: settings.name.clone(),
@@ -134,7 +134,7 @@ impl GivingUp {
         }
         if let Some(Untold { spans, positions, .. }) = self.skipped.told(now) {
             let (first, last, channel) = (positions.start, positions.end - 1, self.channel.as_str());
-            let kept = match &self.kept_in {
+            let kept = match &*self.kept_in.borrow() {
                 Some(places) => format!("the objects that cover these positions hold them, in {places}"),
                 None => "no archive has all spans, so they are lost to it".to_owned(),
             };

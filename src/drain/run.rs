@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +53,7 @@ pub struct Parts {
     pub letters: Store,
     pub clock: Clock,
     /// Where archives keep what it skips, for the log.
-    pub kept_in: Option<String>,
+    pub kept_in: watch::Receiver<Option<String>>,
 }
 
 /// A drain that feeds a sink group.
@@ -268,9 +269,8 @@ impl Flow {
     fn carry_out(&mut self, fate: Fate) {
         match fate {
             Fate::Delivered(batch) => {
-                for positions in batch.positions() {
-                    self.ledger.settle(positions, Outcome::Delivered);
-                }
+                let positions = batch.positions().into_iter();
+                self.ledger.settle_all(positions.map(|positions| (positions, Outcome::Delivered)));
             }
             Fate::Flow(batches) => batches.into_iter().for_each(|batch| self.put_back(batch)),
             // What is given up by now need not be kept.

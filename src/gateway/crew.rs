@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::{self, Archive};
@@ -34,7 +35,7 @@ pub struct Ready {
 }
 
 enum Work {
-    Group { settings: drain::Settings, sinks: Roster, follow: Option<Follow>, kept_in: Option<String> },
+    Group { settings: drain::Settings, sinks: Roster, follow: Option<Follow> },
     Archive(archive::Prepared),
 }
 
@@ -53,23 +54,18 @@ impl Ready {
             let prepared = prepared.map_err(|error| Error::Config(error.to_string()))?;
             Ok(Ready { name: archive.name.clone(), start: Start::End, work: Work::Archive(prepared) })
         });
-        let kept_in = kept_in(settings);
-        groups.map(|drain| Ready::group(drain, channel_id, kept_in.clone())).chain(archives).collect()
+        groups.map(|drain| Ready::group(drain, channel_id)).chain(archives).collect()
     }
 
-    fn group(
-        config::Drain { drain, start, sinks, terms }: &config::Drain,
-        channel_id: &str,
-        kept_in: Option<String>,
-    ) -> Result<Ready, Error> {
+    fn group(config::Drain { drain, start, sinks, terms }: &config::Drain, channel_id: &str) -> Result<Ready, Error> {
         let (sinks, follow) = follow::roster(sinks, terms, channel_id)?;
-        let work = Work::Group { settings: drain.clone(), sinks, follow, kept_in };
+        let work = Work::Group { settings: drain.clone(), sinks, follow };
         Ok(Ready { name: drain.name.clone(), start: *start, work })
     }
 }
 
 /// Where archives keep everything, if any does.
-fn kept_in(settings: &Settings) -> Option<String> {
+pub fn kept_in(settings: &Settings) -> Option<String> {
     let whole = settings.archives.iter().filter(|archive| archive.sieve.takes_all());
     let places: Vec<String> = whole.map(|archive| archive.target.to_string()).collect();
     (!places.is_empty()).then(|| places.join(" and "))
@@ -84,6 +80,8 @@ pub struct Kit {
     pub registry: Registry,
     pub letters: deadletter::Store,
     pub statuses: Statuses,
+    /// [`kept_in`] of the settings in force: a drain that a reload leaves alone hears of archives that it moves.
+    pub kept_in: watch::Sender<Option<String>>,
     /// The channel ends with the process.
     pub in_memory: bool,
     /// How long what is under way may last when the process stops.
@@ -96,8 +94,9 @@ impl Kit {
     /// Puts a drain together, and shows it.
     fn run(&self, ready: Ready, tap: Tap, part: Part) -> Run {
         match ready.work {
-            Work::Group { settings, sinks, follow, kept_in } => {
+            Work::Group { settings, sinks, follow } => {
                 let (letters, clock) = (self.letters.clone(), self.clock.clone());
+                let kept_in = self.kept_in.subscribe();
                 let parts = drain::Parts { settings, tap, sinks, letters, clock, kept_in };
                 let drain = Drain::new(parts, &self.registry);
                 self.statuses.show(&ready.name, Shown::Drain(drain.status()));

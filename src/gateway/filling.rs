@@ -21,7 +21,7 @@ const WELL_BELOW: u64 = 10;
 /// The channel's size over the last half minute, and what was told of it.
 #[derive(Default)]
 pub struct Filling {
-    sizes: VecDeque<(Instant, u64)>,
+    sizes: VecDeque<(Instant, [u64; 2])>,
     /// Marks that were told and stand.
     told: usize,
 }
@@ -29,11 +29,13 @@ pub struct Filling {
 impl Filling {
     /// Takes a sample; a line where a mark is reached.
     pub fn sample(&mut self, now: Instant, snapshot: &Snapshot) -> Option<String> {
-        self.sizes.push_back((now, snapshot.bytes));
+        self.sizes.push_back((now, bounded(snapshot).map(|(size, _)| size)));
         while self.sizes.front().is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
             self.sizes.pop_front();
         }
-        let percent = snapshot.bytes * 100 / snapshot.capacity_bytes.max(1);
+        let percents =
+            bounded(snapshot).map(|(size, capacity)| (u128::from(size) * 100 / u128::from(capacity.max(1))) as u64);
+        let percent = percents[0].max(percents[1]);
         let reached = MARKS.partition_point(|mark| *mark <= percent);
         let standing = MARKS.partition_point(|mark| mark.saturating_sub(WELL_BELOW) < percent);
         let line = (reached > self.told).then(|| self.line(now, percent, snapshot));
@@ -41,15 +43,18 @@ impl Filling {
         line
     }
 
-    /// Seconds until `bytes` reaches capacity at the rate of the window; infinite while it does not grow.
+    /// Seconds until bytes or spans reach their capacity at the rate of the window; infinite while they do not grow.
     pub fn full_in(&self, now: Instant, snapshot: &Snapshot) -> f64 {
         let Some((at, then)) = self.sizes.front() else { return f64::INFINITY };
-        let grown = snapshot.bytes.saturating_sub(*then) as f64;
         let seconds = now.duration_since(*at).as_secs_f64();
-        if grown <= 0.0 || seconds <= 0.0 {
-            return f64::INFINITY;
-        }
-        snapshot.capacity_bytes.saturating_sub(snapshot.bytes) as f64 * seconds / grown
+        let left = bounded(snapshot).into_iter().zip(then).map(|((size, capacity), then)| {
+            let grown = size.saturating_sub(*then) as f64;
+            if grown <= 0.0 || seconds <= 0.0 || capacity == u64::MAX {
+                return f64::INFINITY;
+            }
+            capacity.saturating_sub(size) as f64 * seconds / grown
+        });
+        left.fold(f64::INFINITY, f64::min)
     }
 
     fn line(&self, now: Instant, percent: u64, snapshot: &Snapshot) -> String {
@@ -63,6 +68,11 @@ impl Filling {
         };
         format!("the channel is {percent} % full{}; {when}", holder.unwrap_or_default())
     }
+}
+
+/// What has a bound, with it: bytes, and spans that wait.
+fn bounded(snapshot: &Snapshot) -> [(u64, u64); 2] {
+    [(snapshot.bytes, snapshot.capacity_bytes), (snapshot.items, snapshot.capacity_spans.unwrap_or(u64::MAX))]
 }
 
 /// A time as people say it.
@@ -98,6 +108,7 @@ mod tests {
             bytes,
             capacity_bytes: 1000,
             items: 0,
+            capacity_spans: None,
             accounts: vec![account("archive", 70, false), account("zipkin", 7, bytes >= 950)],
             disk_free_bytes: 0,
         }
@@ -137,6 +148,15 @@ mod tests {
         );
         assert_eq!(said(71, 100), None);
         assert!(said(72, 980).unwrap().ends_with("at the present rate it skips its oldest in 4 s"));
+    }
+
+    #[test]
+    fn a_channel_of_few_spans_is_full_of_them() {
+        let (mut filling, start) = (Filling::default(), Instant::now());
+        let of = |items| Snapshot { items, capacity_spans: Some(200), ..at(10) };
+        assert_eq!(filling.sample(start, &of(90)), None);
+        let line = filling.sample(start + Duration::from_secs(1), &of(100)).unwrap();
+        assert!(line.starts_with("the channel is 50 % full") && line.ends_with("intake stops in 10 s"), "{line}");
     }
 
     #[test]

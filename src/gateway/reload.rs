@@ -20,7 +20,7 @@ use crate::channel::{Channel, Takes, Tap};
 use crate::config::{Change, Changes, Report, Settings, Understood};
 use crate::gateway::crew::{Crew, Ready};
 use crate::gateway::report::{Stage, Watch};
-use crate::gateway::{Error, build};
+use crate::gateway::{Error, build, crew};
 use crate::listener::{self, Live};
 use crate::tasks;
 
@@ -146,6 +146,7 @@ impl Reload {
         let settings = &understood.settings;
         self.in_place.scribe.set(settings.scribe.clone());
         self.in_place.http.set(settings.http.clone());
+        now.crew.kit().kept_in.send_replace(crew::kept_in(settings));
         if settings.log.level != now.understood.settings.log.level {
             (self.starter.set_log_level)(&settings.log.level);
         }

@@ -18,13 +18,16 @@ use self::columns::Columns;
 use super::{FactsError, Format};
 use crate::archive::object::Object;
 use crate::channel::Head;
-use crate::span::canonical;
+use crate::span::{Span, canonical};
 
 /// Rows of a row group. Readers split their work by row groups and skip by their statistics: fewer, larger ones pack
 /// better, and skip worse. Part of encoder 1.
 const GROUP_ROWS: usize = 50_000;
-/// Canonical bytes of a row group: bounds the memory. Part of encoder 1.
+/// Bytes of a row group, as [`weight`] counts them: bounds the memory, which is four times that at most. Part of
+/// encoder 1.
 const GROUP_BYTES: usize = 16 << 20;
+/// What a tag or an annotation weighs beside its bytes: its ends and levels take more memory than a short one has bytes.
+const ENTRY_BYTES: usize = 8;
 
 const FACTS_KEY: &str = "spangate";
 /// Length of the footer and "PAR1".
@@ -36,7 +39,7 @@ const FOOTER_BYTES_MAX: usize = 64 << 20;
 pub(super) struct Rows<W: Write + Send> {
     writer: SerializedFileWriter<W>,
     columns: Columns,
-    /// Canonical bytes of the rows in `columns`.
+    /// What the rows in `columns` weigh.
     bytes: usize,
 }
 
@@ -53,7 +56,7 @@ impl<W: Write + Send> Rows<W> {
     pub fn add(&mut self, element: &[u8], head: &Head) -> io::Result<Option<()>> {
         let Ok(span) = canonical::span_bytes(element).and_then(canonical::read) else { return Ok(None) };
         self.columns.push(&span, head);
-        self.bytes += element.len();
+        self.bytes += weight(element, &span, head);
         if self.columns.rows() >= GROUP_ROWS || self.bytes >= GROUP_BYTES {
             self.write_group()?;
         }
@@ -74,6 +77,12 @@ impl<W: Write + Send> Rows<W> {
         }
         self.writer.into_inner().map_err(as_io)
     }
+}
+
+/// What a row takes of a row group: the origin stands in each, whatever its frame holds.
+fn weight(element: &[u8], span: &Span<'_>, head: &Head) -> usize {
+    let origin: usize = head.origin.0.iter().map(|(key, value)| key.len() + value.len()).sum();
+    element.len() + origin + ENTRY_BYTES * (span.tags.len() + span.annotations.len())
 }
 
 /// The writer's own errors come back as they were.

@@ -4,8 +4,13 @@ use super::*;
 use crate::channel::{FrameAt, Head, Item, Kind, Origin};
 
 const RATIO: f64 = 0.35;
-const ROLLS: Rolls =
-    Rolls { bytes: 1_000_000, pinned_bytes: 1 << 30, age: Duration::from_secs(60), idle: Duration::from_secs(5) };
+const ROLLS: Rolls = Rolls {
+    bytes: 1_000_000,
+    pinned_bytes: 1 << 30,
+    pinned_spans: u64::MAX,
+    age: Duration::from_secs(60),
+    idle: Duration::from_secs(5),
+};
 
 /// One that knows a single directory.
 fn planner(rolls: Rolls) -> Planner {
@@ -206,4 +211,13 @@ fn a_clock_that_jumps_to_and_fro_makes_two_objects_and_not_one_a_frame() {
     let to_and_fro: Vec<u64> = (0..1000).map(|n| if n % 2 == 0 { 60 } else { 86_400 * 30 }).collect();
     let found = stretches(&mut by_minute(), &to_and_fro);
     assert_eq!(found, [("c/0001/".to_owned(), 0, 0), ("c/0000/".to_owned(), 1, 999)]);
+}
+
+#[test]
+fn a_stretch_is_closed_before_it_fills_a_channel_of_few_spans() {
+    let (mut planner, now) = (planner(Rolls { pinned_spans: 5, ..ROLLS }), Instant::now());
+    add(&mut planner, &taken(0, &[10; 4]), now);
+    assert_eq!(planner.close(now), None);
+    add(&mut planner, &taken(4, &[10; 3]), now);
+    assert_eq!(planner.close(now).map(|stretch| stretch.spans), Some(7));
 }

@@ -95,6 +95,18 @@ fn a_stretch_finds_its_bytes_in_the_body() {
 }
 
 #[test]
+fn a_few_spans_of_a_frame_do_not_keep_all_of_it() {
+    let body = Bytes::from(vec![7; 1000]);
+    let head = head(0, &[10; 100]);
+    let kept = |items: Range<u32>| {
+        let part = Stretch { head: head.clone(), items }.slice(&body);
+        body.as_ptr_range().contains(&part.as_ptr())
+    };
+    assert!(kept(0..100) && kept(50..100), "no more than twice what is sent");
+    assert!(!kept(0..49) && !kept(99..100), "a copy");
+}
+
+#[test]
 fn a_load_names_each_gateway_once_and_at_most_eight() {
     let frames = (0..20u64).map(|n| from(n, &[1], &["same", &format!("g{n}")]));
     let batch = Batch::of(frames.map(|head| Stretch { head, items: 0..1 }).collect());

@@ -149,7 +149,8 @@ impl Bench {
         };
         change(&mut settings);
         let tap = self.channel.tap("zipkin", Start::Oldest, Takes::Common).expect("the drain is attached");
-        let parts = Parts { settings, tap, sinks, letters, clock: self.clock.clone(), kept_in: None };
+        let (clock, kept_in) = (self.clock.clone(), watch::Sender::new(None).subscribe());
+        let parts = Parts { settings, tap, sinks, letters, clock, kept_in };
         Drain::new(parts, &self.registry)
     }
 

@@ -105,7 +105,14 @@ impl Gate {
         };
         let (seats, roster) = Roster::new(sinks.iter().enumerate().map(seat).collect());
         let tap = channel.tap(&settings.name, Start::End, Takes::Common).unwrap();
-        let parts = Parts { settings, tap, sinks: roster, letters: letters.clone(), clock, kept_in: None };
+        let parts = Parts {
+            settings,
+            tap,
+            sinks: roster,
+            letters: letters.clone(),
+            clock,
+            kept_in: watch::Sender::new(None).subscribe(),
+        };
         let drain = Drain::new(parts, &registry);
         let aside_tap = channel.tap(aside::NAME, Start::End, Takes::Addressed).unwrap();
         let (status, stop) = (drain.status(), CancellationToken::new());

@@ -11,6 +11,7 @@ use spangate::deadletter::{self, Store};
 use spangate::drain::{Drain, Overflow, Parts, Roster, Seat, Settings};
 use spangate::metrics::{Registry, TABLE};
 use spangate::sink::{Load, Sending, Sink, Verdict};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -108,7 +109,8 @@ fn stuck(sim: &SimDisk, channel: &Channel, registry: &Registry, name: &str, over
     let tap = channel.tap(name, Start::End, Takes::Common).unwrap();
     let settings = Settings { name: name.to_owned(), overflow, ..settings() };
     let sinks = Roster::fixed(vec![Seat::from(Arc::new(Down) as Arc<dyn Sink>)]);
-    let parts = Parts { settings, tap, sinks, letters, clock: Clock::manual(1), kept_in: None };
+    let parts =
+        Parts { settings, tap, sinks, letters, clock: Clock::manual(1), kept_in: watch::Sender::new(None).subscribe() };
     spawn(Drain::new(parts, registry).run(CancellationToken::new(), GRACE))
 }
 

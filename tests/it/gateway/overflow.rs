@@ -52,3 +52,30 @@ async fn a_group_that_skips_keeps_intake_open_and_the_log_names_what_the_archive
         |line: &str| -> f64 { line.split("spans=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap() };
     assert_eq!(said.iter().map(|line| number(line)).sum::<f64>(), skipped);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_that_a_reload_leaves_alone_names_where_the_archive_was_moved_to() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("spangate.toml");
+    let sinks = format!("backoff_max = \"500ms\"\nsinks = [{{ url = \"{}\" }}]\n", Collector::absent().url());
+    let drain = format!("[drain.zipkin]\noverflow = \"skip\"\n{sinks}");
+    std::fs::write(&file, &drain).unwrap();
+    let arguments = ["-c", file.to_str().unwrap(), "--channel-capacity-spans", "1000"];
+    let gateway = Gateway::start(dir.path(), &arguments);
+    let lake = dir.path().join("lake").display().to_string();
+    let archive =
+        format!("[drain.archive]\narchive = \"file://{lake}\"\nroll_age = \"200ms\"\nroll_idle = \"100ms\"\n");
+    std::fs::write(&file, format!("{drain}{archive}")).unwrap();
+    let said = Client::new(gateway.admin).request("POST", "/reload", &[("spangate-admin", "1")], b"").unwrap().text();
+    assert!(said.contains("drain.archive.archive") && !said.contains("drain.zipkin"), "{said}");
+    let (mut sender, mut client) = (Sender::from(1), http(&gateway));
+    let skips = || {
+        let log = std::fs::read_to_string(&gateway.process.log).unwrap();
+        log.lines().find(|line| line.contains("spans were skipped")).map(str::to_owned)
+    };
+    let line = wait_for("spans are skipped", LIMIT, || {
+        sender.post(&mut client, 100);
+        skips()
+    });
+    assert!(line.contains(&format!("hold them, in {lake}")), "{line}");
+}

@@ -113,6 +113,14 @@ fn a_row_group_ends_at_its_rows_and_at_its_bytes() {
     };
     let parts: Vec<Part> = (0..300).map(|n| frame(n, vec![long(n + 1)])).collect();
     assert_eq!(groups(&parts), [280, 20], "16 MiB of 60,000 bytes each");
+    let origin = ["a", "b", "c", "d"].map(|key| (key, "x".repeat(255)));
+    let origin: Vec<(&str, &str)> = origin.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    let parts: Vec<Part> = (0..4).map(|n| with_origin(part(n * 5_000, 5_000), &origin)).collect();
+    assert!(groups(&parts)[0] < 16_400, "a kibibyte of origin in each");
+    let tags: Vec<_> = (0..90_000).map(|n| (format!("{n:x}").into(), "".into())).collect();
+    let tagged = |id| Span { id, trace_id: TraceId { high: 0, low: 1 }, tags: tags.clone(), ..Span::default() };
+    let part = frame(0, vec![tagged(1)]);
+    assert_eq!(groups(&vec![part; 12]), [11, 1], "90,000 tags of ten bytes each");
 }
 
 #[test]
