@@ -28,7 +28,7 @@ use spangate::tasks::Tasks;
 use crate::support::disk::{Fault, Power, SimDisk};
 
 /// Longer than any machine needs; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A channel and one archive on it.
 struct Rig {

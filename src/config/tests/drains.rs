@@ -335,7 +335,8 @@ fn archives_keep_apart_from_each_other_and_from_the_data_directory() {
             "spangate.toml:9:8: drain.d.keep: is for \"builtin\" alone: what you name yourself is never trimmed",
             "spangate.toml:11:11: drain.e.archive: found \"hdfs:/bucket\", expected \"builtin\", \"file:///DIR\", \
              \"s3://BUCKET/PREFIX\", \"gs://BUCKET/PREFIX\", \"az://CONTAINER/PREFIX\" or \"none\"",
-            "spangate.toml:14:8: drain.g.archive: drain f writes to s3://bucket/x, too; give each its own place",
+            "spangate.toml:14:8: drain.g.archive: drain f writes to s3://bucket/x, and both name objects by channel and \
+             positions, whatever the path: give each its own place, none within the other",
             "spangate.toml:16:8: drain.g.keep: is for \"builtin\" alone: what you name yourself is never trimmed",
             "spangate.toml:22:12: drain.i.endpoint: is for s3://, gs:// and az:// alone",
             "spangate.toml:23:10: drain.i.region: is for s3:// alone",

@@ -328,15 +328,3 @@ async fn a_group_that_refuses_all_for_a_while_makes_no_letters_of_good_spans() {
         storm(seed, policy, MassRefusal::Hold, true).await;
     }
 }
-
-/// Many storms, for whoever has changed how a drain chooses or judges.
-#[tokio::test(start_paused = true)]
-#[ignore = "takes minutes"]
-async fn whatever_a_group_does_often() {
-    for seed in 1_000..1_040 {
-        for policy in POLICIES {
-            let mass_refusal = if seed % 2 == 0 { MassRefusal::Hold } else { MassRefusal::DeadLetter };
-            storm(seed, policy, mass_refusal, seed % 8 == 0).await;
-        }
-    }
-}
