@@ -135,8 +135,11 @@ fn scribe(stand: &Stand, gateway: &Gateway, offset: i64, keep: bool) {
     must_equal(kind, shapes.len(), differences);
 }
 
+/// A list of spans in some form.
+type Encode = fn(&[Span]) -> Vec<u8>;
+
 /// Every v1 shape at `/api/v1/spans`, of both.
-fn v1_list(stand: &Stand, gateway: &Gateway, offset: i64, form: (&str, fn(&[Span]) -> Vec<u8>)) {
+fn v1_list(stand: &Stand, gateway: &Gateway, offset: i64, form: (&str, Encode)) {
     let mut shapes = shapes::v1();
     shapes.iter_mut().for_each(|shape| shape.span.trace += offset);
     let (content_type, list) = form;
