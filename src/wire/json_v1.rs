@@ -6,7 +6,7 @@
 //!
 //! Zipkin refuses every v1 body in which `Endpoint"` or `"tags"` occurs, be it in a tag's value.
 //! Here a span that *has* such a v2 field is refused, in the same words. Nesting ends at
-//! [`Limits::depth`](super::Limits). [`encode`] writes what [`v1::encode`](super::v1::encode) says.
+//! [`Limits::depth`](super::Limits). `encode` writes what [`v1::encode`](super::v1::encode) says.
 
 pub(super) mod encode;
 

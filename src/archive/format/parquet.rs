@@ -1,6 +1,6 @@
-//! Parquet, zstd: one row a span, columns that people query by ([`schema`]).
+//! Parquet, zstd: one row a span, columns that people query by (`schema`).
 //!
-//! Rows are gathered column by column ([`columns`]) and written as a row group when they are many or large: that bounds
+//! Rows are gathered column by column (`columns`) and written as a row group when they are many or large: that bounds
 //! the memory, whatever the object's size. The object's facts stand in the file's own metadata under `spangate`, in the
 //! footer. Neither a time nor a version of any library goes in, so that the same plan gives the same bytes.
 

@@ -1,8 +1,8 @@
 //! `spangate send`: made-up traces to a gateway, or to anything else that takes Zipkin's spans.
 //!
-//! [`send`] tells the story. The [`traces`] of the [`shop`] are cut into [`message`]s; each
-//! connection ([`link`]) has one under way; what was answered goes into the [`tally`] and the
-//! [`ledger`]. What is not acknowledged is sent again, the same bytes: a span may arrive twice,
+//! `send` tells the story. The `traces` of the `shop` are cut into `message`s; each
+//! connection (`link`) has one under way; what was answered goes into the `tally` and the
+//! `ledger`. What is not acknowledged is sent again, the same bytes: a span may arrive twice,
 //! never not at all without being said. One thread does it all, so that on a small machine the
 //! rest is the gateway's. Fails, with exit code 1, if something was never acknowledged.
 
