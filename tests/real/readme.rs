@@ -108,12 +108,13 @@ fn stop(process: &mut Process) {
     assert!(status.success(), "Ctrl-C: {status}\n{}", process.tail());
 }
 
-/// The README's example file passes the README's checks.
+/// Each of the README's example files passes the README's checks.
 fn configuration(dir: &Path, readme: &str) {
-    let toml = blocks(readme, "Configuration", "toml").concat();
-    std::fs::write(dir.join("spangate.toml"), toml).unwrap();
-    for check in blocks(readme, "Configuration", "sh") {
-        let output = shell(dir, &check);
-        assert!(output.status.success(), "{check}\n{}", text(&output));
+    for toml in blocks(readme, "Configuration", "toml") {
+        std::fs::write(dir.join("spangate.toml"), &toml).unwrap();
+        for check in blocks(readme, "Configuration", "sh") {
+            let output = shell(dir, &check);
+            assert!(output.status.success(), "{toml}\n{check}\n{}", text(&output));
+        }
     }
 }
