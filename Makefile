@@ -8,7 +8,7 @@ ZIPKIN_JAR := $(REAL_DIR)/zipkin-server-$(ZIPKIN_VERSION)-exec.jar
 VENV := $(REAL_DIR)/venv
 BRAVE := $(REAL_DIR)/brave
 
-.PHONY: help real real-tools dashboard compose bench profile clean-real
+.PHONY: help real real-tools dashboard compose bench profile soak clean-real
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ bench: ## what a span costs, beside what it costs a bare floor (about 10 minutes
 
 profile: ## where that time goes, of the gateway and of the floor (needs Linux perf; a minute and a build)
 	cargo bench --bench gateway -- profile
+
+# make soak MINUTES=60 KINDS="crash hours" SEED=7
+soak: ## crashes, hours, kills and inputs by seed, for MINUTES (default 10) and KINDS (default all)
+	cargo test --release --test soak -- $(KINDS) --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 clean-real: ## remove what `make real` fetched
 	rm -rf "$(REAL_DIR)"

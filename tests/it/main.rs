@@ -4,6 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../proof/mod.rs"]
+mod proof;
+
 mod admin;
 mod archive;
 mod channel;
@@ -12,6 +15,7 @@ mod config;
 mod drain;
 mod gateway;
 mod listener;
+mod proofs;
 mod send;
 mod systemd;
 mod wire;
