@@ -1,6 +1,6 @@
 //! The proofs of tests/proof with a few thousand tries each, the same ones at each run; `make soak` goes on from there.
 
-use crate::proof::{Budget, Tally};
+use crate::proof::{Budget, Tally, hours};
 
 #[test]
 fn a_failure_carries_the_command_that_shows_it_again() {
@@ -13,4 +13,11 @@ fn a_failure_carries_the_command_that_shows_it_again() {
     }
     assert_eq!(tally.counts["tries"], 3);
     assert!(tally.to_string().contains("again: soak crash --seed 8 --tries 1"), "{tally}");
+}
+
+#[test]
+fn gateway_hours_in_which_nearly_everything_goes_wrong_keep_every_promise() {
+    let tally = hours::hours(Budget::of(1, 12));
+    tally.assert_whole();
+    assert_eq!(tally.counts["gateway-hours"], 12);
 }

@@ -19,7 +19,11 @@ use proof::{Budget, Tally};
 type Proof = fn(Budget) -> Tally;
 
 /// Name, what it tries, and how.
-const KINDS: &[(&str, &str, Proof)] = &[];
+const KINDS: &[(&str, &str, Proof)] = &[(
+    "hours",
+    "gateway-hours of virtual time: failing collectors, store and disk, crashes with restart",
+    proof::hours::hours,
+)];
 
 fn main() -> ExitCode {
     let asked = match Asked::parse(std::env::args().skip(1)) {
