@@ -116,13 +116,7 @@ impl Pen {
     }
 
     /// What may go to `sink`, which is one of those `up`, or is to be probed.
-    pub fn find(
-        &self,
-        sink: SinkId,
-        records: &BTreeMap<SinkId, Record>,
-        up: &[SinkId],
-        now: Instant,
-    ) -> Option<Found> {
+    pub fn find(&self, sink: SinkId, records: &BTreeMap<SinkId, Record>, up: &[SinkId], now: Instant) -> Option<Found> {
         let passed = |sink: &SinkId| records.get(sink).map_or(0, |record| record.passed);
         if records.get(&sink).is_some_and(|record| record.held) {
             let sample = self.refused.iter().position(|batch| batch.history.refused_by.contains(&sink));
