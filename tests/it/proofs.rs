@@ -26,6 +26,14 @@ fn kills_under_load_lose_nothing_and_archive_each_span_once() {
     assert!(tally.counts["kills"] >= 3, "{tally}");
 }
 
+#[test]
+fn kills_among_faults_of_a_store_archive_each_span_once() {
+    let tally = kills::store_kills(Budget::of(1, 1));
+    println!("{tally}");
+    tally.assert_whole();
+    assert!(tally.counts["kills"] >= 3 && tally.counts["faults of the store"] > 0, "{tally}");
+}
+
 /// Three spans that were sent, acknowledged, delivered and archived.
 fn well() -> Found {
     let names = ["a", "b", "c"].map(str::to_owned);

@@ -23,6 +23,7 @@ type Proof = fn(Budget) -> Tally;
 const KINDS: &[(&str, &str, Proof)] = &[
     // One a line.
     ("kills", "the real process, killed under load again and again", proof::kills::kills),
+    ("store-kills", "the same with its archive in an object store that fails", proof::kills::store_kills),
 ];
 
 fn main() -> ExitCode {
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         Err(wrong) => {
             eprintln!("soak: {wrong}\nsoak [KIND ...] [--minutes N] [--seed N] [--tries N]");
             for (name, what, _) in KINDS {
-                eprintln!("  {name:<8} {what}");
+                eprintln!("  {name:<12} {what}");
             }
             return ExitCode::from(2);
         }
