@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches};
 
+use super::archive;
 use super::dead_letters::Verb;
 use super::send;
 use crate::config::table::{Scope, Setting, rows};
@@ -36,6 +37,7 @@ pub enum Command {
     Check { resolved: bool },
     Forget { drain: String, yes: bool },
     DeadLetters { verb: Verb, filter: Filter },
+    Archive(archive::options::Options),
 }
 
 /// The flags of `-h`; all others stand in `--help`, under a heading of their own.
@@ -61,6 +63,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Err
         Some(("dead-letters", letters)) => {
             let (verb, inner) = letters.subcommand().expect("clap demands a verb of `dead-letters`");
             asked(letters_command(verb, inner), inner)
+        }
+        Some(("archive", archive)) => {
+            let (verb, inner) = archive.subcommand().expect("clap demands a verb of `archive`");
+            asked(Command::Archive(archive::options::read(verb, inner)?), inner)
         }
         Some((_, channel)) => {
             let (_, inner) = channel.subcommand().expect("clap demands a verb of `channel`");
@@ -123,6 +129,7 @@ fn program() -> clap::Command {
         .subcommand(check)
         .subcommand(send::options::command())
         .subcommand(dead_letters())
+        .subcommand(archive_command())
         .subcommand(
             clap::Command::new("channel").about("The channel on disk").subcommand_required(true).subcommand(forget()),
         )
@@ -136,6 +143,11 @@ fn forget() -> clap::Command {
         .arg(switch("yes").help("Do it; without this, print what would be given up"))
         .arg(config())
         .args(data)
+}
+
+fn archive_command() -> clap::Command {
+    let flags = flagged().filter(|s| ["archive", "data"].contains(&s.key)).map(flag);
+    archive::options::command(std::iter::once(config()).chain(flags).collect())
 }
 
 fn dead_letters() -> clap::Command {

@@ -266,6 +266,16 @@ impl Store for View {
         })
     }
 
+    fn fetch<'a>(&'a self, name: &'a str, at: u64, len: u64) -> Answer<'a, Bytes> {
+        Box::pin(async move {
+            self.bucket.request("read").await?;
+            let inner = self.bucket.inner();
+            let (_, bytes) = inner.objects.get(name).ok_or_else(|| failed("read", "404"))?;
+            let (at, end) = ((at as usize).min(bytes.len()), (at.saturating_add(len) as usize).min(bytes.len()));
+            Ok(bytes.slice(at..end))
+        })
+    }
+
     fn list(&self) -> Answer<'_, Vec<Listed>> {
         Box::pin(async move {
             self.bucket.request("list").await?;
@@ -273,7 +283,7 @@ impl Store for View {
             let listed = inner.objects.iter().filter_map(|(name, (object, bytes))| {
                 let (_, extension) = name.split_once('.')?;
                 let parsed = ObjectName::parse(&object.name(extension), extension)?;
-                Some(Listed { name: name.clone(), parsed, bytes: bytes.len() as u64 })
+                Some(Listed { name: name.clone(), parsed, bytes: bytes.len() as u64, written_us: None })
             });
             Ok(listed.collect())
         })
