@@ -26,6 +26,11 @@ fn gateway_hours_in_which_nearly_everything_goes_wrong_keep_every_promise() {
 }
 
 #[test]
+fn a_gateway_hour_is_the_same_each_time_that_its_seed_is_run() {
+    assert_eq!(hours::digest(7), hours::digest(7));
+}
+
+#[test]
 fn kills_under_load_lose_nothing_and_archive_each_span_once() {
     let tally = kills::kills(Budget::of(1, 1));
     println!("{tally}");

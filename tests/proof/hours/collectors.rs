@@ -177,7 +177,7 @@ impl Collector {
 
     /// What one that looks at a load makes of it.
     fn judge(&self, spans: &[u64], sure: bool) -> Verdict {
-        let bad = self.world.bad;
+        let bad = self.world.bad();
         if spans.iter().any(|span| bad.breaks(*span)) {
             return Verdict::Elsewhere { reason: format!("{}: reset", self.name), maybe_taken: true };
         }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::oracle;
-use super::script::{CALM, Crash, DiskFault, HOUR, Message};
+use super::script::{CALM, Crash, DiskFault, HOUR, Message, SOUND};
 use super::{Hour, Outside};
 use crate::support::disk::{Fault, SimDisk};
 
@@ -218,6 +218,9 @@ impl Life {
         async move {
             for message in hour.script.messages.iter().filter(|message| message.at >= now).copied() {
                 sleep_until(world.moment(message.at)).await;
+                if message.at >= SOUND {
+                    world.only_sound();
+                }
                 tasks.spawn("tracer", send(world.clone(), channel.clone(), message));
             }
         }

@@ -12,6 +12,8 @@ use super::{bucket, collectors};
 
 /// Nothing goes wrong from here on, and what waits has to go.
 pub const CALM: Duration = Duration::from_secs(47 * 60);
+/// The last span that is not sound.
+pub const SOUND: Duration = Duration::from_secs(54 * 60);
 /// The last message.
 const LAST: Duration = Duration::from_secs(57 * 60);
 pub const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -109,7 +111,7 @@ impl Script {
         let sync = if killed && rng.bool() { Sync::Every(Duration::from_millis(200)) } else { Sync::Always };
         Script {
             seed,
-            bad: Bad { refused_every: rng.u64(90..1_000), breaks_every: rng.u64(200..2_000) },
+            bad: Bad { refused_every: rng.u64(90..1_000), breaks_every: rng.u64(200..2_000), until: u64::MAX },
             feeds,
             messages: messages(rng, &crashes),
             disk: disk(rng),
