@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::proof::hours::Plant;
 use crate::proof::kills::oracle::{Found, Settled};
 use crate::proof::{Budget, Tally, hours, kills};
 
@@ -23,6 +24,23 @@ fn gateway_hours_in_which_nearly_everything_goes_wrong_keep_every_promise() {
     let tally = hours::hours(Budget::of(1, 12));
     tally.assert_whole();
     assert_eq!(tally.counts["gateway-hours"], 12);
+}
+
+#[test]
+fn what_is_planted_in_a_gateway_hour_is_named_with_its_promise() {
+    let plants = [
+        (Plant::TakenByNobody, "promise 2: "),
+        (Plant::SentAgain, "promise 2: "),
+        (Plant::StandingStill, "promise 5: "),
+        (Plant::PublishedNowhere, "promise 3: "),
+        (Plant::PublishedTwice, "promise 3: "),
+        (Plant::DiskOfBefore, "promise "),
+    ];
+    for (plant, promise) in plants {
+        // One with an object store.
+        let told = hours::planted(2, plant).unwrap_or_default();
+        assert!(told.contains(promise), "{plant:?}: {told:?}");
+    }
 }
 
 #[test]

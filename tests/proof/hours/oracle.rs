@@ -129,7 +129,7 @@ pub fn disk_failed(hour: &Hour, crash: Duration) -> bool {
 }
 
 /// When faults have stopped, nothing waits at the end.
-pub fn emptied(_: &Hour, outside: &Outside, snapshot: &Snapshot) {
+pub fn emptied(outside: &Outside, snapshot: &Snapshot) {
     for account in &snapshot.accounts {
         let what = || format!("{} still has {} waiting at the end: {account:?}", account.drain, account.waiting);
         outside.world.holds(account.waiting == 0, what);

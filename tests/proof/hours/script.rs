@@ -58,6 +58,8 @@ pub enum Crash {
     Power(u64),
     /// The machine goes off at the disk call so many from now.
     AtCall(u64, u64),
+    /// None: the process is told to stop, and starts again.
+    Restart,
 }
 
 /// One drain to a group.
@@ -107,7 +109,7 @@ impl Script {
         let bucket = (rng.u8(..5) < 3).then(|| store(rng, &mut faults));
         let format = if rng.u8(..4) == 0 { Format::Parquet1 } else { Format::JsonLinesGzip1 };
         // What is answered before its sync does not outlive the machine: then only the process dies.
-        let killed = crashes.iter().all(|(_, crash)| *crash == Crash::Killed);
+        let killed = crashes.iter().all(|(_, crash)| matches!(crash, Crash::Killed | Crash::Restart));
         let sync = if killed && rng.bool() { Sync::Every(Duration::from_millis(200)) } else { Sync::Always };
         Script {
             seed,
@@ -130,9 +132,11 @@ fn crashes(rng: &mut Rng) -> Vec<(Duration, Crash)> {
     let mut crashes = Vec::new();
     let mut at = seconds(rng, 300..1_800);
     while at < CALM {
-        let crash = match rng.u8(..4) {
+        let crash = match rng.u8(..5) {
             0 => Crash::Killed,
             1 => Crash::Power(rng.u64(..)),
+            // The first is a crash.
+            2 if !crashes.is_empty() => Crash::Restart,
             _ => Crash::AtCall(rng.u64(1..60), rng.u64(..)),
         };
         crashes.push((at, crash));

@@ -54,7 +54,25 @@ impl Bad {
     }
 }
 
+/// What is made wrong on purpose: whoever judges an hour has to see it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Plant {
+    /// A collector says that it took what it did not take.
+    TakenByNobody,
+    /// A batch that was answered is there again.
+    SentAgain,
+    /// Collectors that are well are sent nothing any more.
+    StandingStill,
+    /// The store says that an object stands, and none does.
+    PublishedNowhere,
+    /// An object stands under two names.
+    PublishedTwice,
+    /// After a crash the disk is as it was a while before it.
+    DiskOfBefore,
+}
+
 pub struct World {
+    pub plant: Option<Plant>,
     tells: bool,
     inner: Mutex<Inner>,
     later: Mutex<Option<String>>,
@@ -79,7 +97,7 @@ struct Inner {
 }
 
 impl World {
-    pub fn new(bad: Bad, tells: bool) -> Arc<World> {
+    pub fn new(bad: Bad, tells: bool, plant: Option<Plant>) -> Arc<World> {
         let inner = Inner {
             bad,
             began: None,
@@ -94,7 +112,7 @@ impl World {
             counts: BTreeMap::new(),
             crashes: Vec::new(),
         };
-        Arc::new(World { tells, inner: Mutex::new(inner), later: Mutex::default() })
+        Arc::new(World { plant, tells, inner: Mutex::new(inner), later: Mutex::default() })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -133,6 +151,11 @@ impl World {
 
     pub fn wall_us(&self) -> u64 {
         DAY_US + self.now().as_micros() as u64
+    }
+
+    /// Whether this is planted, and it is late enough in the hour for it to show.
+    pub fn is_planted(&self, plant: Plant) -> bool {
+        self.plant == Some(plant) && self.now() > Duration::from_secs(120)
     }
 
     /// Adds to the story, which is the same each time that a seed is run.
