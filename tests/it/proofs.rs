@@ -21,9 +21,9 @@ fn a_failure_carries_the_command_that_shows_it_again() {
 
 #[test]
 fn gateway_hours_in_which_nearly_everything_goes_wrong_keep_every_promise() {
-    let tally = hours::hours(Budget::of(1, 12));
+    let tally = hours::hours(Budget::of(1, 8));
     tally.assert_whole();
-    assert_eq!(tally.counts["gateway-hours"], 12);
+    assert_eq!(tally.counts["gateway-hours"], 8);
 }
 
 #[test]
