@@ -47,6 +47,15 @@ impl Clock {
     }
 }
 
+/// RFC 3339 with microseconds, UTC.
+pub fn rfc3339(us: u64) -> String {
+    let (seconds, micros) = (us / 1_000_000, us % 1_000_000);
+    let (year, month, day) = civil(seconds / 86_400);
+    let of_day = seconds % 86_400;
+    let (h, m, s) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{micros:06}Z")
+}
+
 /// Year, month and day of a count of days since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
 /// Algorithms", `civil_from_days`, for days after the epoch).
 pub fn civil(days: u64) -> (u64, u64, u64) {

@@ -6,8 +6,8 @@
 
 mod args;
 mod banner;
+mod channel;
 mod dead_letters;
-mod forget;
 mod logs;
 pub mod send;
 mod source;
@@ -67,7 +67,7 @@ fn carry_out(asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
         Command::Check { resolved: true } => answer(&understood.resolved.to_string()),
         Command::Check { resolved: false } => answer("the configuration is understood in full\n"),
         Command::DeadLetters { verb, filter } => dead_letters::run(verb, &filter, understood.settings),
-        Command::Forget { drain, yes } => forget::forget(&drain, yes, understood.settings),
+        Command::Channel(verb) => channel::run(verb, understood.settings),
     }
 }
 
