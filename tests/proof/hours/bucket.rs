@@ -273,9 +273,19 @@ impl Store for View {
             let listed = inner.objects.iter().filter_map(|(name, (object, bytes))| {
                 let (_, extension) = name.split_once('.')?;
                 let parsed = ObjectName::parse(&object.name(extension), extension)?;
-                Some(Listed { name: name.clone(), parsed, bytes: bytes.len() as u64 })
+                Some(Listed { name: name.clone(), parsed, bytes: bytes.len() as u64, written_us: None })
             });
             Ok(listed.collect())
+        })
+    }
+
+    fn fetch<'a>(&'a self, name: &'a str, at: u64, len: u64) -> Answer<'a, Bytes> {
+        Box::pin(async move {
+            self.bucket.request("read").await?;
+            let found = self.bucket.inner().objects.get(name).map(|(_, bytes)| bytes.clone());
+            let bytes = found.ok_or_else(|| failed("read", "there is no such object"))?;
+            let end = bytes.len() as u64;
+            Ok(bytes.slice(at.min(end) as usize..at.saturating_add(len).min(end) as usize))
         })
     }
 
