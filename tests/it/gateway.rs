@@ -9,6 +9,7 @@ mod crash;
 mod directories;
 mod failures;
 mod flume;
+mod lanes;
 mod letters;
 mod memory;
 mod overflow;
