@@ -7,8 +7,8 @@
 mod archive;
 mod args;
 mod banner;
+mod channel;
 mod dead_letters;
-mod forget;
 mod logs;
 pub mod send;
 mod source;
@@ -78,7 +78,7 @@ fn carry_out(asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
         Command::Check { resolved: false } => answer("the configuration is understood in full\n"),
         Command::DeadLetters { verb, filter } => dead_letters::run(verb, &filter, understood.settings),
         Command::Archive(options) => archive::run(options, understood.settings),
-        Command::Forget { drain, yes } => forget::forget(&drain, yes, understood.settings),
+        Command::Channel(verb) => channel::run(verb, understood.settings),
     }
 }
 

@@ -579,8 +579,9 @@ pub static SETTINGS: &[Setting] = &[
         "path",
         Kind::Template,
         "",
-        "Directories of objects, by receive time: Flume's escapes of time and {channel}. Where archive is not builtin, \
-         the default is dt=%Y-%m-%d/hour=%H/",
+        "Directories of objects, by receive time: Flume's escapes of time, {service} {category} {peer} {listener} and \
+         labels of each span, {host} {channel} {first} {last}. Where archive is not builtin, the default is \
+         dt=%Y-%m-%d/hour=%H/",
         "zcat DATA/archive/*.gz finds all; Spark, Trino and DuckDB see dt and hour as columns",
     ),
     row(

@@ -7,8 +7,10 @@
 mod account;
 mod crash;
 mod directories;
+mod disk;
 mod failures;
 mod flume;
+mod lanes;
 mod letters;
 mod memory;
 mod overflow;

@@ -27,6 +27,7 @@ const KINDS: &[(&str, &str, Proof)] = &[
         proof::hours::hours,
     ),
     // One a line.
+    ("hours", "virtual time: failing collectors, store and disk, crashes with restart", proof::hours::hours),
     ("kills", "the real process, killed under load again and again", proof::kills::kills),
     ("store-kills", "the same with its archive in an object store that fails", proof::kills::store_kills),
 ];
