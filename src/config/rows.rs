@@ -522,8 +522,8 @@ pub static SETTINGS: &[Setting] = &[
         "archive",
         Kind::Archive,
         "builtin",
-        "Where: builtin is DATA/archive; file:///DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX and az://CONTAINER/PREFIX \
-            are never trimmed; none: no such drain",
+        "Where: builtin is DATA/archive; file:///DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX and \
+            hdfs://NAMENODE[:PORT]/PATH are never trimmed; none: no such drain",
         "a first start shows its spans without any set-up",
     ),
     row(
@@ -555,7 +555,7 @@ pub static SETTINGS: &[Setting] = &[
         "timeout",
         time(ms(100), HOUR),
         "2m",
-        "A request to a store must be answered in this time, with its body of at most 48 MiB",
+        "A request to a store must be answered in this time, with its body of at most 48 MiB; to HDFS, of 1 MiB",
         "such a body passes a line of 3.4 Mbit/s in it",
     ),
     row(
