@@ -6,13 +6,14 @@
 //! crate itself has no time limit for a NameNode, and would wait for ever for one that swallows requests.
 
 use std::future::Future;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hdfs_native::file::FileWriter;
 use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::super::bucket::{SHORT, reason};
 use super::{Answer, Entry, Files, Stat};
@@ -45,7 +46,7 @@ impl Hadoop {
         let link = match Link::make(&url) {
             Ok(link) => Some(Arc::new(link)),
             Err(HdfsError::IOError(_)) => None,
-            Err(error) => return Err(said(&error)),
+            Err(error) => return Err(format!("Hadoop's configuration: {}", said(&error))),
         };
         Ok(Hadoop { url, timeout, link: Mutex::new(link) })
     }
@@ -224,13 +225,13 @@ fn said(error: &HdfsError) -> String {
 /// A client with all that runs for it.
 struct Link {
     client: Client,
-    runtime: Option<Runtime>,
+    _tasks: Tasks,
 }
 
 impl Link {
     fn make(url: &str) -> Result<Link, HdfsError> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("hdfs").enable_all().build()?;
-        let (authority, handle) = (url.trim_start_matches("hdfs://"), runtime.handle());
+        let tasks = Tasks::new()?;
+        let (authority, handle) = (url.trim_start_matches("hdfs://"), &tasks.handle);
         let settings = [
             // Else each link would begin at the first of the NameNodes, also where that one swallows requests.
             (format!("dfs.client.failover.random.order.{authority}"), "true"),
@@ -246,12 +247,25 @@ impl Link {
             Err(HdfsError::InvalidArgument(_)) => client(format!("{url}:{NAMENODE_PORT}")),
             made => made,
         };
-        Ok(Link { client: made?, runtime: Some(runtime) })
+        Ok(Link { client: made?, _tasks: tasks })
     }
 }
 
-/// Without waiting: it may be dropped on a runtime.
-impl Drop for Link {
+/// Where what the crate starts runs; none of it outlives this.
+struct Tasks {
+    runtime: Option<Runtime>,
+    handle: Handle,
+}
+
+impl Tasks {
+    fn new() -> io::Result<Tasks> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("hdfs").enable_all().build()?;
+        Ok(Tasks { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+/// Without waiting, which a task must not: tokio panics.
+impl Drop for Tasks {
     fn drop(&mut self) {
         self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
     }
