@@ -86,8 +86,24 @@ impl Hadoop {
             Ok(Err(error)) => said(&error),
             Err(_) => format!("no answer in {limit:?}"),
         };
-        self.held().take_if(|held| Arc::ptr_eq(held, link));
+        self.forget(link);
         Err(self.error(what, path, reason))
+    }
+
+    /// The next call makes another.
+    fn forget(&self, link: &Arc<Link>) {
+        self.held().take_if(|held| Arc::ptr_eq(held, link));
+    }
+
+    async fn write_over(&self, link: &Arc<Link>, path: &str, staged: &Arc<Staged>) -> Result<(), StoreError> {
+        let (client, short) = (&link.client, self.timeout.min(SHORT));
+        let options = WriteOptions::default().permission(FILE_MODE).create_parent(false);
+        let mut writer = self.step(link, "create", path, short, client.create(path, options)).await?;
+        let found = self.step(link, "look at", path, short, client.get_file_info(path)).await?;
+        let block = found.blocksize.filter(|block| *block > 0).unwrap_or(u64::MAX);
+        self.fill(link, path, &mut writer, staged, block).await?;
+        // Repeated by the crate until the NameNode says that the file is complete.
+        self.step(link, "close", path, self.timeout, writer.close()).await
     }
 
     /// Every block is synced before the next is begun: a sync is one block's.
@@ -149,25 +165,16 @@ impl Files for Hadoop {
 
     fn write<'a>(&'a self, path: &'a str, staged: Arc<Staged>) -> Answer<'a, ()> {
         Box::pin(async move {
-            let (link, short) = (self.link(path).await?, self.timeout.min(SHORT));
-            let options = WriteOptions::default().permission(FILE_MODE).create_parent(false);
-            let mut writer = self.step(&link, "create", path, short, link.client.create(path, options)).await?;
-            let found = self.step(&link, "look at", path, short, link.client.get_file_info(path)).await?;
-            let block = found.blocksize.filter(|block| *block > 0).unwrap_or(u64::MAX);
-            self.fill(&link, path, &mut writer, &staged, block).await?;
-            // Repeated by the crate until the NameNode says that the file is complete.
-            self.step(&link, "close", path, self.timeout, writer.close()).await
+            let link = self.link(path).await?;
+            let written = self.write_over(&link, path, &staged).await;
+            // A writer that was given up would go on to greet its DataNodes for as long as the link lives.
+            written.inspect_err(|_| self.forget(&link))
         })
     }
 
     fn make_dir<'a>(&'a self, path: &'a str) -> Answer<'a, ()> {
-        Box::pin(
-            self.short(
-                "make the directory",
-                path,
-                move |client| async move { client.mkdirs(path, DIR_MODE, true).await },
-            ),
-        )
+        let made = async move |client: Client| client.mkdirs(path, DIR_MODE, true).await;
+        Box::pin(self.short("make the directory", path, made))
     }
 
     fn rename<'a>(&'a self, from: &'a str, to: &'a str) -> Answer<'a, Publish> {
@@ -225,13 +232,13 @@ fn said(error: &HdfsError) -> String {
 /// A client with all that runs for it.
 struct Link {
     client: Client,
-    _tasks: Tasks,
+    _runtime: OwnRuntime,
 }
 
 impl Link {
     fn make(url: &str) -> Result<Link, HdfsError> {
-        let tasks = Tasks::new()?;
-        let (authority, handle) = (url.trim_start_matches("hdfs://"), &tasks.handle);
+        let runtime = OwnRuntime::new()?;
+        let (authority, handle) = (url.trim_start_matches("hdfs://"), &runtime.handle);
         let settings = [
             // Else each link would begin at the first of the NameNodes, also where that one swallows requests.
             (format!("dfs.client.failover.random.order.{authority}"), "true"),
@@ -247,25 +254,25 @@ impl Link {
             Err(HdfsError::InvalidArgument(_)) => client(format!("{url}:{NAMENODE_PORT}")),
             made => made,
         };
-        Ok(Link { client: made?, _tasks: tasks })
+        Ok(Link { client: made?, _runtime: runtime })
     }
 }
 
 /// Where what the crate starts runs; none of it outlives this.
-struct Tasks {
+struct OwnRuntime {
     runtime: Option<Runtime>,
     handle: Handle,
 }
 
-impl Tasks {
-    fn new() -> io::Result<Tasks> {
+impl OwnRuntime {
+    fn new() -> io::Result<OwnRuntime> {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("hdfs").enable_all().build()?;
-        Ok(Tasks { handle: runtime.handle().clone(), runtime: Some(runtime) })
+        Ok(OwnRuntime { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 }
 
 /// Without waiting, which a task must not: tokio panics.
-impl Drop for Tasks {
+impl Drop for OwnRuntime {
     fn drop(&mut self) {
         self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
     }
