@@ -6,6 +6,7 @@
 //! crate itself has no time limit for a NameNode, and would wait for ever for one that swallows requests.
 
 use std::future::Future;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use hdfs_native::client::FileStatus;
 use hdfs_native::file::FileWriter;
 use hdfs_native::{Client, ClientBuilder, HdfsError, WriteOptions};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::super::bucket::{SHORT, reason};
 use super::{Answer, Entry, Files, Stat};
@@ -46,7 +47,7 @@ impl Hadoop {
         let link = match Link::make(&url) {
             Ok(link) => Some(Arc::new(link)),
             Err(HdfsError::IOError(_)) => None,
-            Err(error) => return Err(said(&error)),
+            Err(error) => return Err(format!("Hadoop's configuration: {}", said(&error))),
         };
         Ok(Hadoop { url, timeout, link: Mutex::new(link) })
     }
@@ -86,8 +87,24 @@ impl Hadoop {
             Ok(Err(error)) => said(&error),
             Err(_) => format!("no answer in {limit:?}"),
         };
-        self.held().take_if(|held| Arc::ptr_eq(held, link));
+        self.forget(link);
         Err(self.error(what, path, reason))
+    }
+
+    /// The next call makes another.
+    fn forget(&self, link: &Arc<Link>) {
+        self.held().take_if(|held| Arc::ptr_eq(held, link));
+    }
+
+    async fn write_over(&self, link: &Arc<Link>, path: &str, staged: &Arc<Staged>) -> Result<(), StoreError> {
+        let (client, short) = (&link.client, self.timeout.min(SHORT));
+        let options = WriteOptions::default().permission(FILE_MODE).create_parent(false);
+        let mut writer = self.step(link, "create", path, short, client.create(path, options)).await?;
+        let found = self.step(link, "look at", path, short, client.get_file_info(path)).await?;
+        let block = found.blocksize.filter(|block| *block > 0).unwrap_or(u64::MAX);
+        self.fill(link, path, &mut writer, staged, block).await?;
+        // Repeated by the crate until the NameNode says that the file is complete.
+        self.step(link, "close", path, self.timeout, writer.close()).await
     }
 
     /// Every block is synced before the next is begun: a sync is one block's.
@@ -149,25 +166,16 @@ impl Files for Hadoop {
 
     fn write<'a>(&'a self, path: &'a str, staged: Arc<Staged>) -> Answer<'a, ()> {
         Box::pin(async move {
-            let (link, short) = (self.link(path).await?, self.timeout.min(SHORT));
-            let options = WriteOptions::default().permission(FILE_MODE).create_parent(false);
-            let mut writer = self.step(&link, "create", path, short, link.client.create(path, options)).await?;
-            let found = self.step(&link, "look at", path, short, link.client.get_file_info(path)).await?;
-            let block = found.blocksize.filter(|block| *block > 0).unwrap_or(u64::MAX);
-            self.fill(&link, path, &mut writer, &staged, block).await?;
-            // Repeated by the crate until the NameNode says that the file is complete.
-            self.step(&link, "close", path, self.timeout, writer.close()).await
+            let link = self.link(path).await?;
+            let written = self.write_over(&link, path, &staged).await;
+            // A writer that was given up would go on to greet its DataNodes for as long as the link lives.
+            written.inspect_err(|_| self.forget(&link))
         })
     }
 
     fn make_dir<'a>(&'a self, path: &'a str) -> Answer<'a, ()> {
-        Box::pin(
-            self.short(
-                "make the directory",
-                path,
-                move |client| async move { client.mkdirs(path, DIR_MODE, true).await },
-            ),
-        )
+        let made = async move |client: Client| client.mkdirs(path, DIR_MODE, true).await;
+        Box::pin(self.short("make the directory", path, made))
     }
 
     fn rename<'a>(&'a self, from: &'a str, to: &'a str) -> Answer<'a, Publish> {
@@ -230,13 +238,13 @@ fn said(error: &HdfsError) -> String {
 /// A client with all that runs for it.
 struct Link {
     client: Client,
-    runtime: Option<Runtime>,
+    _runtime: OwnRuntime,
 }
 
 impl Link {
     fn make(url: &str) -> Result<Link, HdfsError> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("hdfs").enable_all().build()?;
-        let (authority, handle) = (url.trim_start_matches("hdfs://"), runtime.handle());
+        let runtime = OwnRuntime::new()?;
+        let (authority, handle) = (url.trim_start_matches("hdfs://"), &runtime.handle);
         let settings = [
             // Else each link would begin at the first of the NameNodes, also where that one swallows requests.
             (format!("dfs.client.failover.random.order.{authority}"), "true"),
@@ -252,12 +260,25 @@ impl Link {
             Err(HdfsError::InvalidArgument(_)) => client(format!("{url}:{NAMENODE_PORT}")),
             made => made,
         };
-        Ok(Link { client: made?, runtime: Some(runtime) })
+        Ok(Link { client: made?, _runtime: runtime })
     }
 }
 
-/// Without waiting: it may be dropped on a runtime.
-impl Drop for Link {
+/// Where what the crate starts runs; none of it outlives this.
+struct OwnRuntime {
+    runtime: Option<Runtime>,
+    handle: Handle,
+}
+
+impl OwnRuntime {
+    fn new() -> io::Result<OwnRuntime> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("hdfs").enable_all().build()?;
+        Ok(OwnRuntime { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+/// Without waiting, which a task must not: tokio panics.
+impl Drop for OwnRuntime {
     fn drop(&mut self) {
         self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
     }

@@ -49,6 +49,12 @@ async fn a_namenode_that_is_not_there_is_named() {
     assert!(error.starts_with(&start) && error.contains("refused"), "{error}");
 }
 
+#[tokio::test]
+async fn what_is_no_name_of_a_namenode_is_an_error_where_tasks_run() {
+    let error = Hadoop::new("name node", Duration::from_secs(1)).map(|_| ()).unwrap_err();
+    assert!(error.contains("URL"), "{error}");
+}
+
 #[test]
 fn a_refusal_is_told_without_the_stack_of_the_namenode() {
     let class = "org.apache.hadoop.security.AccessControlException".to_owned();
