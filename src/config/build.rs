@@ -211,7 +211,7 @@ fn format(text: &str) -> archive::Format {
 pub fn path(archive: &Values) -> Template {
     let path = Template::parse(&archive.text("path")).expect("the table checks it");
     let zone = archive.text("zone").parse().expect("the table checks it");
-    path.in_zone(zone).rounded(archive.time_or("round"))
+    path.in_zone(zone).rounded(archive.time_or("round")).by_span_time(archive.text("time") == "span")
 }
 
 fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>) -> archive::Settings {

@@ -223,7 +223,7 @@ fn each_its_own_place(drains: &[Drain]) -> Vec<Problem> {
 /// A directory has at least one object: those of seconds would have no more than one each.
 fn directories_last(archive: &Values) -> Option<Problem> {
     const DAY: u64 = 86_400;
-    if !archive.intact(&["path", "zone", "round"]) {
+    if !archive.intact(&["path", "time", "zone", "round"]) {
         return None;
     }
     let divides = |round: &Duration| round.subsec_nanos() == 0 && DAY.is_multiple_of(round.as_secs());
@@ -243,7 +243,7 @@ fn directories_last(archive: &Values) -> Option<Problem> {
 /// A placeholder that is neither ours nor a label of any listener was meant to be another.
 fn labels_are_given(archive: &Values, gateway: &Values) -> Option<Problem> {
     const LABELS: [&str; 2] = ["scribe.labels", "http.labels"];
-    if !archive.intact(&["path", "zone", "round"]) || !gateway.intact(&LABELS) {
+    if !archive.intact(&["path", "time", "zone", "round"]) || !gateway.intact(&LABELS) {
         return None;
     }
     let given = LABELS.map(|key| gateway.labels(key));

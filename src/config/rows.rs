@@ -579,10 +579,18 @@ pub static SETTINGS: &[Setting] = &[
         "path",
         Kind::Template,
         "",
-        "Directories of objects, by receive time: Flume's escapes of time, {service} {category} {peer} {listener} and \
-         labels of each span, {host} {channel} {first} {last}. Where archive is not builtin, the default is \
-         dt=%Y-%m-%d/hour=%H/",
+        "Directories of objects: Flume's escapes of time, {service} {category} {peer} {listener} and labels of each \
+         span, {host} {channel} {first} {last}. Where archive is not builtin, the default is dt=%Y-%m-%d/hour=%H/",
         "zcat DATA/archive/*.gz finds all; Spark, Trino and DuckDB see dt and hour as columns",
+    ),
+    row(
+        Archive,
+        "time",
+        Kind::Choice(&["received", "span"]),
+        "received",
+        "Whose time directories are of: that at which spans came in, or their own, where that is at most 7 days before \
+         and 1 day behind it",
+        "a directory is complete when its hour is over, and no clock of a tracer makes directories",
     ),
     row(
         Archive,
