@@ -304,6 +304,7 @@ impl Worker {
         tasks::in_place_of_a_thread(async move {
             while let Some(due) = turn(&ours) {
                 shared.bell.heard(due).await;
+                tasks::take_time().await;
             }
         });
         Ok(Worker::Task(owner))

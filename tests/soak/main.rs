@@ -21,6 +21,11 @@ type Proof = fn(Budget) -> Tally;
 
 /// Name, what it tries, and how.
 const KINDS: &[(&str, &str, Proof)] = &[
+    (
+        "hours",
+        "gateway-hours of virtual time: failing collectors, store and disk, crashes with restart",
+        proof::hours::hours,
+    ),
     // One a line.
     ("hours", "virtual time: failing collectors, store and disk, crashes with restart", proof::hours::hours),
     ("kills", "the real process, killed under load again and again", proof::kills::kills),
