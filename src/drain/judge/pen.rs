@@ -15,8 +15,12 @@ use super::super::batch::{Batch, Stretch};
 use super::super::group::SinkId;
 use super::record::Record;
 
-/// Refused spans kept. A thousand of a minute hold their sink; this is four such minutes. Each holds its frame's head.
+/// Refused spans kept while new ones are sent as they come. A thousand of a minute hold their sink; this is four such
+/// minutes. Each holds its frame's head.
 const REFUSED_MAX: usize = 4096;
+/// Refused spans kept while new ones are tried a few at a time: in four times as many without a good one between, their
+/// sink is what is wrong.
+const REFUSED_LAST: usize = 4 * REFUSED_MAX;
 /// Spans of suspects: a dozen batches of the default size.
 const SUSPECT_SPANS_MAX: u64 = 65_536;
 
@@ -27,7 +31,7 @@ pub struct Held {
     pub refused: u64,
     /// Spans of batches that break sinks.
     pub suspects: u64,
-    /// Nothing new is sent, for too much is kept.
+    /// New spans are sent a few at a time, for too much is kept.
     pub paused: bool,
 }
 
@@ -75,6 +79,11 @@ impl Pen {
         self.refused.len() < REFUSED_MAX
     }
 
+    /// Whether nothing more can be kept.
+    pub fn is_full(&self) -> bool {
+        self.refused.len() >= REFUSED_LAST
+    }
+
     /// One goes whatever its size.
     pub fn has_room_for_suspect(&self, spans: u32) -> bool {
         self.suspect_spans == 0 || self.suspect_spans + u64::from(spans) <= SUSPECT_SPANS_MAX
@@ -116,13 +125,7 @@ impl Pen {
     }
 
     /// What may go to `sink`, which is one of those `up`, or is to be probed.
-    pub fn find(
-        &self,
-        sink: SinkId,
-        records: &BTreeMap<SinkId, Record>,
-        up: &[SinkId],
-        now: Instant,
-    ) -> Option<Found> {
+    pub fn find(&self, sink: SinkId, records: &BTreeMap<SinkId, Record>, up: &[SinkId], now: Instant) -> Option<Found> {
         let passed = |sink: &SinkId| records.get(sink).map_or(0, |record| record.passed);
         if records.get(&sink).is_some_and(|record| record.held) {
             let sample = self.refused.iter().position(|batch| batch.history.refused_by.contains(&sink));
