@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::cache::Cache;
 use super::frame::{self, Fixed, Marks, put32};
