@@ -1,6 +1,7 @@
 //! The proofs of tests/proof with a few thousand tries each, the same ones at each run; `make soak` goes on from there.
 
-use crate::proof::{Budget, Tally};
+use crate::proof::crash::Thin;
+use crate::proof::{Budget, Tally, crash};
 
 #[test]
 fn a_failure_carries_the_command_that_shows_it_again() {
@@ -13,4 +14,11 @@ fn a_failure_carries_the_command_that_shows_it_again() {
     }
     assert_eq!(tally.counts["tries"], 3);
     assert!(tally.to_string().contains("again: soak crash --seed 8 --tries 1"), "{tally}");
+}
+
+#[test]
+fn no_crash_and_no_fault_at_any_call_breaks_a_promise_of_the_channel() {
+    let tally = crash::thinned(Budget::of(0, 66), Thin(10));
+    tally.assert_whole();
+    assert!(tally.counts["crash points"] > 1_000, "{tally}");
 }

@@ -19,7 +19,8 @@ use proof::{Budget, Tally};
 type Proof = fn(Budget) -> Tally;
 
 /// Name, what it tries, and how.
-const KINDS: &[(&str, &str, Proof)] = &[];
+const KINDS: &[(&str, &str, Proof)] =
+    &[("crash", "crashes and faults at every call of the channel's workloads", proof::crash::proof)];
 
 fn main() -> ExitCode {
     let asked = match Asked::parse(std::env::args().skip(1)) {
