@@ -96,12 +96,27 @@ pub struct Item {
 }
 
 /// Keys of an [`Origin`] that listeners give a meaning; a label has another.
-pub const ORIGIN_KEYS: [&str; 4] = ["listener", "peer", "category", "via"];
+pub const ORIGIN_KEYS: [&str; 5] = ["listener", "peer", "category", "via", REPLAYED];
 
 /// Where a frame came from: (key, value) pairs, at most 1 KiB in all; longer values are cut.
 /// Keys in use: [`ORIGIN_KEYS`], `via` repeatedly, and the labels of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin(pub Vec<(String, String)>);
+
+/// The key in the origin of what an archive had before; whatever its value is.
+const REPLAYED: &str = "replayed";
+
+impl Origin {
+    /// The same, of what an archive had before.
+    pub fn replayed(&self) -> Origin {
+        let mark = (REPLAYED.to_owned(), "yes".to_owned());
+        Origin(self.0.iter().cloned().chain([mark]).collect())
+    }
+
+    pub fn is_replayed(&self) -> bool {
+        self.0.iter().any(|(key, _)| key == REPLAYED)
+    }
+}
 
 /// A frame before it has a position.
 #[derive(Debug)]

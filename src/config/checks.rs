@@ -185,7 +185,7 @@ fn no_sync_in_memory(values: &Values) -> Option<Problem> {
 
 /// An archive's plans record what it takes.
 fn sieve_is_short(archive: &Values) -> Option<Problem> {
-    let long = build::sieve(archive).to_string().len();
+    let long = build::archived(archive).to_string().len();
     (long > TEXT_BYTES_MAX).then(|| {
         let what = format!(
             "filter and sample_rate take {long} bytes in an archive's plans, which have room for {TEXT_BYTES_MAX}: use \

@@ -154,6 +154,14 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         Gateway,
+        "scribe.replay_mark",
+        Kind::Bool,
+        "true",
+        "Whether what comes marked by spangate archive replay is known as archived before; else it is archived again",
+        "a mark costs nobody's spans but its sender's, who could as well not send them",
+    ),
+    row(
+        Gateway,
         "http.address",
         Kind::Addresses,
         "0.0.0.0:9411",
@@ -224,6 +232,14 @@ pub static SETTINGS: &[Setting] = &[
         "*",
         "Origins that browsers may send from (CORS); none: no such headers",
         "as Zipkin has it",
+    ),
+    row(
+        Gateway,
+        "http.replay_mark",
+        Kind::Bool,
+        "true",
+        "As scribe.replay_mark, for the header spangate-replay of HTTP and gRPC",
+        "as there",
     ),
     row(
         Gateway,
@@ -680,6 +696,14 @@ pub static SETTINGS: &[Setting] = &[
         "none",
         "Labels that a span has to carry, all of them; scribe.labels and http.labels set them",
         "as above",
+    ),
+    row(
+        Archive,
+        "filter.replayed",
+        Kind::Bool,
+        "false",
+        "Whether it takes spans that spangate archive replay sends, which an archive had before",
+        "a replay into a gateway must not make the archive hold a span twice",
     ),
     row(
         Archive,

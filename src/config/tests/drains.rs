@@ -150,7 +150,7 @@ fn a_drain_of_either_kind_filters_and_samples() {
         ..Filter::default()
     };
     assert_eq!(settings.drains[0].drain.sieve, Sieve::new(filter, 0.1));
-    let filter = Filter { services_exclude: vec!["probe".into()], ..Filter::default() };
+    let filter = Filter { services_exclude: vec!["probe".into()], leave_replayed: true, ..Filter::default() };
     assert_eq!(settings.archives[0].sieve, Sieve::new(filter, 1.0));
 }
 

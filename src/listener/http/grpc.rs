@@ -84,7 +84,7 @@ async fn take(connection: &Connection, request: Request) -> Result<(), Problem> 
     let door = &connection.grpc.door;
     let (head, body) = request.into_parts();
     let headers = &head.headers;
-    let known = spans::origin(&connection.grpc, headers).and_then(|origin| Ok((origin, coding(headers)?)));
+    let known = spans::origin(connection, &connection.grpc, headers).and_then(|origin| Ok((origin, coding(headers)?)));
     let (origin, coding) = match known {
         Ok(known) => known,
         Err(problem) => {

@@ -51,6 +51,8 @@ pub struct Settings {
     pub keep_binary_annotations: bool,
     /// Default `*`, as Zipkin's; empty: no CORS headers.
     pub allowed_origins: Vec<String>,
+    /// Whether a request with [the mark](crate::wire::replay) is one of what was archived before. Default true.
+    pub replay_mark: bool,
 }
 
 /// Sockets that listen and do not accept yet.

@@ -22,7 +22,7 @@ use crate::span::Batch;
 use crate::wire::detect::Encoding;
 use crate::wire::inflate::{self, Coding, InflateError};
 use crate::wire::v1::Options;
-use crate::wire::{DecodeError, Limits};
+use crate::wire::{DecodeError, Limits, replay};
 
 /// Channels that a request has passed: each gateway on the way adds its own.
 const VIA: &str = "spangate-via";
@@ -64,7 +64,7 @@ async fn take(connection: &Connection, request: Request, encoding_of: EncodingOf
     let door = &connection.http.door;
     let (head, body) = request.into_parts();
     let headers = &head.headers;
-    let known = origin(&connection.http, headers).and_then(|origin| Ok((origin, coding(headers)?)));
+    let known = origin(connection, &connection.http, headers).and_then(|origin| Ok((origin, coding(headers)?)));
     let (origin, coding) = match known {
         Ok(known) => known,
         Err(problem) => {
@@ -118,8 +118,14 @@ pub(super) async fn pass_over(connection: &Connection, door: &Door, headers: &He
     body::pass_over(headers, body, bytes_max, |bytes| door.read(bytes)).await;
 }
 
-/// Where the request came from, with the channels that it passed.
-pub(super) fn origin(entrance: &Entrance, headers: &HeaderMap) -> Result<Arc<Origin>, Problem> {
+/// Where the request came from, with the mark of a replay and the channels that it passed.
+pub(super) fn origin(
+    connection: &Connection,
+    entrance: &Entrance,
+    headers: &HeaderMap,
+) -> Result<Arc<Origin>, Problem> {
+    let marked = headers.contains_key(replay::HEADER) && connection.server.settings.get().replay_mark;
+    let origin = if marked { Arc::new(entrance.origin.replayed()) } else { entrance.origin.clone() };
     let via: Vec<String> = headers
         .get_all(VIA)
         .iter()
@@ -128,7 +134,7 @@ pub(super) fn origin(entrance: &Entrance, headers: &HeaderMap) -> Result<Arc<Ori
         .filter(|one| !one.is_empty())
         .collect();
     if via.is_empty() {
-        return Ok(entrance.origin.clone());
+        return Ok(origin);
     }
     let own = entrance.door.intake().channel_id();
     if via.len() > VIA_MAX || via.iter().any(|one| one == own) {
@@ -136,7 +142,7 @@ pub(super) fn origin(entrance: &Entrance, headers: &HeaderMap) -> Result<Arc<Ori
     }
     let cut = |one: String| one[..one.floor_char_boundary(VIA_BYTES_MAX)].to_owned();
     let passed = via.into_iter().map(|one| ("via".to_owned(), cut(one)));
-    Ok(Arc::new(Origin(entrance.origin.0.iter().cloned().chain(passed).collect())))
+    Ok(Arc::new(Origin(origin.0.iter().cloned().chain(passed).collect())))
 }
 
 /// How the body is compressed. Zipkin would try to parse what it cannot decompress; 415 says

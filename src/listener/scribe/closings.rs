@@ -78,6 +78,7 @@ mod tests {
             labels: Vec::new(),
             keep_binary_annotations: true,
             allow_shutdown: false,
+            replay_mark: true,
         };
         let why = |first: [u8; 4]| Closing::BadLength(i32::from_be_bytes(first)).why(&settings).1;
         assert!(why([0x80, 1, 0, 1]).contains("framed"));

@@ -229,6 +229,7 @@ fn defaults(dir: &tempfile::TempDir) -> Settings {
             labels: vec![],
             keep_binary_annotations: true,
             allow_shutdown: false,
+            replay_mark: true,
         },
         http: http::Settings {
             addresses: vec![local],
@@ -242,6 +243,7 @@ fn defaults(dir: &tempfile::TempDir) -> Settings {
             labels: vec![],
             keep_binary_annotations: true,
             allowed_origins: vec!["*".into()],
+            replay_mark: true,
         },
     }
 }

@@ -421,6 +421,7 @@ fn a_taken_port_is_an_error_that_names_the_port_its_likely_owner_and_the_flag() 
         labels: vec![],
         keep_binary_annotations: true,
         allow_shutdown: false,
+        replay_mark: true,
     };
     let error = spangate::listener::scribe::bind(settings).err().expect("taken").to_string();
     for part in [&rig.scribe.port().to_string(), "Flume or scribed", "--scribe-address"] {
