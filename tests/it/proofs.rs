@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::proof::kills::oracle::{Found, Settled};
-use crate::proof::{Budget, Tally, kills};
+use crate::proof::{Budget, Tally, hours, kills};
 
 #[test]
 fn a_failure_carries_the_command_that_shows_it_again() {
@@ -16,6 +16,13 @@ fn a_failure_carries_the_command_that_shows_it_again() {
     }
     assert_eq!(tally.counts["tries"], 3);
     assert!(tally.to_string().contains("again: soak crash --seed 8 --tries 1"), "{tally}");
+}
+
+#[test]
+fn gateway_hours_in_which_nearly_everything_goes_wrong_keep_every_promise() {
+    let tally = hours::hours(Budget::of(1, 12));
+    tally.assert_whole();
+    assert_eq!(tally.counts["gateway-hours"], 12);
 }
 
 #[test]
