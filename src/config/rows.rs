@@ -121,6 +121,14 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         Gateway,
+        "scribe.frame_rate_min",
+        bytes(1, GIB),
+        "4KiB",
+        "Least bytes a second, on average, of a call that takes longer than 5 s",
+        "slower than any line between machines; a peer that stalls on purpose must not hold others' memory",
+    ),
+    row(
+        Gateway,
         "scribe.connections_max",
         count(1, CONNECTIONS_MAX),
         "10000",
@@ -200,6 +208,14 @@ pub static SETTINGS: &[Setting] = &[
         "30s",
         "A body that began must be complete in this time",
         "10 MiB pass a slow line in it",
+    ),
+    row(
+        Gateway,
+        "http.body_rate_min",
+        bytes(1, GIB),
+        "4KiB",
+        "Least bytes a second, on average, of a body that takes longer than 5 s",
+        "as scribe.frame_rate_min",
     ),
     row(
         Gateway,
