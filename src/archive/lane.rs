@@ -6,7 +6,6 @@
 //! ([`Planner`](super::stretch::Planner)), so a mark is right for every lane that has it, whatever peers choose.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -16,6 +15,7 @@ use super::path::Template;
 use super::path::value::fingerprint;
 use crate::channel::Head;
 use crate::drain::Sieve;
+use crate::span::canonical::{span_bytes, timestamp_of};
 
 /// Lanes that are open, or published above the cursor's low end. Each is an object at least; Flume's bound of open files
 /// is 5000, each with a client's buffers. Fewer where filter and path take the note's room.
@@ -41,24 +41,61 @@ pub struct Rule {
     pub path: Template,
 }
 
+/// A span's time is believed so far before and behind its receive time, in microseconds. Beyond it a clock is wrong, or
+/// somebody wants directories made: it goes by the time at which it came in.
+const BEFORE_US: u64 = 7 * 86_400_000_000;
+const BEHIND_US: u64 = 86_400_000_000;
+
 impl Rule {
-    /// The lanes of the items `kept`, each with as many as follow each other. Each directory is made once a frame.
-    pub fn lanes(&self, head: &Head, kept: &[Range<u32>], channel: &str) -> Vec<(Range<u32>, Lane)> {
-        let dir = |service| Lane::new(&self.path.lane(head.received_us, channel, &head.origin, service));
-        let mut known: BTreeMap<u16, Lane> = BTreeMap::new();
+    /// The lanes of the items `kept`, each with as many as follow each other. Each directory is made once a frame (by
+    /// the times of spans, once a second of theirs). `body` is the frame's, where spans' times tell: without it, all
+    /// goes by the receive time.
+    pub fn lanes(
+        &self,
+        head: &Head,
+        kept: &[Range<u32>],
+        channel: &str,
+        body: Option<&[u8]>,
+    ) -> Vec<(Range<u32>, Lane)> {
+        let mut times = Times { head, body: body.filter(|_| self.path.is_by_span_time()), item: 0, at: 0 };
+        let mut known: BTreeMap<(u16, u64), Lane> = BTreeMap::new();
         let mut runs: Vec<(Range<u32>, Lane)> = Vec::new();
         for index in kept.iter().cloned().flatten() {
-            let label = head.items[index as usize].label;
-            let lane = match known.entry(label) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(free) => free.insert(dir(head.labels.get(usize::from(label)).map(String::as_str))),
-            };
+            let (label, us) = (head.items[index as usize].label, times.of(index));
+            let lane = known.entry((label, us / 1_000_000)).or_insert_with(|| {
+                let service = head.labels.get(usize::from(label)).map(String::as_str);
+                Lane::new(&self.path.lane(us, channel, &head.origin, service))
+            });
             match runs.last_mut() {
                 Some((run, last)) if run.end == index && last == lane => run.end += 1,
                 _ => runs.push((index..index + 1, lane.clone())),
             }
         }
         runs
+    }
+}
+
+/// The times of a frame's spans, asked for in order.
+struct Times<'a> {
+    head: &'a Head,
+    body: Option<&'a [u8]>,
+    /// The item at which the body is, and where that begins.
+    item: u32,
+    at: usize,
+}
+
+impl Times<'_> {
+    fn of(&mut self, index: u32) -> u64 {
+        let received = self.head.received_us;
+        let Some(body) = self.body else { return received };
+        let len = |item: u32| self.head.items[item as usize].len as usize;
+        self.at += (self.item..index).map(len).sum::<usize>();
+        self.item = index;
+        // What is no span is met again when it is encoded.
+        let span = body.get(self.at..self.at + len(index)).and_then(|element| span_bytes(element).ok());
+        let time = span.and_then(|span| timestamp_of(span).ok());
+        let believed = received.saturating_sub(BEFORE_US)..=received.saturating_add(BEHIND_US);
+        time.filter(|time| *time > 0 && believed.contains(time)).unwrap_or(received)
     }
 }
 

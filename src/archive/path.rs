@@ -69,6 +69,8 @@ pub struct Template {
     parts: Vec<Part>,
     zone: Zone,
     round: Option<Duration>,
+    /// By the times of spans, and not by those at which they came in. False where no time is asked for.
+    by_span_time: bool,
     /// As it stands in a path; empty where it is not asked for, or not known yet.
     host: Box<str>,
 }
@@ -88,6 +90,16 @@ impl Template {
         Template { round, ..self }
     }
 
+    /// By the times of spans, where directories have any.
+    pub fn by_span_time(self, yes: bool) -> Template {
+        Template { by_span_time: yes && self.lasts().is_some(), ..self }
+    }
+
+    /// Whether a span's own time tells its directory.
+    pub fn is_by_span_time(&self) -> bool {
+        self.by_span_time
+    }
+
     /// Of a gateway on this host, unless it was said on which. One that does not ask for the host stays as it is.
     pub fn on_host(self, host: &str) -> Template {
         if !self.parts.contains(&Part::Host) || !self.host.is_empty() {
@@ -98,7 +110,7 @@ impl Template {
 
     /// Whether spans of one moment may be for several directories.
     pub fn is_per_span(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Of(_)))
+        self.by_span_time || self.parts.iter().any(|part| matches!(part, Part::Of(_)))
     }
 
     /// The labels that it asks for.
@@ -121,9 +133,9 @@ impl Template {
         self.lane(received_us, channel, &Origin::default(), None)
     }
 
-    /// The same of a span of `service` that came from there.
-    pub fn lane(&self, received_us: u64, channel: &str, origin: &Origin, service: Option<&str>) -> String {
-        let moment = Moment::new(received_us, self.zone, self.round);
+    /// The same of a span of `service` and that time, which came from there.
+    pub fn lane(&self, time_us: u64, channel: &str, origin: &Origin, service: Option<&str>) -> String {
+        let moment = Moment::new(time_us, self.zone, self.round);
         let mut dir = String::new();
         for part in &self.parts {
             match part {
@@ -145,20 +157,22 @@ impl Template {
         let time = words.next()?;
         let (zone, round, host) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?);
         let template = Template::parse(words.next()?).ok()?.in_zone(zone);
-        let good = time == RECEIVED && (host.is_empty() || value::is_form(host));
+        let good = [RECEIVED, SPAN].contains(&time) && (host.is_empty() || value::is_form(host));
         let round = (round > 0).then(|| Duration::from_secs(round));
-        good.then(|| Template { host: host.into(), ..template.rounded(round) })
+        good.then(|| Template { host: host.into(), ..template.rounded(round).by_span_time(time == SPAN) })
     }
 }
 
 /// By which time directories are, as a note says it.
 const RECEIVED: &str = "received";
+const SPAN: &str = "span";
 
 /// One line that says all of it, the text last: `received UTC 0 HOST TEXT`.
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let round = self.round.map_or(0, |round| round.as_secs());
-        write!(f, "{RECEIVED} {} {round} {} {}", self.zone, self.host, self.text)
+        let time = if self.by_span_time { SPAN } else { RECEIVED };
+        write!(f, "{time} {} {round} {} {}", self.zone, self.host, self.text)
     }
 }
 

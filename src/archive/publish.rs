@@ -232,12 +232,18 @@ impl<'a> Reading<'a> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let kept = self.kept(&head, items);
+            let sieved = self.plan.recipe.rule.sieve.part(&head, &[items]).kept;
+            let by_span_time = self.plan.recipe.rule.path.is_by_span_time();
+            let kept = if by_span_time { sieved } else { self.in_lane(&head, sieved, None) };
             if kept.is_empty() {
                 continue;
             }
             match self.ledger.body(&head).await {
                 Ok(body) => {
+                    let kept = if by_span_time { self.in_lane(&head, kept, Some(&body)) } else { kept };
+                    if kept.is_empty() {
+                        continue;
+                    }
                     let part = |items| Part { head: head.clone(), items, body: body.clone() };
                     parts.extend(kept.into_iter().map(part));
                     bytes += body.len() as u64;
@@ -252,12 +258,11 @@ impl<'a> Reading<'a> {
         Ok(parts)
     }
 
-    /// What is planned of a frame's items.
-    fn kept(&self, head: &Head, items: Range<u32>) -> Vec<Range<u32>> {
+    /// What of a frame's items is planned.
+    fn in_lane(&self, head: &Head, kept: Vec<Range<u32>>, body: Option<&[u8]>) -> Vec<Range<u32>> {
         let Recipe { rule, lane, .. } = &self.plan.recipe;
-        let kept = rule.sieve.part(head, &[items]).kept;
         let Some(lane) = lane else { return kept };
-        let lanes = rule.lanes(head, &kept, &self.plan.object.channel);
+        let lanes = rule.lanes(head, &kept, &self.plan.object.channel, body);
         lanes.into_iter().filter(|(_, of)| of == lane).map(|(items, _)| items).collect()
     }
 }

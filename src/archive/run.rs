@@ -24,7 +24,7 @@ use super::status::Status;
 use super::store::Store;
 use super::stretch::Planner;
 use super::trimmer::Trimmer;
-use crate::channel::{Ledger, Tap};
+use crate::channel::{Ledger, Taken, Tap};
 use crate::disk::Disk;
 use crate::metrics::{Counter, Registry};
 use crate::tasks::Part;
@@ -45,6 +45,8 @@ pub struct Archive {
     disk: Arc<dyn Disk>,
     planner: Planner,
     later: Option<Later>,
+    /// Taken, and not with the planner yet.
+    frame: Option<Taken>,
     /// Below this all that was read is settled, where lanes are many.
     settled: u64,
     /// On a stop, all that is durable by then is archived, and not one object of it.

@@ -147,8 +147,9 @@ impl Planner {
     }
 
     /// Adds the items `kept` of a frame's open ones. Frames come in order of position, and one when [`next`](Self::next)
-    /// has given what the one before it closed; one of which nothing is kept neither begins nor ends a stretch.
-    pub fn add(&mut self, taken: Taken, kept: &[Range<u32>], now: Instant) {
+    /// has given what the one before it closed; one of which nothing is kept neither begins nor ends a stretch. `body` is
+    /// the frame's, where the times of spans tell their lanes.
+    pub fn add(&mut self, taken: Taken, kept: &[Range<u32>], body: Option<&[u8]>, now: Instant) {
         let (Some(head_open), Some(tail_open)) = (taken.open.first(), taken.open.last()) else { return };
         let at = |item: u32| taken.head.at.first + u64::from(item);
         let (from, end) = (at(head_open.start), at(tail_open.end));
@@ -159,14 +160,14 @@ impl Planner {
         self.read.gaps += taken.open.len() as u64 - 1;
         self.read.runs += kept.len() as u64;
         self.read.log_bytes += log_bytes(&taken.head);
-        let runs = self.lanes(&taken.head, kept).into();
+        let runs = self.lanes(&taken.head, kept, body).into();
         self.frame = Some(Frame { taken, runs, before, now });
         self.place_frame();
     }
 
-    fn lanes(&self, head: &Head, kept: &[Range<u32>]) -> Vec<(Range<u32>, Lane)> {
+    fn lanes(&self, head: &Head, kept: &[Range<u32>], body: Option<&[u8]>) -> Vec<(Range<u32>, Lane)> {
         if self.rule.path.is_per_span() {
-            return self.rule.lanes(head, kept, &self.channel);
+            return self.rule.lanes(head, kept, &self.channel, body);
         }
         if kept.is_empty() {
             return Vec::new();

@@ -58,7 +58,20 @@ pub fn main(
     ExitCode::from(exit as u8)
 }
 
-fn carry_out(asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
+fn carry_out(mut asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
+    if let Command::Archive(options) = &asked.command
+        && let Some(began) = archive::resumed(options)
+    {
+        let again = began.and_then(|line| args::parse(line).map_err(|error| error.to_string()));
+        match again {
+            Ok(Line::Asked(again)) => asked = again,
+            Ok(Line::Send(_)) => unreachable!("the line begins with archive replay"),
+            Err(what) => return complain(&what, Exit::Configuration),
+        }
+        if let Command::Archive(options) = &mut asked.command {
+            options.goes_on();
+        }
+    }
     let working_dir = source::working_dir();
     let layers = match &asked.command {
         Command::Archive(archive::options::Options { url: Some(url), .. }) => {

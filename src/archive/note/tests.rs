@@ -1,5 +1,6 @@
 use super::super::object::tests::object;
 use super::*;
+use crate::archive::path::value::VALUE_BYTES_MAX;
 use crate::archive::path::{LANE_BYTES_MAX, TEXT_BYTES_MAX as PATH_BYTES_MAX};
 use crate::archive::plan::{DIR_BYTES_MAX, UPLOAD_BYTES_MAX};
 use crate::archive::target::Remote;
@@ -119,10 +120,11 @@ fn the_greatest_note_fits_whatever_is_configured() {
     let path = format!("{}{{service}}{{category}}{{host}}", "%B".repeat(5));
     let path = Template::parse(&path).unwrap().in_zone("-14:00".parse().unwrap()).on_host(&"h".repeat(64));
     let path = path.rounded(Some(std::time::Duration::from_secs(86_400)));
-    let longest = PATH_BYTES_MAX - path.to_string().len();
     assert_eq!(Note::lanes_max(&usual), LANES_MAX);
     let most = Rule { sieve, path };
-    assert!(Note::lanes_max(&most) * MARK_BYTES > longest + 8 * MARK_BYTES, "eight lanes at the least");
+    let longest = "received -14:00 86400 ".len() + VALUE_BYTES_MAX + 1 + PATH_BYTES_MAX + TEXT_BYTES_MAX;
+    assert_eq!((NOTE_BYTES_MAX - PLAN_BYTES_MAX - longest) / MARK_BYTES, 17, "as the documents say");
+    assert!((17..LANES_MAX).contains(&Note::lanes_max(&most)));
     for note in greatest(usual).into_iter().chain(greatest(most)) {
         let bytes = note.to_bytes();
         assert!(bytes.len() <= NOTE_BYTES_MAX, "{}", bytes.len());

@@ -198,6 +198,7 @@ fn a_template_comes_back_from_its_line() {
         plain.clone(),
         template("{host}-%H").on_host("a b"),
         plain.clone().in_zone("+05:45".parse().unwrap()),
+        plain.clone().by_span_time(true),
         plain.rounded(Some(Duration::from_secs(600))),
     ];
     for template in lines {
@@ -214,6 +215,16 @@ fn a_template_comes_back_from_its_line() {
     ] {
         assert_eq!(Template::from_line(line), None, "{line}");
     }
+}
+
+#[test]
+fn by_the_times_of_spans_a_path_with_a_time_is_of_each_span() {
+    for (text, expected) in [("%H", true), ("dt=%Y-%m-%d", true), ("", false), ("{host}/%z", false)] {
+        let path = template(text).by_span_time(true);
+        assert_eq!((path.is_by_span_time(), path.is_per_span()), (expected, expected), "{text}");
+    }
+    assert!(!template("{service}").by_span_time(true).is_by_span_time());
+    assert!(!template("%H").by_span_time(false).is_per_span());
 }
 
 #[test]

@@ -6,13 +6,14 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Archive;
 use crate::archive::lane::{Marks, Rule};
 use crate::archive::stretch::Stretch;
-use crate::channel::{Kind, Outcome, Taken};
+use crate::channel::{Head, Kind, Outcome, ReadError, Taken};
 
 /// How long a stop waits for a frame that is known to wait: reading it may take a slow disk's time.
 const STOP_LINGER: Duration = Duration::from_secs(1);
@@ -45,6 +46,18 @@ impl Archive {
             if let Some(stretch) = self.planned() {
                 return Some(stretch);
             }
+            match self.add().await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => {
+                    self.patience.failed(&error.into());
+                    self.patience.rest(stop).await;
+                    if stop.is_cancelled() {
+                        return None;
+                    }
+                    continue;
+                }
+            }
             let (due, pressure) = (self.planner.due(), Instant::now() + PRESSURE_TICK);
             tokio::select! {
                 biased;
@@ -52,7 +65,7 @@ impl Archive {
                 taken = self.tap.next() => match taken {
                     Ok(Some(taken)) => {
                         self.patience.recovered();
-                        self.add(taken);
+                        self.frame = Some(taken);
                     }
                     Ok(None) => return None,
                     Err(error) => {
@@ -76,11 +89,17 @@ impl Archive {
             if let Some(stretch) = self.planned() {
                 return Some(stretch);
             }
+            match self.add().await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                // Nothing behind it may be taken before it.
+                Err(_) => break,
+            }
             if self.ledger.waiting() <= self.planner.spans() {
                 break;
             }
             let Ok(Ok(Some(taken))) = tokio::time::timeout(STOP_LINGER, self.tap.next()).await else { break };
-            self.add(taken);
+            self.frame = Some(taken);
         }
         self.planner.take_oldest()
     }
@@ -96,8 +115,9 @@ impl Archive {
             self.settle_published();
             let later = self.later.take_if(|_| self.planner.is_ended())?;
             self.planner.follow(later.rule, Marks::default());
-            if let Some(frame) = later.frame {
-                self.add(frame);
+            self.frame = later.frame;
+            if self.frame.is_some() {
+                return None;
             }
         }
     }
@@ -111,21 +131,44 @@ impl Archive {
         }
     }
 
-    /// Adds what the archive takes of a frame.
-    fn add(&mut self, mut taken: Taken) {
-        if taken.head.kind != Kind::Spans {
-            return;
-        }
-        if let Some(later) = &mut self.later {
-            let (now, then) = split(&taken, later.from);
-            if taken.head.at.first + u64::from(taken.head.at.items) >= later.from {
-                self.planner.end();
+    /// Adds what the archive takes of the frame that was taken, if one was. After an error that is still to be added.
+    async fn add(&mut self) -> Result<bool, ReadError> {
+        let Some(whole) = self.frame.take_if(|frame| frame.head.kind == Kind::Spans) else {
+            return Ok(self.frame.take().is_some());
+        };
+        let from = self.later.as_ref().map_or(u64::MAX, |later| later.from);
+        let (now, then) = split(&whole, from);
+        let taken = Taken { head: whole.head.clone(), open: now };
+        let mut kept = self.planner.rule().sieve.take(taken.clone(), &self.ledger).open;
+        let body = match self.body(&taken.head, &kept).await {
+            Ok(body) => body,
+            Err(ReadError::Damaged { .. }) => {
+                let at = |item: u32| taken.head.at.first + u64::from(item);
+                let lost = kept.drain(..).map(|items| (at(items.start)..at(items.end), Outcome::Damaged));
+                self.ledger.settle_all(lost);
+                None
             }
-            later.frame = (!then.is_empty()).then(|| Taken { head: taken.head.clone(), open: then });
-            taken.open = now;
+            Err(error) => {
+                self.frame = Some(whole);
+                return Err(error);
+            }
+        };
+        self.planner.add(taken, &kept, body.as_deref(), Instant::now());
+        if let Some(later) = &mut self.later
+            && whole.head.at.first + u64::from(whole.head.at.items) >= later.from
+        {
+            self.planner.end();
+            later.frame = (!then.is_empty()).then_some(Taken { open: then, ..whole });
         }
-        let kept = self.planner.rule().sieve.take(taken.clone(), &self.ledger);
-        self.planner.add(taken, &kept.open, Instant::now());
+        Ok(true)
+    }
+
+    /// The body of a frame, where the times of its spans tell their lanes.
+    async fn body(&self, head: &Head, kept: &[Range<u32>]) -> Result<Option<Bytes>, ReadError> {
+        if kept.is_empty() || !self.planner.rule().path.is_by_span_time() {
+            return Ok(None);
+        }
+        self.ledger.body(head).await.map(Some)
     }
 }
 

@@ -76,6 +76,7 @@ impl Prepared {
             tap,
             planner: Planner::new(rolls, rule, channel.id(), settings.format.ratio_at_start()),
             later: None,
+            frame: None,
             settled: 0,
             settings,
             disk,

@@ -29,7 +29,7 @@ fn in_lanes(rolls: Rolls, path: &str) -> Planner {
 
 /// Adds all that is open, which nothing is in the way of.
 fn add(planner: &mut Planner, taken: &Taken, now: Instant) {
-    planner.add(taken.clone(), &taken.open, now);
+    planner.add(taken.clone(), &taken.open, None, now);
     assert!(planner.frame.is_none());
 }
 
@@ -136,13 +136,13 @@ fn a_stretch_is_closed_before_its_gaps_fill_the_drains_window() {
 #[test]
 fn what_a_sieve_leaves_out_is_not_counted_makes_no_gap_and_begins_no_stretch() {
     let (mut planner, now) = (planner(ROLLS), Instant::now());
-    planner.add(taken(0, &[1; 10]), &[], now);
+    planner.add(taken(0, &[1; 10]), &[], None, now);
     assert_eq!((planner.due(), planner.oldest_us()), (None, None));
     for n in 1..1000 {
-        planner.add(taken(n * 10, &[1, 10, 100, 1000, 1, 1, 1, 1, 1, 1]), &[2..3, 5..6], now);
+        planner.add(taken(n * 10, &[1, 10, 100, 1000, 1, 1, 1, 1, 1, 1]), &[2..3, 5..6], None, now);
         assert_eq!(planner.next(now), None, "after {n}");
     }
-    planner.add(taken(10_000, &[1; 10]), &[], now + ROLLS.idle / 2);
+    planner.add(taken(10_000, &[1; 10]), &[], None, now + ROLLS.idle / 2);
     let stretch = planner.next(now + ROLLS.idle).expect("a frame of which nothing is kept does not end idle time");
     assert_eq!(stretch, flat(12, 9_995, 1998, 999 * 101, 10));
 }
@@ -151,7 +151,7 @@ fn what_a_sieve_leaves_out_is_not_counted_makes_no_gap_and_begins_no_stretch() {
 fn a_stretch_is_closed_before_what_was_left_out_fills_the_drains_window() {
     let (mut planner, now) = (planner(ROLLS), Instant::now());
     let frames = (1..).find(|n| {
-        planner.add(taken(n * 4, &[1; 4]), &[0..1, 2..3], now);
+        planner.add(taken(n * 4, &[1; 4]), &[0..1, 2..3], None, now);
         planner.next(now).is_some()
     });
     assert_eq!(frames, Some(RUNS_MAX / 2));
@@ -185,7 +185,7 @@ fn stretches(planner: &mut Planner, seconds: &[u64]) -> Vec<(String, u64, u64)> 
     for (position, &at) in (planner.end..).zip(seconds) {
         let frame = received(position, at);
         let now = Instant::now();
-        planner.add(frame.clone(), &frame.open, now);
+        planner.add(frame.clone(), &frame.open, None, now);
         while let Some(stretch) = planner.next(now) {
             found.push(stretch);
         }
@@ -205,10 +205,10 @@ fn a_stretch_ends_where_the_next_frame_belongs_to_another_directory() {
 fn a_frame_of_which_nothing_is_kept_ends_no_stretch() {
     let (mut planner, now) = (by_minute(), Instant::now());
     add(&mut planner, &received(0, 59), now);
-    planner.add(received(1, 60), &[], now);
+    planner.add(received(1, 60), &[], None, now);
     assert_eq!(planner.next(now), None);
     add(&mut planner, &received(2, 59), now);
-    planner.add(received(3, 61), std::slice::from_ref(&(0..1)), now);
+    planner.add(received(3, 61), std::slice::from_ref(&(0..1)), None, now);
     let ended = planner.next(now).expect("another minute");
     assert_eq!(planner.next(now), None);
     assert_eq!((ended.first, ended.last, ended.spans, planner.oldest_us()), (0, 2, 2, Some(61_000_000)));
@@ -327,7 +327,7 @@ fn a_lane_too_many_closes_the_oldest_and_loses_no_span() {
     let services: Vec<String> = (0..LANES_MAX + 3).map(|n| format!("s{n}")).collect();
     let services: Vec<&str> = services.iter().map(String::as_str).collect();
     let frame = of(0, &services);
-    planner.add(frame.clone(), &frame.open, now);
+    planner.add(frame.clone(), &frame.open, None, now);
     let mut found = all_of(&mut planner, now);
     let expected: Vec<_> = (0..3).map(|n| (format!("s{n}/"), n, n)).collect();
     assert_eq!(found.iter().map(|s| (s.lane.dir.to_string(), s.first, s.last)).collect::<Vec<_>>(), expected);
@@ -344,7 +344,7 @@ fn open_and_marked_lanes_together_are_no_more_than_a_note_holds() {
         let services: Vec<String> = (0..5).map(|_| format!("s{}", rng.u32(..100))).collect();
         let services: Vec<&str> = services.iter().map(String::as_str).collect();
         let frame = of(frame * 5, &services);
-        planner.add(frame.clone(), &frame.open, now);
+        planner.add(frame.clone(), &frame.open, None, now);
         while let Some(stretch) = planner.next(now) {
             let known = planner.open.len() + planner.marks().lanes().count();
             assert!(known < 2 * LANES_MAX && planner.marks().lanes().count() < LANES_MAX, "{known}");
@@ -374,7 +374,7 @@ fn lanes_of_one_fingerprint_are_never_open_together() {
     let (a, b) = alike();
     let (mut planner, now) = (in_lanes(ROLLS, "{service}"), Instant::now());
     let frame = of(0, &[&a, &a, &b, &a]);
-    planner.add(frame.clone(), &frame.open, now);
+    planner.add(frame.clone(), &frame.open, None, now);
     let mut found = all_of(&mut planner, now);
     found.extend(all_of(&mut planner, now + ROLLS.idle));
     let expected = [(format!("{a}/"), 0, 1), (format!("{b}/"), 2, 2), (format!("{a}/"), 3, 3)];

@@ -38,6 +38,19 @@ fn zone_and_rounding_belong_to_the_template() {
 }
 
 #[test]
+fn directories_are_of_the_time_at_which_spans_came_in_unless_it_is_said_otherwise() {
+    let by_span_time = |lines: &str| {
+        let file = format!("[drain.archive]\narchive = \"file:///a\"\n{lines}");
+        Case::file(&file).understood().settings.archives[0].path.is_by_span_time()
+    };
+    assert!(!by_span_time("") && !by_span_time("time = \"received\""));
+    assert!(by_span_time("time = \"span\""));
+    assert!(!by_span_time("time = \"span\"\npath = \"{service}\""), "no time is asked for");
+    let expected = "spangate.toml:3:8: drain.a.time: found \"sent\", expected \"received\" or \"span\"";
+    assert_eq!(problems("time = \"sent\""), [expected]);
+}
+
+#[test]
 fn a_template_that_was_not_understood_is_refused_with_the_place() {
     let known = "%Y %y %m %n %B %b %d %e %j %A %a %H %k %I %l %p %M %S %s %z %D and %%";
     let ours = "{service} {category} {peer} {listener} {host} {channel} {first} {last}";

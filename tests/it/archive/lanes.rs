@@ -13,10 +13,30 @@ fn service_of(id: u64) -> &'static str {
     }
 }
 
+/// A span's own time: an hour for each service, all of them before they come in.
+fn time_of(id: u64) -> u64 {
+    u64::from(service_of(id).as_bytes()[0] - b'a') * HOUR_US + 1
+}
+
+/// One frame of spans that have a time.
+fn timed(ids: std::ops::Range<u64>, time_of: impl Fn(u64) -> u64) -> Draft {
+    let mut batch = Batch::default();
+    for id in ids.clone() {
+        let trace_id = TraceId { high: 0, low: trace_of(id) };
+        let name = Some("get /".into());
+        batch.push(&mut Span { trace_id, id: id + 1, name, timestamp_us: time_of(id), ..Span::default() });
+    }
+    let mut frame = draft(ids);
+    frame.items.iter_mut().zip(&batch.items).for_each(|(item, timed)| item.len = timed.len);
+    frame.body = batch.body.into();
+    frame
+}
+
 /// Frames of ten spans of three services, which came from a peer.
 fn frames(ids: std::ops::Range<u64>) -> Vec<Draft> {
     let frame = |first: u64| {
-        let mut frame = draft(first..(first + 10).min(ids.end));
+        let mut frame = timed(first..(first + 10).min(ids.end), time_of);
+        frame.received_us = 3 * HOUR_US;
         frame.labels = ["a", "b", "c"].map(str::to_owned).into();
         for (item, id) in frame.items.iter_mut().zip(first..) {
             item.label = u16::from(service_of(id).as_bytes()[0] - b'a');
@@ -59,7 +79,7 @@ async fn spans_of_each_service_stand_in_its_directory() {
     assert_in_their_lanes(&found, "s=");
     let objects = dir.path().join("objects");
     let dirs: Vec<_> = found.iter().map(|found| found.path.strip_prefix(&objects).unwrap().parent().unwrap()).collect();
-    let expected = ["a", "b", "c"].map(|service| format!("gate.example/00/s={service}/10.0.0.1"));
+    let expected = ["a", "b", "c"].map(|service| format!("gate.example/03/s={service}/10.0.0.1"));
     assert_eq!(dirs, expected.iter().map(Path::new).collect::<Vec<_>>());
     let account = ledger(&setup);
     assert_eq!((account.outcomes[&Outcome::Delivered], account.waiting, account.low), (1000, 0, 1000));
@@ -103,6 +123,63 @@ async fn a_peers_word_stays_within_the_archive() {
     assert_eq!(parents, expected);
     let beside: Vec<_> = disk::real().list(dir.path()).unwrap().into_iter().map(|entry| entry.name).collect();
     assert_eq!(beside, ["channel", "objects"], "and nothing stands elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_stand_by_their_own_time_where_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = Setup::new(dir.path()).path("dt=%Y-%m-%d/hour=%H");
+    setup.archive.path = setup.archive.path.by_span_time(true);
+    let rig = setup.start();
+    let times = [LEAP_US - 2 * HOUR_US, LEAP_US + HOUR_US, 0, LEAP_US - 8 * 24 * HOUR_US, LEAP_US + 25 * HOUR_US];
+    let mut frame = timed(0..5, |id| times[id as usize]);
+    frame.received_us = LEAP_US;
+    rig.append_all(vec![frame]).await;
+    rig.stop().await;
+    let stands = |found: &Found| (found.path.parent().unwrap().to_owned(), found.ids.clone());
+    let found: BTreeMap<_, _> = setup.objects().iter().map(stands).collect();
+    let expected = [("02-29/hour=21", vec![0]), ("02-29/hour=23", vec![2, 3, 4]), ("03-01/hour=00", vec![1])];
+    let expected = expected.map(|(at, ids)| (dir.path().join(format!("objects/dt=2024-{at}")), ids));
+    assert_eq!(found, expected.into_iter().collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_whose_time_cannot_be_read_any_more_are_settled_as_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut setup = Setup::new(dir.path()).path("%H");
+    setup.archive.path = setup.archive.path.by_span_time(true);
+    setup.cache_bytes = 0;
+    let (registry, tasks) = (Registry::new(TABLE), Tasks::new());
+    let channel = setup.channel(&registry);
+    channel.append(frames(0..50)).wait().await.expect("accepted");
+    damage(&dir.path().join("channel"), 25);
+    let status = setup.start_on(&channel, &registry, &tasks);
+    let rig = Rig { channel, registry, status, tasks };
+    rig.stop().await;
+    let ids: Vec<_> = counts(&setup.objects()).into_iter().collect();
+    assert_eq!(ids, (0..20).chain(30..50).map(|id| (id, 1)).collect::<Vec<_>>());
+    let account = ledger(&setup);
+    assert_eq!((account.outcomes[&Outcome::Delivered], account.outcomes[&Outcome::Damaged]), (40, 10));
+    assert_eq!(account.waiting, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_cannot_be_read_for_a_while_costs_no_span() {
+    let sim = SimDisk::new();
+    let mut setup = Setup::new(Path::new("/data")).path("%H").idle(Duration::from_millis(20));
+    setup.archive.path = setup.archive.path.by_span_time(true);
+    (setup.disk, setup.capacity_bytes, setup.cache_bytes) = (sim.disk(), 1 << 20, 0);
+    let rig = setup.start();
+    for n in 0..6 {
+        sim.fail_reads(n % 2 == 0);
+        rig.append_all(frames(n * 50..n * 50 + 50)).await;
+        match n % 2 {
+            0 => wait_for_trouble(&rig, "cannot read the channel").await,
+            _ => until("all is archived", || rig.account().waiting == 0).await,
+        }
+    }
+    rig.stop().await;
+    assert_each_once(&setup.objects(), 0..300);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -295,5 +372,14 @@ async fn a_host_name_or_filter_that_was_changed_after_a_crash_holds_each_span_on
     let filtered = Shape { sieve: Sieve::new(filter, 1.0), ..one.clone() };
     for (from, to) in [(&one, &two), (&one, &filtered), (&filtered, &one)] {
         crash_everywhere(3, None, from, to).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_by_span_time_through_a_kill_at_any_call_hold_each_span_once() {
+    let received = Shape::by("%H");
+    let own = Shape { path: received.path.clone().by_span_time(true), ..received.clone() };
+    for (from, to) in [(&own, &own), (&own, &received), (&received, &own)] {
+        crash_everywhere(2, None, from, to).await;
     }
 }
