@@ -11,7 +11,7 @@ use super::resolved::Resolved;
 
 /// What listeners, the admin port and the log take over while they run. The rest is sockets, the log's files, and
 /// limits that are counted from the start.
-pub const LIVE: [&str; 17] = [
+pub const LIVE: [&str; 19] = [
     "scribe.categories",
     "scribe.frame_max",
     "scribe.frame_timeout",
