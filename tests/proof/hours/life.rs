@@ -9,7 +9,7 @@ use spangate::archive::{self, Archive, Target, Template};
 use spangate::channel::{self, Account, Channel, Snapshot, Start, Takes, Tap};
 use spangate::clock::Clock;
 use spangate::deadletter;
-use spangate::drain::{Drain, Parts, Roster, Seat, Sieve, aside};
+use spangate::drain::{Drain, Parts, Roster, Seat, aside};
 use spangate::metrics::{Registry, TABLE};
 use spangate::sink::Sink;
 use spangate::tasks::Tasks;
@@ -118,13 +118,14 @@ impl Life {
     }
 
     fn archive(&self) -> Archive {
+        let objects = &self.hour.script.objects;
         let target = match &self.outside.bucket {
             None => Target::Local { dir: OBJECTS.into() },
             Some(_) => Target::Remote(Remote::parse("s3://simulated").expect("a bucket")),
         };
         let settings = archive::Settings {
             name: "archive".into(),
-            sieve: Sieve::default(),
+            sieve: objects.taste.sieve(),
             target,
             built_in: Path::new(DATA).join("archive"),
             data: DATA.into(),
@@ -136,11 +137,11 @@ impl Life {
                 part_bytes: 8 << 20,
                 variables: None,
             },
-            format: self.hour.script.format,
-            path: Template::default(),
-            roll_bytes: 64 << 20,
+            format: objects.format,
+            path: Template::parse(objects.path).expect("a template"),
+            roll_bytes: objects.roll_bytes,
             roll_age: Duration::from_secs(60),
-            roll_idle: self.hour.script.roll_idle,
+            roll_idle: objects.roll_idle,
             free_min_bytes: Some(1 << 20),
         };
         let disk = self.disk.disk();

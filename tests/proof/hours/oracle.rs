@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,12 +11,11 @@ use parquet::record::RowAccessor;
 use spangate::archive::format::Format;
 use spangate::channel::{Account, Outcome, Snapshot};
 use spangate::deadletter;
-use spangate::disk::Disk;
 
 use super::collectors::Group;
 use super::life::{LETTERS, OBJECTS};
 use super::script::{DiskFault, Feed};
-use super::world::{Made, number_of};
+use super::world::number_of;
 use super::{Hour, Outside};
 use crate::support::disk::SimDisk;
 
@@ -68,7 +67,7 @@ fn flows(outside: &Outside, group: &Group, feed: &Feed) {
     }
     let (bad, mut stuck) = (world.bad(), None);
     world.each_span(|number, made| {
-        let waits = made.acked.is_some_and(|at| at < long) && !bad.is_bad(number) && taken_by(feed, made);
+        let waits = made.acked.is_some_and(|at| at < long) && !bad.is_bad(number) && feed.taste.takes(made);
         if waits && stuck.is_none() && !group.has(number) && !feed.gives_up() {
             stuck = Some(number);
         }
@@ -76,14 +75,6 @@ fn flows(outside: &Outside, group: &Group, feed: &Feed) {
     if let Some(number) = stuck {
         world.broke(format!("promise 5: {} stands still since {since:?} at span {number}", group.drain));
     }
-}
-
-/// Zipkin's rule, and the filters, as a person would say them.
-fn taken_by(feed: &Feed, made: &Made) -> bool {
-    let passes = feed.listener.is_none_or(|listener| made.listener == listener)
-        && feed.service.is_none_or(|service| made.service == service);
-    let sampled = (made.key as i64).checked_abs().unwrap_or(i64::MAX) <= (i64::MAX as f32 * feed.rate) as i64;
-    passes && (made.debug || sampled)
 }
 
 /// Promises 1 and 2: all that was acknowledged is there; the ledger is behind by no more than promised.
@@ -142,7 +133,7 @@ pub fn ended(hour: &Hour, outside: &Outside, disk: &SimDisk, accounts: &[Account
     for (group, feed) in outside.groups.iter().zip(&hour.script.feeds) {
         delivered(outside, group, feed, account(accounts, group.drain), &letters);
     }
-    archived(outside, disk, account(accounts, "archive"));
+    archived(hour, outside, disk, account(accounts, "archive"));
     let (made, acked) = outside.world.entries();
     let there = letters.get("dead-letters").map_or(0, |letters| letters.len() as u64);
     let whole = (acked..=made).contains(&there);
@@ -188,7 +179,7 @@ fn delivered(
     let (unsound, mut nowhere, mut first) = (world.bad(), 0, None);
     world.each_span(|number, made| {
         let (taken, bad, letter) = (group.has(number), unsound.is_bad(number), dead.contains(&number));
-        let (wanted, name) = (taken_by(feed, made), group.drain);
+        let (wanted, name) = (feed.taste.takes(made), group.drain);
         if made.acked.is_some() && wanted && !taken && !letter {
             nowhere += 1;
             first = first.or(Some(number));
@@ -218,7 +209,7 @@ fn delivered(
 }
 
 /// Promise 3: each acknowledged span is in one object, once.
-fn archived(outside: &Outside, disk: &SimDisk, account: &Account) {
+fn archived(hour: &Hour, outside: &Outside, disk: &SimDisk, account: &Account) {
     let world = &outside.world;
     let objects = outside.bucket.as_ref().map_or_else(|| files(disk), |bucket| bucket.objects());
     let mut copies: BTreeMap<u64, u32> = BTreeMap::new();
@@ -228,12 +219,13 @@ fn archived(outside: &Outside, disk: &SimDisk, account: &Account) {
             *copies.entry(id.wrapping_sub(1)).or_default() += 1;
         }
     }
+    let taste = hour.script.objects.taste;
     let there = copies.values().map(|copies| u64::from(*copies)).sum::<u64>();
     let made = world.made();
     world.holds(copies.keys().all(|number| *number < made), || "the archive holds what was never made".into());
     world.each_span(|number, made| {
-        let copies = copies.get(&number).copied().unwrap_or_default();
-        if copies > 1 || (copies == 0 && made.acked.is_some()) {
+        let (copies, wanted) = (copies.get(&number).copied().unwrap_or_default(), taste.takes(made));
+        if copies > u32::from(wanted) || (copies == 0 && wanted && made.acked.is_some()) {
             world.broke_later(format!("promise 3: span {number} is in the archive {copies} times"));
         }
     });
@@ -244,9 +236,9 @@ fn archived(outside: &Outside, disk: &SimDisk, account: &Account) {
 }
 
 fn files(disk: &SimDisk) -> Vec<(String, Bytes)> {
-    let entries = disk.list(Path::new(OBJECTS)).expect("the archive is there");
-    let names = entries.into_iter().filter(|entry| !entry.is_dir).map(|entry| entry.name);
-    names.map(|name| (name.clone(), disk.read(&Path::new(OBJECTS).join(name)).into())).collect()
+    let objects = |path: &PathBuf| path.starts_with(OBJECTS) && !path.starts_with(Path::new(OBJECTS).join("_spangate"));
+    let paths = disk.names().into_iter().filter(objects);
+    paths.map(|path| (path.to_string_lossy().into_owned(), disk.read(&path).into())).collect()
 }
 
 /// The span ids in an object.

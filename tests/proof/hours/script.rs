@@ -7,7 +7,7 @@ use spangate::archive::Format;
 use spangate::channel::Sync;
 use spangate::drain::{BatchSettings, MassRefusal, Overflow, Policy, Settings, Sieve, sieve};
 
-use super::world::{Bad, SERVICES};
+use super::world::{Bad, Made, SERVICES};
 use super::{bucket, collectors};
 
 /// Nothing goes wrong from here on, and what waits has to go.
@@ -62,15 +62,63 @@ pub enum Crash {
     Restart,
 }
 
+/// What a drain takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Taste {
+    rate: f32,
+    listener: Option<&'static str>,
+    service: Option<usize>,
+}
+
+impl Taste {
+    const ALL: Taste = Taste { rate: 1.0, listener: None, service: None };
+
+    fn some(rng: &mut Rng) -> Taste {
+        Taste {
+            rate: if rng.bool() { rng.f32() } else { 1.0 },
+            listener: (rng.u8(..4) == 0).then_some("http"),
+            service: (rng.u8(..4) == 0).then(|| rng.usize(..SERVICES.len())),
+        }
+    }
+
+    pub fn sieve(self) -> Sieve {
+        let filter = sieve::Filter {
+            listeners: self.listener.iter().map(|name| (*name).to_owned()).collect(),
+            services: self.service.iter().map(|service| SERVICES[*service].to_owned()).collect(),
+            ..sieve::Filter::default()
+        };
+        Sieve::new(filter, self.rate)
+    }
+
+    /// Zipkin's rule, and the filters, as a person would say them.
+    pub fn takes(self, made: &Made) -> bool {
+        let passes = self.listener.is_none_or(|listener| made.listener == listener)
+            && self.service.is_none_or(|service| made.service == service);
+        let sampled = (made.key as i64).checked_abs().unwrap_or(i64::MAX) <= (i64::MAX as f32 * self.rate) as i64;
+        passes && (made.debug || sampled)
+    }
+}
+
 /// One drain to a group.
 #[derive(Debug, Clone)]
 pub struct Feed {
     pub settings: Settings,
     pub sinks: Vec<Vec<collectors::Window>>,
-    pub rate: f32,
-    pub listener: Option<&'static str>,
-    pub service: Option<usize>,
+    pub taste: Taste,
 }
+
+/// How objects are made.
+#[derive(Debug, Clone)]
+pub struct Objects {
+    pub taste: Taste,
+    pub format: Format,
+    /// Directories by time, by what is known of a span.
+    pub path: &'static str,
+    pub roll_bytes: u64,
+    pub roll_idle: Duration,
+}
+
+const PATHS: [&str; 4] = ["", "%Y-%m-%d/%H", "{service}", "%H/{listener}/{service}"];
 
 impl Feed {
     /// Whether spans may be given up.
@@ -89,8 +137,7 @@ pub struct Script {
     pub crashes: Vec<(Duration, Crash)>,
     /// An object store, or a directory.
     pub bucket: Option<Vec<bucket::Window>>,
-    pub format: Format,
-    pub roll_idle: Duration,
+    pub objects: Objects,
     pub capacity_bytes: u64,
     pub cache_bytes: usize,
     pub sync: Sync,
@@ -107,7 +154,13 @@ impl Script {
         let mut faults = 0;
         let feeds = vec![feed("zipkin", 3, rng, &mut faults), feed("second", 2, rng, &mut faults)];
         let bucket = (rng.u8(..5) < 3).then(|| store(rng, &mut faults));
-        let format = if rng.u8(..4) == 0 { Format::Parquet1 } else { Format::JsonLinesGzip1 };
+        let objects = Objects {
+            taste: if rng.u8(..4) == 0 { Taste::some(rng) } else { Taste::ALL },
+            format: if rng.u8(..4) == 0 { Format::Parquet1 } else { Format::JsonLinesGzip1 },
+            path: PATHS[rng.usize(..PATHS.len())],
+            roll_bytes: 1 << rng.u64(11..18),
+            roll_idle: seconds(rng, 5..60),
+        };
         // What is answered before its sync does not outlive the machine: then only the process dies.
         let killed = crashes.iter().all(|(_, crash)| matches!(crash, Crash::Killed | Crash::Restart));
         let sync = if killed && rng.bool() { Sync::Every(Duration::from_millis(200)) } else { Sync::Always };
@@ -119,8 +172,7 @@ impl Script {
             disk: disk(rng),
             crashes,
             bucket,
-            format,
-            roll_idle: seconds(rng, 5..60),
+            objects,
             capacity_bytes: [1 << 19, 1 << 20, 1 << 22][rng.usize(..3)],
             cache_bytes: [0, 1 << 14, 1 << 20][rng.usize(..3)],
             sync,
@@ -147,18 +199,11 @@ fn crashes(rng: &mut Rng) -> Vec<(Duration, Crash)> {
 
 fn feed(name: &str, sinks: usize, rng: &mut Rng, faults: &mut u64) -> Feed {
     let plain = name == "zipkin";
-    let rate = if !plain && rng.bool() { rng.f32() } else { 1.0 };
-    let listener = (!plain && rng.u8(..4) == 0).then_some("http");
-    let service = (!plain && rng.u8(..4) == 0).then(|| rng.usize(..SERVICES.len()));
-    let filter = sieve::Filter {
-        listeners: listener.iter().map(|name| (*name).to_owned()).collect(),
-        services: service.iter().map(|service| SERVICES[*service].to_owned()).collect(),
-        ..sieve::Filter::default()
-    };
+    let taste = if plain { Taste::ALL } else { Taste::some(rng) };
     let settings = Settings {
         name: name.into(),
         policy: POLICIES[rng.usize(..POLICIES.len())],
-        sieve: Sieve::new(filter, rate),
+        sieve: taste.sieve(),
         max_age: (!plain && rng.u8(..4) == 0).then(|| seconds(rng, 30..300)),
         overflow: if !plain && rng.bool() { Overflow::Skip } else { Overflow::Block },
         batch: BatchSettings { spans: rng.u32(20..500), bytes: 4 << 20, linger: Duration::from_millis(20) },
@@ -171,7 +216,7 @@ fn feed(name: &str, sinks: usize, rng: &mut Rng, faults: &mut u64) -> Feed {
     };
     let mut sinks: Vec<Vec<_>> = (0..sinks).map(|_| moods(rng, faults)).collect();
     refuses_all(&mut sinks, rng, faults);
-    Feed { settings, sinks, rate, listener, service }
+    Feed { settings, sinks, taste }
 }
 
 fn moods(rng: &mut Rng, faults: &mut u64) -> Vec<collectors::Window> {
