@@ -75,6 +75,7 @@ impl Archive {
     pub async fn run(mut self, part: impl Into<Part>, grace: Duration) {
         let (part, trimmer) = (part.into(), self.trimmer.clone());
         tokio::select! {
+            biased;
             () = self.work_or_halt(&part) => {}
             () = trim_for_ever(trimmer) => {}
             () = part.cut(grace) => {}
