@@ -1,7 +1,7 @@
 //! What fills a placeholder: a peer's word made fit for a path.
 //!
 //! A word of letters, digits, `.`, `_` and `-` stands as it is; any other byte, and a `.` or `_` at the front, as
-//! `%XX`, which Hive, Spark and DuckDB read back. What is longer than [`VALUE_BYTES_MAX`] then is cut and ends in `~`
+//! `%XX`, as Hive writes it and DuckDB reads it. What is longer than [`VALUE_BYTES_MAX`] then is cut and ends in `~`
 //! and a checksum of all of it. So two words share a form only where eight digits of a checksum do, and none is empty,
 //! hidden, `..`, or holds a slash.
 

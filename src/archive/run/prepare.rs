@@ -32,14 +32,14 @@ impl Archive {
     ///
     /// # Errors
     /// Where no store can be made of the target.
-    pub fn prepare(mut settings: Settings, disk: Arc<dyn Disk>) -> Result<Prepared, MakeError> {
+    pub fn prepare(settings: Settings, disk: Arc<dyn Disk>) -> Result<Prepared, MakeError> {
         let store = store::make(&Place::of(&settings.target)?, &settings, &disk)?;
-        settings.path = settings.path.on_host(&path::host_name());
         Ok(Archive::over(settings, disk, store))
     }
 
     /// As [`prepare`](Self::prepare), with a store that somebody else made of the target.
-    pub fn over(settings: Settings, disk: Arc<dyn Disk>, store: Arc<dyn Store>) -> Prepared {
+    pub fn over(mut settings: Settings, disk: Arc<dyn Disk>, store: Arc<dyn Store>) -> Prepared {
+        settings.path = settings.path.on_host(&path::host_name());
         Prepared { settings, store, disk }
     }
 }
