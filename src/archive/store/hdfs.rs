@@ -22,7 +22,7 @@ use crate::tasks;
 /// A file system in which a rename replaces nothing. Paths are absolute; each call is one try in bounded time.
 trait Files: Send + Sync + 'static {
     fn stat<'a>(&'a self, path: &'a str) -> Answer<'a, Option<Stat>>;
-    /// These bytes of a file, all of them.
+    /// A part of a file; less of it where that ends before.
     fn read<'a>(&'a self, path: &'a str, at: u64, len: u64) -> Answer<'a, Bytes>;
     /// Writes a new file, and makes it durable and complete.
     fn write<'a>(&'a self, path: &'a str, staged: Arc<Staged>) -> Answer<'a, ()>;
@@ -39,6 +39,8 @@ trait Files: Send + Sync + 'static {
 struct Stat {
     bytes: u64,
     is_dir: bool,
+    /// Microseconds since the epoch, by the NameNode's clock.
+    written_us: u64,
 }
 
 struct Entry {
@@ -119,13 +121,18 @@ impl<F: Files> Store for Hdfs<F> {
                     if entry.stat.is_dir && depth > 0 && !entry.name.starts_with(['_', '.']) {
                         dirs.push((name, depth - 1));
                     } else if let Some(parsed) = parsed_name(&entry.name).filter(|_| !entry.stat.is_dir) {
-                        objects.push(Listed { name, parsed, bytes: entry.stat.bytes });
+                        let Stat { bytes, written_us, .. } = entry.stat;
+                        objects.push(Listed { name, parsed, bytes, written_us: Some(written_us) });
                     }
                 }
             }
             objects.sort_by(|a, b| a.parsed.cmp(&b.parsed));
             Ok(objects)
         })
+    }
+
+    fn fetch<'a>(&'a self, name: &'a str, at: u64, len: u64) -> Answer<'a, Bytes> {
+        Box::pin(async move { self.files.read(&self.path(name), at, len).await })
     }
 
     /// Staging on this machine is one archive's own; in HDFS, names begin with their channel.
