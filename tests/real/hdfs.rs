@@ -9,6 +9,7 @@ mod cluster;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use cluster::{BLOCK_BYTES, Cluster, losing_renames, swallowing};
@@ -133,10 +134,16 @@ fn hdfs_holds_each_span_once_across_kills_of_both_sides() {
     let delivered = collector.taken();
     assert!((1..=scene.sent).all(|id| delivered.contains_key(&format!("{id:016x}"))));
     scene.gateway.stop();
+    for prefix in ["rows", "lines"] {
+        each_once(&[cat(&format!("hdfs://127.0.0.1:{}/{prefix}", scene.cluster.port))], scene.sent);
+    }
     let read = dir.path().join("read");
     scene.cluster.read_all(&read);
-    each_once(&objects(&read.join("rows")), scene.sent);
-    each_once(&objects(&read.join("lines")), scene.sent);
+    for prefix in ["rows", "lines"] {
+        let objects = objects(&read.join(prefix));
+        assert!(objects.iter().any(|(bytes, _)| *bytes > BLOCK_BYTES), "one takes more than a block");
+        each_once(&objects.into_iter().map(|(_, ids)| ids).collect::<Vec<_>>(), scene.sent);
+    }
 }
 
 /// The archives wait and go on; the collector has its spans meanwhile.
@@ -178,7 +185,20 @@ fn a_try_is_left_open_and_its_name_is_taken(scene: &mut Scene) {
     }
 }
 
-/// Files under a directory, with their ids.
+/// The ids that the program itself finds there.
+fn cat(url: &str) -> Vec<String> {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_spangate"));
+    let out = program.args(["archive", "cat", "--url", url]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    ids_of(&String::from_utf8(out.stdout).unwrap())
+}
+
+fn ids_of(lines: &str) -> Vec<String> {
+    let id = |line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
+    lines.lines().map(id).collect()
+}
+
+/// Files under a directory: their lengths, and their ids.
 fn objects(dir: &Path) -> Vec<(u64, Vec<String>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
@@ -202,15 +222,13 @@ fn rows(bytes: Vec<u8>) -> (u64, Vec<String>) {
 
 fn lines(bytes: &[u8]) -> (u64, Vec<String>) {
     let text = std::io::read_to_string(MultiGzDecoder::new(bytes)).unwrap();
-    let id = |line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned();
-    (bytes.len() as u64, text.lines().map(id).collect())
+    (bytes.len() as u64, ids_of(&text))
 }
 
-fn each_once(objects: &[(u64, Vec<String>)], sent: u64) {
+fn each_once(objects: &[Vec<String>], sent: u64) {
     let mut counts = BTreeMap::new();
-    for id in objects.iter().flat_map(|(_, ids)| ids) {
+    for id in objects.iter().flatten() {
         *counts.entry(id.clone()).or_insert(0) += 1;
     }
     assert_eq!(counts, (1..=sent).map(|id| (format!("{id:016x}"), 1)).collect());
-    assert!(objects.iter().any(|(bytes, _)| *bytes > BLOCK_BYTES), "one takes more than a block");
 }

@@ -22,7 +22,7 @@ use crate::tasks;
 /// A file system in which a rename replaces nothing. Paths are absolute; each call is one try in bounded time.
 trait Files: Send + Sync + 'static {
     fn stat<'a>(&'a self, path: &'a str) -> Answer<'a, Option<Stat>>;
-    /// These bytes of a file, all of them.
+    /// A part of a file; less of it where that ends before.
     fn read<'a>(&'a self, path: &'a str, at: u64, len: u64) -> Answer<'a, Bytes>;
     /// Writes a new file, and makes it durable and complete.
     fn write<'a>(&'a self, path: &'a str, staged: Arc<Staged>) -> Answer<'a, ()>;
@@ -39,8 +39,8 @@ trait Files: Send + Sync + 'static {
 struct Stat {
     bytes: u64,
     is_dir: bool,
-    /// When it was closed, microseconds since the epoch.
-    written_us: Option<u64>,
+    /// Microseconds since the epoch, by the NameNode's clock.
+    written_us: u64,
 }
 
 struct Entry {
@@ -122,7 +122,7 @@ impl<F: Files> Store for Hdfs<F> {
                         dirs.push((name, depth - 1));
                     } else if let Some(parsed) = parsed_name(&entry.name).filter(|_| !entry.stat.is_dir) {
                         let Stat { bytes, written_us, .. } = entry.stat;
-                        objects.push(Listed { name, parsed, bytes, written_us });
+                        objects.push(Listed { name, parsed, bytes, written_us: Some(written_us) });
                     }
                 }
             }
@@ -132,12 +132,7 @@ impl<F: Files> Store for Hdfs<F> {
     }
 
     fn fetch<'a>(&'a self, name: &'a str, at: u64, len: u64) -> Answer<'a, Bytes> {
-        Box::pin(async move {
-            let path = self.path(name);
-            let end = self.files.stat(&path).await?.map_or(0, |stat| stat.bytes);
-            let at = at.min(end);
-            self.files.read(&path, at, len.min(end - at)).await
-        })
+        Box::pin(async move { self.files.read(&self.path(name), at, len).await })
     }
 
     /// Staging on this machine is one archive's own; in HDFS, names begin with their channel.

@@ -77,8 +77,12 @@ fn text(name: &'static str, value: &'static str, help: &'static str) -> Arg {
 fn place() -> Vec<Arg> {
     vec![
         text("drain", "NAME", "The archive of this drain [the only one]"),
-        text("url", "URL", "The archive there, whatever is configured: file:///DIR, s3://BUCKET/PREFIX, gs://, az://")
-            .conflicts_with_all(["drain", "config", "data", "archive"]),
+        text(
+            "url",
+            "URL",
+            "The archive there, whatever is configured: file:///DIR, s3://BUCKET/PREFIX, gs://, az://, hdfs://",
+        )
+        .conflicts_with_all(["drain", "config", "data", "archive"]),
         text("endpoint", "URL", "Where the store is, beside --url, if it is not its maker's own").requires("url"),
         text("region", "NAME", "Region of the bucket, beside --url [AWS_REGION]").requires("url"),
     ]

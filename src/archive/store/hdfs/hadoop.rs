@@ -145,22 +145,22 @@ impl Files for Hadoop {
         Box::pin(self.short("look at", path, move |client| async move {
             match client.get_file_info(path).await {
                 Err(HdfsError::FileNotFound(_)) => Ok(None),
-                found => found.map(|found| Some(stat_of(&found))),
+                found => found.map(|found| Some(stat(&found))),
             }
         }))
     }
 
     fn read<'a>(&'a self, path: &'a str, at: u64, len: u64) -> Answer<'a, Bytes> {
         Box::pin(async move {
-            let read = self.short("read", path, move |client| async move {
-                let reader = client.read(path).await?;
+            let link = self.link(path).await?;
+            let read = async {
+                let reader = link.client.read(path).await?;
                 // The crate panics beyond the end.
-                match at + len <= reader.file_length() as u64 {
-                    true => reader.read_range(fits(at), fits(len)).await.map(Some),
-                    false => Ok(None),
-                }
-            });
-            read.await?.ok_or_else(|| self.error("read", path, "it is shorter than it was".to_owned()))
+                let end = reader.file_length() as u64;
+                let (from, to) = (fits(at.min(end)), fits(at.saturating_add(len).min(end)));
+                reader.read_range(from, to - from).await
+            };
+            self.step(&link, "read", path, self.timeout, read).await
         })
     }
 
@@ -203,15 +203,15 @@ impl Files for Hadoop {
             };
             while let Some(found) = self.step(&link, "list", path, self.timeout.min(SHORT), next()).await? {
                 let name = found.path.rsplit('/').next().unwrap_or_default().to_owned();
-                entries.push(Entry { name, stat: stat_of(&found) });
+                entries.push(Entry { name, stat: stat(&found) });
             }
             Ok(entries)
         })
     }
 }
 
-fn stat_of(found: &FileStatus) -> Stat {
-    let written_us = Some(found.modification_time.saturating_mul(1_000));
+fn stat(found: &FileStatus) -> Stat {
+    let written_us = found.modification_time.saturating_mul(1000);
     Stat { bytes: found.length as u64, is_dir: found.isdir, written_us }
 }
 

@@ -66,6 +66,10 @@ impl Fake {
     }
 }
 
+fn stat(file: &Option<Vec<u8>>) -> Stat {
+    Stat { bytes: file.iter().flatten().count() as u64, is_dir: file.is_none(), written_us: 7 }
+}
+
 fn failed(reason: &str) -> StoreError {
     StoreError::Remote { what: "test", place: "fake".to_owned(), reason: reason.to_owned() }
 }
@@ -77,19 +81,14 @@ fn has_dir(tree: &BTreeMap<String, Option<Vec<u8>>>, path: &str) -> bool {
 
 impl Files for Fake {
     fn stat<'a>(&'a self, path: &'a str) -> Answer<'a, Option<Stat>> {
-        self.answer(Step::Stat, |tree| {
-            let stat = |file: &Option<Vec<u8>>| Stat {
-                bytes: file.iter().flatten().count() as u64,
-                is_dir: file.is_none(),
-                written_us: None,
-            };
-            tree.get(path).map(stat)
-        })
+        self.answer(Step::Stat, |tree| tree.get(path).map(stat))
     }
 
     fn read<'a>(&'a self, path: &'a str, at: u64, len: u64) -> Answer<'a, Bytes> {
-        let range = usize::try_from(at).unwrap()..usize::try_from(at + len).unwrap();
-        self.answer(Step::Read, |tree| Bytes::copy_from_slice(&tree[path].as_ref().unwrap()[range]))
+        self.answer(Step::Read, |tree| {
+            let bytes = tree[path].as_ref().unwrap().iter();
+            bytes.skip(usize::try_from(at).unwrap()).take(usize::try_from(len).unwrap()).copied().collect()
+        })
     }
 
     fn write<'a>(&'a self, path: &'a str, staged: Arc<Staged>) -> Answer<'a, ()> {
@@ -130,9 +129,7 @@ impl Files for Fake {
         self.answer(Step::List, |tree| {
             let entry = |(at, file): (&String, &Option<Vec<u8>>)| {
                 let name = at.strip_prefix(path)?.strip_prefix('/').filter(|name| !name.contains('/'))?;
-                let stat =
-                    Stat { bytes: file.iter().flatten().count() as u64, is_dir: file.is_none(), written_us: None };
-                Some(Entry { name: name.to_owned(), stat })
+                Some(Entry { name: name.to_owned(), stat: stat(file) })
             };
             tree.iter().filter_map(entry).collect()
         })
@@ -247,7 +244,9 @@ async fn objects_are_listed_in_order_of_position_and_nothing_else_is() {
     let listed = rig.store.list().await.unwrap();
     let names: Vec<_> = listed.iter().map(|listed| listed.name.as_str()).collect();
     assert_eq!(names, [rig.name.as_str(), OTHER]);
-    assert_eq!(listed[1].bytes, 3);
+    assert_eq!((listed[1].bytes, listed[1].written_us), (3, Some(7)));
+    assert_eq!(rig.store.fetch(OTHER, 1, 1).await.unwrap(), "2");
+    assert_eq!(rig.store.fetch(OTHER, 1, 9).await.unwrap(), "23");
 }
 
 #[tokio::test]
