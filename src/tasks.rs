@@ -4,6 +4,7 @@
 //! own bug: it stops the whole process, which then exits with 1. Any other task's panic is
 //! logged and costs what it was doing. A [`Part`] is a vital task that can be ended before the others.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::time::Duration;
 
@@ -120,10 +121,13 @@ impl Part {
     }
 }
 
-/// Runs blocking work (file calls, compression) on the runtime's blocking threads.
+/// Runs blocking work (file calls, compression) on the runtime's blocking threads, or in place in a [simulation](simulate).
 /// Panics where the work panicked.
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    if simulated() {
+        return work();
+    }
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -134,6 +138,26 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 /// it says stop to it and joins it.
 pub fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
+}
+
+thread_local! {
+    static SIMULATED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes this thread the only one of what it runs from here on: blocking work is done in place, and a channel that it
+/// opens is worked by a task. With a runtime of one thread and paused time, a run then depends on its seed alone.
+pub fn simulate() {
+    SIMULATED.set(true);
+}
+
+pub fn simulated() -> bool {
+    SIMULATED.get()
+}
+
+/// Spawns what takes the place of a [thread] in a simulation; it ends on its own.
+#[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+pub fn in_place_of_a_thread(work: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(work);
 }
 
 #[cfg(test)]

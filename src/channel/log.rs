@@ -8,7 +8,8 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::frame::{Built, Marks, Placed, padded};
 use super::segment::{Bound, HEAD_BYTES, Point, SECTOR, Segment};

@@ -8,15 +8,18 @@ mod cache;
 mod cursor;
 mod draft;
 mod frame;
+mod identity;
 mod log;
 mod owner;
 mod reader;
 mod recovery;
 mod relief;
+pub mod repair;
 mod scan;
 mod segment;
 mod slots;
 mod state;
+pub mod survey;
 mod tap;
 #[cfg(test)]
 mod tests;
@@ -38,6 +41,7 @@ use crate::tasks;
 
 pub use cursor::NOTE_BYTES_MAX;
 pub use frame::{FRAME_BYTES_MAX, ITEM_BYTES_MAX, NO_LABEL};
+pub use identity::Identity;
 pub use scan::Scan;
 pub use tap::{Ledger, Tap};
 
@@ -234,7 +238,7 @@ pub enum Start {
 }
 
 /// What a drain reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Takes {
     /// Frames for all and frames addressed to it.
     Common,
@@ -295,19 +299,62 @@ pub struct Channel(Arc<Handle>);
 
 struct Handle {
     shared: Arc<state::Shared>,
-    owner: Mutex<Option<std::thread::JoinHandle<()>>>,
+    owner: Mutex<Option<Worker>>,
+}
+
+/// Who works for the log.
+enum Worker {
+    Thread(std::thread::JoinHandle<()>),
+    /// In a [simulation](tasks::simulate): a task, and whoever waits for it without awaiting.
+    Task(Arc<Mutex<Option<owner::Owner>>>),
+}
+
+impl Worker {
+    fn begin(owner: owner::Owner, shared: &Arc<state::Shared>) -> std::io::Result<Worker> {
+        if !tasks::simulated() {
+            return tasks::thread("channel", move || owner.run()).map(Worker::Thread);
+        }
+        let owner = Arc::new(Mutex::new(Some(owner)));
+        let (ours, shared) = (owner.clone(), shared.clone());
+        tasks::in_place_of_a_thread(async move {
+            while let Some(due) = turn(&ours) {
+                shared.bell.heard(due).await;
+            }
+        });
+        Ok(Worker::Task(owner))
+    }
+}
+
+/// A turn of the owner; `None` when it has ended.
+fn turn(owner: &Mutex<Option<owner::Owner>>) -> Option<tokio::time::Instant> {
+    let mut owner = owner.lock().expect("nobody panicked while turning the owner");
+    let due = owner.as_mut()?.turn();
+    if due.is_none() {
+        *owner = None;
+    }
+    due
 }
 
 impl Handle {
     fn stop(&self) {
-        let thread = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let worker = self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.shared.queue_at_the_end().stop = true;
-        self.shared.wake.notify_one();
+        self.shared.bell.ring();
+        if let Some(Worker::Task(owner)) = &worker {
+            turn(owner);
+        }
         // The owner's panic was told to all who waited (`owner::Guard`), and on stderr.
-        if let Some(thread) = thread
+        if let Some(Worker::Thread(thread)) = worker
             && thread.join().is_err()
         {
             tracing::error!("the log's owner had panicked");
+        }
+    }
+
+    /// Lets the owner do what it was asked, where it has no thread for it.
+    fn work(&self) {
+        if let Some(Worker::Task(owner)) = &*self.owner.lock().unwrap_or_else(PoisonError::into_inner) {
+            turn(owner);
         }
     }
 }
@@ -347,9 +394,8 @@ impl Channel {
         let path = settings.dir.clone();
         let recovery::Opened { shared, log, slots, found } = recovery::open(settings, disk, clock)?;
         let owner = owner::Owner::new(shared.clone(), log, slots, registry);
-        let thread = tasks::thread("channel", move || owner.run());
-        let thread = thread.map_err(|source| OpenError::Io { path, source })?;
-        Ok((Channel(Arc::new(Handle { shared, owner: Mutex::new(Some(thread)) })), found))
+        let worker = Worker::begin(owner, &shared).map_err(|source| OpenError::Io { path, source })?;
+        Ok((Channel(Arc::new(Handle { shared, owner: Mutex::new(Some(worker)) })), found))
     }
 
     /// 16 random bytes as 32 lower-hex characters.
@@ -383,7 +429,7 @@ impl Channel {
             return Receipt(Answer::Known(Err(AppendError::Full)));
         }
         drop(queue);
-        self.0.shared.wake.notify_one();
+        self.0.shared.bell.ring();
         Receipt(Answer::Awaited(answer))
     }
 
@@ -498,7 +544,8 @@ impl Channel {
             queue.jobs.push(job(done));
         }
         drop(queue);
-        shared.wake.notify_one();
+        shared.bell.ring();
+        self.0.work();
         let path = slots::Slots::path(&shared.settings.dir);
         let stopping = || Err(std::io::Error::other("the channel has stopped"));
         answer.recv().unwrap_or_else(|_| stopping()).map_err(|source| OpenError::Io { path, source })

@@ -7,13 +7,15 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::log::Log;
 use super::relief::{Shortage, relieve};
 use super::segment::HEAD_BYTES;
 use super::slots::Slots;
-use super::state::{Job, Message, Shared, segment_path};
+use super::state::{Job, Message, Queue, Shared, segment_path};
 use super::{AppendError, Intake, Sync, cursor, free_min};
 use crate::disk::is_no_space;
 use crate::metrics::{Counter, Histogram, Registry};
@@ -56,6 +58,8 @@ pub struct Owner {
     /// Bytes and items of the last message that there was no room for, until there is, or
     /// another is taken: who asks after it was withdrawn still hears "full".
     lacking: Option<(u64, u64)>,
+    /// Last, so that who hears of the end finds the files closed.
+    _guard: Guard,
 }
 
 struct Meters {
@@ -89,6 +93,7 @@ enum Call {
 impl Owner {
     /// An owner whose log is open.
     pub fn new(shared: Arc<Shared>, log: Log, slots: Slots, registry: &Registry) -> Owner {
+        let guard = Guard(shared.clone());
         let mut owner = Owner {
             shared,
             log,
@@ -106,6 +111,7 @@ impl Owner {
             free_min: 0,
             blocked: None,
             lacking: None,
+            _guard: guard,
         };
         owner.poll_space();
         if !owner.log.is_open() {
@@ -118,44 +124,53 @@ impl Owner {
 
     /// Serves the queue until a stop.
     pub fn run(mut self) {
-        let guard = Guard(self.shared.clone());
-        loop {
-            self.poll_space();
-            self.reopen_if_due();
-            let (jobs, stop) = self.wait();
-            for job in jobs {
-                self.do_job(job);
-            }
-            if stop {
-                break;
-            }
-            self.append();
-            self.sync_if_due();
-            self.relieve();
-            self.leave_settled();
-            self.save_if_due();
-            self.remove_passed();
-            self.make_spare();
-            self.show_intake();
+        while let Some(due) = self.turn() {
+            self.wait(due);
         }
-        self.finish();
-        drop(guard);
+    }
+
+    /// Does what there is to do; when it is to be called again, if it is not woken before. `None` after a stop.
+    pub fn turn(&mut self) -> Option<Instant> {
+        let (jobs, stop) = {
+            let mut queue = self.shared.queue();
+            queue.poke = false;
+            (std::mem::take(&mut queue.jobs), queue.stop)
+        };
+        for job in jobs {
+            self.do_job(job);
+        }
+        if stop {
+            self.finish();
+            return None;
+        }
+        self.append();
+        self.sync_if_due();
+        self.relieve();
+        self.leave_settled();
+        self.save_if_due();
+        self.remove_passed();
+        self.make_spare();
+        self.show_intake();
+        self.poll_space();
+        self.reopen_if_due();
+        Some(if self.is_asked(&self.shared.queue()) { Instant::now() } else { self.deadline() })
     }
 
     /// Sleeps until there is something to do.
-    fn wait(&mut self) -> (Vec<Job>, bool) {
-        let can_take = self.log.is_open() && self.blocked.is_none();
-        let deadline = self.deadline();
+    fn wait(&self, due: Instant) {
         let mut queue = self.shared.queue();
         loop {
-            let work = queue.stop || queue.poke || !queue.jobs.is_empty() || (can_take && queue.first().is_some());
-            let left = deadline.saturating_duration_since(Instant::now());
-            if work || left.is_zero() {
-                queue.poke = false;
-                return (std::mem::take(&mut queue.jobs), queue.stop);
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.is_asked(&queue) {
+                return;
             }
-            queue = self.shared.wake.wait_timeout(queue, left).expect("nobody panicked while holding the queue").0;
+            queue = self.shared.bell.wait(queue, left);
         }
+    }
+
+    fn is_asked(&self, queue: &Queue) -> bool {
+        let can_take = self.log.is_open() && self.blocked.is_none();
+        queue.stop || queue.poke || !queue.jobs.is_empty() || (can_take && queue.first().is_some())
     }
 
     fn deadline(&self) -> Instant {

@@ -8,18 +8,21 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::Instant;
 
 use super::cache::Cache;
 use super::cursor::Cursor;
 use super::frame::Built;
+use super::identity;
 use super::segment::{Bound, Point, Segment};
 use super::timeline::Timeline;
 use super::{AppendError, Intake, Settings};
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::tasks;
 
 pub struct Shared {
     pub settings: Settings,
@@ -29,8 +32,7 @@ pub struct Shared {
     pub id_text: String,
     state: Mutex<State>,
     queue: Mutex<Queue>,
-    /// Wakes the owner.
-    pub wake: Condvar,
+    pub bell: Bell,
 }
 
 pub struct State {
@@ -157,11 +159,48 @@ pub enum Job {
     Forget { row: usize, done: std::sync::mpsc::SyncSender<io::Result<()>> },
 }
 
+/// Wakes the owner, which is a thread, or a task of a [simulation](tasks::simulate).
+pub enum Bell {
+    Thread(Condvar),
+    Task(Notify),
+}
+
+impl Bell {
+    fn new() -> Bell {
+        if tasks::simulated() { Bell::Task(Notify::new()) } else { Bell::Thread(Condvar::new()) }
+    }
+
+    pub fn ring(&self) {
+        match self {
+            Bell::Thread(bell) => bell.notify_one(),
+            Bell::Task(bell) => bell.notify_one(),
+        }
+    }
+
+    /// Sleeps until it rings, for `most` at most. Returns at once where the owner is a task.
+    pub fn wait<'a>(&self, queue: MutexGuard<'a, Queue>, most: Duration) -> MutexGuard<'a, Queue> {
+        match self {
+            Bell::Thread(bell) => bell.wait_timeout(queue, most).expect("nobody panicked while holding the queue").0,
+            Bell::Task(_) => queue,
+        }
+    }
+
+    /// Resolves when it rings or is to, at `due`.
+    pub async fn heard(&self, due: Instant) {
+        let Bell::Task(bell) = self else { return };
+        tokio::select! {
+            biased;
+            () = bell.notified() => {}
+            () = tokio::time::sleep_until(due) => {}
+        }
+    }
+}
+
 impl Shared {
     pub fn new(settings: Settings, disk: Arc<dyn Disk>, clock: Clock, id: [u8; 16], state: State) -> Shared {
-        let id_text = id.iter().map(|b| format!("{b:02x}")).collect();
+        let id_text = identity::text(&id);
         let (state, queue) = (Mutex::new(state), Mutex::new(Queue::default()));
-        Shared { settings, disk, clock, id, id_text, state, queue, wake: Condvar::new() }
+        Shared { settings, disk, clock, id, id_text, state, queue, bell: Bell::new() }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -185,7 +224,7 @@ impl Shared {
     /// Wakes the owner to look at what changed.
     pub fn poke(&self) {
         self.queue().poke = true;
-        self.wake.notify_one();
+        self.bell.ring();
     }
 
     /// The open segment that begins at `first`, opened if need be. Blocks.

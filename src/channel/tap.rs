@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::cursor::{Cursor, NOTE_BYTES_MAX};
 use super::reader::{At, Bodies, Event, Reader};

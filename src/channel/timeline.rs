@@ -5,7 +5,9 @@
 //! and says on frames; it is less by the time before the start, and by the distance of two marks.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Between two marks, at least.
 const APART: Duration = Duration::from_millis(250);

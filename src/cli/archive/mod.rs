@@ -59,16 +59,12 @@ fn carry_out(options: Options, store: Arc<dyn Store>, runtime: &Runtime) -> Exit
 }
 
 /// The command line that a replay began with, where `options` only say that it is to go on.
-pub(super) fn resumed(options: &Options) -> Option<Result<Vec<OsString>, String>> {
+pub(super) fn began(options: &Options) -> Option<Result<Vec<OsString>, String>> {
     let Verb::Replay(replay) = &options.verb else { return None };
     let line = |arguments: Vec<String>| {
         let state = format!("--state={}", replay.state.display());
-        ["spangate", "archive", "replay"]
-            .into_iter()
-            .map(OsString::from)
-            .chain(arguments.into_iter().map(OsString::from))
-            .chain([state.into()])
-            .collect()
+        let command = ["spangate", "archive", "replay"].map(str::to_owned);
+        command.into_iter().chain(arguments).chain([state]).map(OsString::from).collect()
     };
     replay.resumes.then(|| replay::arguments(replay).map(line))
 }

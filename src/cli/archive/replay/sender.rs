@@ -93,7 +93,7 @@ impl Sender {
     /// Returns when nothing of the batch is left to be sent.
     pub async fn send(&mut self, batch: &Batch, progress: &mut Progress) -> Result<(), Stop> {
         self.since = Instant::now();
-        let mut parts = vec![0..batch.spans()];
+        let mut parts: Vec<Range<usize>> = std::iter::once(0..batch.spans()).collect();
         while let Some(part) = parts.pop() {
             self.keep_pace(part.len()).await;
             let verdict = self.sink.send(&batch.load(&part)).await;
