@@ -179,6 +179,9 @@ pub enum Outcome {
 pub enum AppendError {
     #[error("the channel is full")]
     Full,
+    /// Nor would an empty channel take it.
+    #[error("it is larger than the whole channel")]
+    TooLarge,
     #[error("the disk has too little room left")]
     DiskLow,
     #[error("the disk failed: {0}")]
@@ -319,6 +322,7 @@ impl Worker {
         tasks::in_place_of_a_thread(async move {
             while let Some(due) = turn(&ours) {
                 shared.bell.heard(due).await;
+                tasks::take_time().await;
             }
         });
         Ok(Worker::Task(owner))
@@ -417,8 +421,9 @@ impl Channel {
             return Receipt(Answer::Known(Ok(at..at)));
         }
         // Room for the two heads that a lone message may need.
-        if bytes + 2 * segment::HEAD_BYTES > self.0.shared.settings.capacity_bytes {
-            return Receipt(Answer::Known(Err(AppendError::Full)));
+        let Settings { capacity_bytes, capacity_spans, .. } = self.0.shared.settings;
+        if bytes + 2 * segment::HEAD_BYTES > capacity_bytes || capacity_spans.is_some_and(|most| items > most) {
+            return Receipt(Answer::Known(Err(AppendError::TooLarge)));
         }
         let (reply, answer) = oneshot::channel();
         let mut queue = self.0.shared.queue();

@@ -65,6 +65,7 @@ fn scribe(values: &Values) -> scribe::Settings {
         categories: values.words("scribe.categories"),
         frame_bytes_max: values.size("scribe.frame_max"),
         frame_timeout: values.time("scribe.frame_timeout"),
+        frame_rate_min: values.number("scribe.frame_rate_min"),
         connections_max: values.size("scribe.connections_max"),
         labels: values.labels("scribe.labels").into_iter().collect(),
         keep_binary_annotations: values.text("scribe.binary_annotations") == "keep",
@@ -81,6 +82,7 @@ fn http(values: &Values) -> http::Settings {
         decoded_ratio_max: values.size("http.decoded_ratio_max"),
         header_timeout: values.time("http.header_timeout"),
         body_timeout: values.time("http.body_timeout"),
+        body_rate_min: values.number("http.body_rate_min"),
         idle_timeout: values.time("http.idle_timeout"),
         connections_max: values.size("http.connections_max"),
         labels: values.labels("http.labels").into_iter().collect(),
@@ -219,7 +221,7 @@ fn format(text: &str) -> archive::Format {
 pub fn path(archive: &Values) -> Template {
     let path = Template::parse(&archive.text("path")).expect("the table checks it");
     let zone = archive.text("zone").parse().expect("the table checks it");
-    path.in_zone(zone).rounded(archive.time_or("round"))
+    path.in_zone(zone).rounded(archive.time_or("round")).by_span_time(archive.text("time") == "span")
 }
 
 fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>) -> archive::Settings {

@@ -11,10 +11,11 @@ use super::resolved::Resolved;
 
 /// What listeners, the admin port and the log take over while they run. The rest is sockets, the log's files, and
 /// limits that are counted from the start.
-pub const LIVE: [&str; 17] = [
+pub const LIVE: [&str; 19] = [
     "scribe.categories",
     "scribe.frame_max",
     "scribe.frame_timeout",
+    "scribe.frame_rate_min",
     "scribe.binary_annotations",
     "scribe.allow_shutdown",
     "scribe.replay_mark",
@@ -23,6 +24,7 @@ pub const LIVE: [&str; 17] = [
     "http.decoded_ratio_max",
     "http.header_timeout",
     "http.body_timeout",
+    "http.body_rate_min",
     "http.idle_timeout",
     "http.binary_annotations",
     "http.allowed_origins",

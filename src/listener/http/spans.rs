@@ -68,13 +68,15 @@ async fn take(connection: &Connection, request: Request, encoding_of: EncodingOf
     let (origin, coding) = match known {
         Ok(known) => known,
         Err(problem) => {
-            door.unread();
+            door.unread(problem.reason());
             pass_over(connection, door, headers, body).await;
             return Err(problem);
         }
     };
     let mut permit = connection.share.permit();
-    let body = read(connection, headers, body, coding, &mut permit).await.inspect_err(|_| door.unread())?;
+    let body = read(connection, headers, body, coding, &mut permit)
+        .await
+        .inspect_err(|problem| door.unread(problem.reason()))?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = Form { encoding: encoding_of(content_type), options: connection.server.v1_options() };
     store(&connection.http, origin, form, body, permit).await
@@ -109,7 +111,7 @@ pub(super) async fn store(
         return Ok(());
     }
     let groups = vec![Group { origin, batch, ..Group::default() }];
-    door.accept(Message { groups, decoded_bytes }, permit).await.map_err(Problem::Refused)
+    door.accept(Message { groups, decoded_bytes }, permit).await.map_err(Problem::refused)
 }
 
 /// Reads the body of a request that is refused for its head, and counts its bytes.
@@ -172,7 +174,11 @@ async fn read(
     permit: &mut Permit,
 ) -> Result<Bytes, Problem> {
     let settings = connection.server.settings.get();
-    let limits = body::Limits { bytes_max: settings.body_bytes_max, timeout: settings.body_timeout };
+    let limits = body::Limits {
+        bytes_max: settings.body_bytes_max,
+        timeout: settings.body_timeout,
+        rate_min: settings.body_rate_min,
+    };
     let body = body::read(headers, body, limits, permit, |bytes| connection.http.door.read(bytes)).await?;
     match coding {
         Some(coding) if !body.is_empty() => inflate(coding, &body, &settings, permit).await,

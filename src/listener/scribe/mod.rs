@@ -36,6 +36,8 @@ pub struct Settings {
     pub frame_bytes_max: usize,
     /// A started frame must be complete in this time, and a reply taken. Default 30 s.
     pub frame_timeout: Duration,
+    /// Bytes a second of a frame, on average, once it took 5 s. Default 4 KiB.
+    pub frame_rate_min: u64,
     /// Default 10,000.
     pub connections_max: usize,
     /// Carried by each span's origin, behind the listener's own keys. Default none.
