@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::proof::kills::oracle::{Found, Settled};
-use crate::proof::{Budget, Tally, kills};
+use crate::proof::{Budget, Tally, fuzz, kills};
 
 #[test]
 fn a_failure_carries_the_command_that_shows_it_again() {
@@ -69,4 +69,24 @@ fn whatever_is_lost_doubled_or_made_up_is_named_with_its_promise() {
     refused.refusable.insert("a".into());
     refused.collected.remove("a");
     assert_eq!(refused.verdict(), Vec::<String>::new(), "a dead letter is as good as a delivery where it was refused");
+}
+
+#[test]
+fn every_reader_of_bytes_takes_its_corpus_and_a_few_thousand_mutations_of_it() {
+    for target in fuzz::TARGETS {
+        fuzz::corpus(target).iter().for_each(|input| (target.run)(input));
+    }
+    // Five turns of all targets.
+    let tally = fuzz::run(Budget::of(1, 5 * fuzz::TARGETS.len() as u64));
+    tally.assert_whole();
+    assert_eq!(tally.counts.len(), fuzz::TARGETS.len());
+}
+
+#[test]
+fn the_fuzzing_package_has_a_binary_for_each_target() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/Cargo.toml");
+    let manifest: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+    let names: Vec<&str> =
+        manifest["bin"].as_array().unwrap().iter().map(|bin| bin["name"].as_str().unwrap()).collect();
+    assert_eq!(names, fuzz::TARGETS.iter().map(|target| target.name).collect::<Vec<_>>());
 }

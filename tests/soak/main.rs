@@ -22,6 +22,7 @@ type Proof = fn(Budget) -> Tally;
 /// Name, what it tries, and how.
 const KINDS: &[(&str, &str, Proof)] = &[
     // One a line.
+    ("fuzz", "every reader of bytes, fed with mutations of what it reads", proof::fuzz::run),
     ("kills", "the real process, killed under load again and again", proof::kills::kills),
 ];
 
