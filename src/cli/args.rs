@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches};
 
+use super::archive;
 use super::channel;
 use super::dead_letters::Verb;
 use super::send;
@@ -37,6 +38,7 @@ pub enum Command {
     Check { resolved: bool },
     Channel(channel::Verb),
     DeadLetters { verb: Verb, filter: Filter },
+    Archive(archive::options::Options),
 }
 
 /// The flags of `-h`; all others stand in `--help`, under a heading of their own.
@@ -62,6 +64,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Err
         Some(("dead-letters", letters)) => {
             let (verb, inner) = letters.subcommand().expect("clap demands a verb of `dead-letters`");
             asked(letters_command(verb, inner), inner)
+        }
+        Some(("archive", archive)) => {
+            let (verb, inner) = archive.subcommand().expect("clap demands a verb of `archive`");
+            asked(Command::Archive(archive::options::read(verb, inner)?), inner)
         }
         Some((_, inner)) => {
             let (verb, inner) = inner.subcommand().expect("clap demands a verb of `channel`");
@@ -144,6 +150,7 @@ fn program() -> clap::Command {
         .subcommand(check)
         .subcommand(send::options::command())
         .subcommand(dead_letters())
+        .subcommand(archive_command())
         .subcommand(channel_verbs())
 }
 
@@ -182,6 +189,11 @@ fn channel_verbs() -> clap::Command {
             .mut_arg("dir", |dir| dir.index(2))
             .arg(yes("Do it; without this, print what would be given up")),
     ])
+}
+
+fn archive_command() -> clap::Command {
+    let flags = flagged().filter(|s| ["archive", "data"].contains(&s.key)).map(flag);
+    archive::options::command(std::iter::once(config()).chain(flags).collect())
 }
 
 fn dead_letters() -> clap::Command {
