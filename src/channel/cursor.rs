@@ -429,9 +429,15 @@ fn decode_live(raw: &[u8]) -> Option<Slot> {
     for (n, count) in cursor.ledger.iter_mut().enumerate() {
         *count = get64(raw, 72 + n * 8);
     }
-    let ranges = usize::from(u16::from_le_bytes([raw[130], raw[131]])).min(RANGES_MAX);
+    let ranges = usize::from(u16::from_le_bytes([raw[130], raw[131]]));
+    let mut above = low;
     for n in 0..ranges {
         let (first, end) = (get64(raw, 200 + n * 16), get64(raw, 208 + n * 16));
+        // A CRC that fits excludes it, but for a writer's bug: then it is for a person, too.
+        if ranges > RANGES_MAX || first < above || end <= first {
+            return None;
+        }
+        above = end;
         cursor.ranges.insert(first, Settled { end, tally: [0; OUTCOMES], kept: true, light: false });
     }
     cursor.firm = cursor.ranges.len();

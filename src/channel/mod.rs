@@ -11,6 +11,8 @@ mod frame;
 mod identity;
 mod log;
 mod owner;
+#[doc(hidden)]
+pub mod raw;
 mod reader;
 mod recovery;
 mod relief;

@@ -234,3 +234,19 @@ fn what_the_slots_say_of_a_lost_stretch_is_charged_to_whom_they_name() {
     floor.raise(&mut point);
     assert_eq!((point.position, point.common, point.addressed_to(7)), (9, 4, 5), "two that no slot told of");
 }
+
+#[test]
+fn a_slot_whose_ranges_are_out_of_order_is_for_a_person_though_its_crc_fits() {
+    let channel = [7; 16];
+    let mut cursor = Cursor::begin("zipkin", Takes::Common, &Point::default());
+    cursor.settle(10..20, Outcome::Delivered);
+    cursor.settle(30..40, Outcome::Delivered);
+    let slot = cursor.encode(&channel, 1, &Point::default());
+    assert!(matches!(cursor::decode(&slot, &channel), Slot::Live { .. }));
+    for (at, value) in [(200, 35_u64), (208, 5), (216, 15), (224, 30)] {
+        let mut slot = slot.clone();
+        frame::put64(&mut slot, at, value);
+        let slot = cursor::of_channel(&slot, &channel);
+        assert!(matches!(cursor::decode(&slot, &channel), Slot::Invalid), "{value} at {at}");
+    }
+}

@@ -8,6 +8,7 @@ pub mod detect;
 mod fault;
 pub mod fb303;
 pub mod r#gen;
+pub mod grpc;
 pub mod gzip;
 pub mod inflate;
 pub mod json_v1;

@@ -1,6 +1,7 @@
 //! The proofs of tests/proof with a few thousand tries each, the same ones at each run; `make soak` goes on from there.
 
 mod crash;
+mod fuzz;
 mod hours;
 mod kills;
 

@@ -201,12 +201,6 @@ impl Survey {
                 self.findings
                     .push(finding(what).means("an earlier loss was shared out by a guess; no span is concerned"));
             }
-            let orderly =
-                drain.settled.is_sorted_by(|a, b| a.end <= b.start) && drain.settled.iter().all(|r| r.start < r.end);
-            if !orderly || drain.settled.first().is_some_and(|range| range.start < cursor.low) {
-                let what = format!("drain {}: what it settled is not in order", drain.name);
-                self.findings.push(Finding::damage(&path, what).at(row).means("our own fault; please report it"));
-            }
             drain.account = Some(account);
         }
     }

@@ -24,6 +24,7 @@ pub(super) fn walk(survey: &mut Survey, disk: &Arc<dyn Disk>, depth: Depth) -> i
     let chain: Vec<(u64, Option<Point>)> =
         segments.iter().filter(|s| is_ours(s)).map(|s| (s.first, readable(s).map(|o| o.start.clone()))).collect();
     survey.oldest = chain.iter().find_map(|(_, start)| start.clone());
+    let last = chain.iter().rev().find(|(_, start)| start.is_some()).map(|(first, _)| *first);
     let floor = Floor::told_by(survey.drains.iter().filter_map(|d| Some((d.cursor.as_ref()?.id, d.durable))));
     let mut end = survey.oldest.clone().unwrap_or_default();
     for segment in &mut segments {
@@ -34,9 +35,11 @@ pub(super) fn walk(survey: &mut Survey, disk: &Arc<dyn Disk>, depth: Depth) -> i
         let behind = chain.iter().find(|(first, _)| *first > segment.first);
         let (next, next_start) = (behind.map(|(first, _)| *first), behind.and_then(|(_, start)| start.clone()));
         if readable(segment).is_none() {
-            pass_over(survey, &**disk, segment, next, next_start.as_ref(), &mut end)?;
+            pass_over(survey, &**disk, segment, (next, next_start.as_ref()), (&floor, &mut end))?;
             continue;
         }
+        // Behind the last one that can be read the log ends, as the start sees it.
+        let (next, next_start) = if last == Some(segment.first) { (None, None) } else { (next, next_start) };
         let file = match disk.open(&segment.path, Open::Read) {
             // Removed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -52,6 +55,7 @@ pub(super) fn walk(survey: &mut Survey, disk: &Arc<dyn Disk>, depth: Depth) -> i
         let walker = Walker::from_start(opened.clone());
         let mut walk = Walk {
             survey,
+            floor: &floor,
             depth,
             walker,
             bound,
@@ -102,26 +106,34 @@ fn pass_over(
     survey: &mut Survey,
     disk: &dyn Disk,
     segment: &mut SegmentFile,
-    next: Option<u64>,
-    next_start: Option<&Point>,
-    end: &mut Point,
+    (next, next_start): (Option<u64>, Option<&Point>),
+    (floor, end): (&Floor, &mut Point),
 ) -> io::Result<()> {
     segment.end = match next {
         Some(next) => next,
         None => plausible_end(disk, segment.first, segment.bytes, &segment.path)?,
     };
-    survey.torn |= next.is_none();
-    let positions = end.position.max(segment.first)..segment.end;
-    let common = next_start.map(|start| start.common.saturating_sub(end.common));
-    let lost = survey.lost(positions.clone(), common, None);
-    segment.damaged = positions.end.saturating_sub(positions.start);
-    survey.damaged += segment.damaged;
-    let finding = Finding::damage(&segment.path, "the segment's head is unreadable").at(0).positions(positions.clone());
-    survey.findings.push(finding.means("the next start moves it to damaged/").losing(lost, survey.cursors_lost()));
+    let before = end.clone();
     match next_start {
         Some(start) => *end = start.clone(),
-        None => end.pass_damage(segment.end, positions.end.saturating_sub(positions.start)),
+        None => {
+            survey.torn = true;
+            floor.raise(end);
+            end.pass_damage(segment.end, u64::MAX);
+        }
     }
+    let finding = Finding::damage(&segment.path, "the segment's head is unreadable").at(0);
+    let means = "the next start moves it to damaged/";
+    if end.position <= before.position {
+        // The log begins behind it: whoever waits for something of it is told of that.
+        survey.findings.push(finding.positions(segment.first..segment.end).means(means));
+        return Ok(());
+    }
+    let positions = before.position..end.position;
+    let lost = survey.lost(positions.clone(), Some(end.common - before.common), None);
+    segment.damaged = positions.end - positions.start;
+    survey.damaged += segment.damaged;
+    survey.findings.push(finding.positions(positions).means(means).losing(lost, survey.cursors_lost()));
     Ok(())
 }
 
@@ -141,13 +153,8 @@ impl Survey {
             let open: u64 = cursor.open(positions.clone()).iter().map(|range| range.end - range.start).sum();
             let spans = match (addressee, common, cursor.takes) {
                 (Some(0), _, Takes::Common) => open,
-                (Some(id), _, _) => {
-                    if id == cursor.id {
-                        open
-                    } else {
-                        0
-                    }
-                }
+                (Some(id), _, _) if id == cursor.id => open,
+                (Some(_), _, _) => 0,
                 (None, common, Takes::Common) => open.min(common.unwrap_or(u64::MAX)),
                 (None, common, Takes::Addressed) => open.min(len.saturating_sub(common.unwrap_or(len))),
             };
@@ -175,6 +182,7 @@ impl Survey {
 /// The walk over one segment.
 struct Walk<'a> {
     survey: &'a mut Survey,
+    floor: &'a Floor,
     segment: &'a mut SegmentFile,
     depth: Depth,
     walker: Walker,
@@ -218,7 +226,7 @@ impl Walk<'_> {
             Some(next) if self.sound && *next != self.point => {
                 self.totals(self.walker.place.offset, self.point.position)
             }
-            None if self.bound.position == u64::MAX => self.tail()?,
+            None if bound.position == u64::MAX => self.tail()?,
             _ => {}
         }
         Ok(())
@@ -263,15 +271,17 @@ impl Walk<'_> {
         self.broken(positions, offset, what, lost);
     }
 
+    /// As recovery counts it: what a frame or a segment behind the stretch tells, else what the cursors do.
     fn gap(&mut self, from: Place, to: Place, end: u64, more: bool, next: Option<&Point>) {
-        let positions = from.position..end;
-        let common = match (more, next) {
-            (true, _) => Some(to.common.saturating_sub(from.common)),
-            (false, Some(next)) => Some(next.common.saturating_sub(from.common)),
-            (false, None) => None,
-        };
-        let lost = self.survey.lost(positions.clone(), common, None);
-        self.point.pass_damage(end, common.unwrap_or(end - from.position));
+        let (positions, before) = (from.position..end, self.point.common);
+        match (more && to.position <= self.synced, next) {
+            (true, _) => self.point.pass_damage(end, to.common.saturating_sub(from.common)),
+            (false, Some(next)) => self.point.pass_damage(end, next.common.saturating_sub(from.common)),
+            (false, None) if end == self.floor.position => self.floor.raise(&mut self.point),
+            (false, None) => self.point.pass_damage(end, end - from.position),
+        }
+        let common = self.point.common - before;
+        let lost = self.survey.lost(positions.clone(), Some(common), None);
         let what = match more {
             true => format!("{} bytes are no frame", to.offset - from.offset),
             false => "there is no frame where the segment has more positions".to_owned(),

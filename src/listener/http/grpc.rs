@@ -21,12 +21,10 @@ use super::spans::{self, Form};
 use super::{body, routes};
 use crate::listener::intake::Permit;
 use crate::wire::detect::Encoding;
+use crate::wire::grpc::{Message, PREFIX_BYTES, message};
 use crate::wire::inflate::Coding;
 
 pub(super) const PATH: &str = "/zipkin.proto3.SpanService/Report";
-
-/// Before each message: whether it is compressed, and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
-const PREFIX_BYTES: usize = 5;
 
 /// An empty `ReportResponse`, with its prefix.
 const REPLY: &[u8] = &[0; PREFIX_BYTES];
@@ -122,7 +120,7 @@ async fn read(
         Problem::TooLarge { .. } => Problem::TooLarge { what: "a message", bytes_max: settings.body_bytes_max },
         other => other,
     })?;
-    let Message { compressed, bytes } = message(body)?;
+    let Message { compressed, bytes } = message(body).map_err(Problem::Framing)?;
     match (compressed, coding) {
         (false, _) => Ok(bytes),
         (true, None) => Err(Problem::Framing("a compressed message without a grpc-encoding")),
@@ -134,26 +132,6 @@ fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Problem> {
     match headers.get(ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => Ok(None),
         Some(name) => Coding::of_name(name).map(Some).ok_or_else(|| Problem::encoding(name)),
-    }
-}
-
-#[derive(Debug)]
-struct Message {
-    compressed: bool,
-    bytes: Bytes,
-}
-
-/// Takes a body for its one message.
-fn message(mut body: Bytes) -> Result<Message, Problem> {
-    let Some((&[flag, a, b, c, d], rest)) = body.split_first_chunk::<PREFIX_BYTES>() else {
-        return Err(Problem::Framing(if body.is_empty() { "no message" } else { "a message cut in its prefix" }));
-    };
-    let length = u32::from_be_bytes([a, b, c, d]) as usize;
-    match (flag, rest.len()) {
-        (2.., _) => Err(Problem::Framing("a compressed flag above 1")),
-        (_, found) if found < length => Err(Problem::Framing("a message shorter than its prefix says")),
-        (_, found) if found > length => Err(Problem::Framing("more than one message")),
-        (flag, _) => Ok(Message { compressed: flag == 1, bytes: body.split_off(PREFIX_BYTES) }),
     }
 }
 
@@ -211,27 +189,6 @@ fn percent_encoded(text: &str) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_body_is_one_message_or_its_fault_is_named() {
-        let read = |body: &[u8]| match message(Bytes::copy_from_slice(body)) {
-            Ok(Message { compressed, bytes }) => Ok((compressed, bytes.to_vec())),
-            Err(problem) => Err(problem.to_string()),
-        };
-        assert_eq!(read(&[0, 0, 0, 0, 0]), Ok((false, vec![])));
-        assert_eq!(read(&[1, 0, 0, 0, 2, 8, 9]), Ok((true, vec![8, 9])));
-        for (body, told) in [
-            (&[][..], "no message"),
-            (&[0, 0, 0, 0], "cut in its prefix"),
-            (&[2, 0, 0, 0, 0], "flag above 1"),
-            (&[0, 0, 0, 0, 2, 8], "shorter"),
-            (&[0, 255, 255, 255, 255, 8], "shorter"),
-            (&[0, 0, 0, 0, 1, 8, 0, 0, 0, 0, 0], "more than one message"),
-        ] {
-            let error = read(body).unwrap_err();
-            assert!(error.contains(told), "{error}");
-        }
-    }
 
     #[test]
     fn a_status_message_is_printable_whatever_a_span_holds() {

@@ -121,6 +121,23 @@ impl Left {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_segment_that_cannot_be_read_is_counted_as_the_start_counts_it_also_where_entries_were_addressed() {
+    let left = Left::new().await;
+    let (channel, _) = open(&left.settings, &left.disk).unwrap();
+    for _ in 0..5 {
+        channel.append(vec![draft(Some("dead-letters"), &["a", "b"])]).wait().await.unwrap();
+    }
+    channel.stop();
+    left.flip(&left.segments().pop().unwrap(), 100);
+    let survey = left.survey();
+    let (channel, _) = open(&left.settings, &left.disk).unwrap();
+    for drain in &survey.drains {
+        let real = account(&channel, &drain.name).waiting;
+        assert_eq!(drain.account.as_ref().unwrap().waiting, real, "{}", drain.name);
+    }
+}
+
 fn known() -> Vec<(String, Takes)> {
     let common = |name: &str| (name.to_owned(), Takes::Common);
     vec![common("zipkin"), common("archive"), ("dead-letters".to_owned(), Takes::Addressed)]

@@ -1,0 +1,16 @@
+//! The targets of `tests/proof/fuzz`, for an engine that is guided by coverage.
+#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(dead_code, reason = "each caller uses a part")]
+
+#[path = "../../tests/proof/fuzz/rest.rs"]
+mod rest;
+#[path = "../../tests/proof/fuzz/targets.rs"]
+mod targets;
+#[path = "../../tests/proof/fuzz/wire.rs"]
+mod wire;
+
+/// Runs the target of this name.
+pub fn run(name: &str, data: &[u8]) {
+    let target = targets::TARGETS.iter().find(|target| target.name == name).expect("a binary for each target");
+    (target.run)(data);
+}
