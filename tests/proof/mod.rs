@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod crash;
+pub mod model;
 
 use std::collections::BTreeMap;
 use std::fmt;

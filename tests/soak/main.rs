@@ -19,8 +19,10 @@ use proof::{Budget, Tally};
 type Proof = fn(Budget) -> Tally;
 
 /// Name, what it tries, and how.
-const KINDS: &[(&str, &str, Proof)] =
-    &[("crash", "crashes and faults at every call of the channel's workloads", proof::crash::proof)];
+const KINDS: &[(&str, &str, Proof)] = &[
+    ("crash", "crashes and faults at every call of the channel's workloads", proof::crash::proof),
+    ("model", "any steps of a channel against its model, made smaller where they fail", proof::model::proof),
+];
 
 fn main() -> ExitCode {
     let asked = match Asked::parse(std::env::args().skip(1)) {
