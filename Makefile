@@ -26,8 +26,9 @@ dashboard: $(ZIPKIN_JAR) ## each query of the dashboard and each alert before a 
 compose: $(if $(STANDINS),$(ZIPKIN_JAR)) ## the whole set in containers, looked at from outside (needs a Docker engine)
 	$(if $(STANDINS),STANDIN_ZIPKIN_JAR="$(ZIPKIN_JAR)") tests/compose.sh
 
-bench: ## what a span costs, beside what it costs a bare floor (about 10 minutes and a build)
+bench: $(VENV)/requirements.txt ## what a span costs beside a bare floor; the archive, and looks into it (about 20 minutes and a build)
 	cargo bench --bench gateway
+	BENCH_PYTHON="$(VENV)/bin/python" cargo bench --bench lake
 
 profile: ## where that time goes, of the gateway and of the floor (needs Linux perf; a minute and a build)
 	cargo bench --bench gateway -- profile

@@ -93,7 +93,8 @@ fn waiting(scrape: &str) -> f64 {
     values.iter().sum()
 }
 
-fn scrape(admin: u16) -> io::Result<String> {
+/// The text of `/metrics`.
+pub fn scrape(admin: u16) -> io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", admin))?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();

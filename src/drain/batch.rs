@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::BatchSettings;
 use super::group::SinkId;
@@ -121,6 +122,10 @@ pub(super) struct History {
     pub failures: u32,
     /// The sinks of failures that speak against it, one for each.
     pub broke: Vec<SinkId>,
+    /// The sinks that it failed at while it stood alone and apart, whatever that says; one for each time.
+    pub met: Vec<SinkId>,
+    /// When a failure last spoke against it while it stood alone and apart.
+    pub spoken: Option<Instant>,
     /// The sinks that refused it while it stood alone, one for each time.
     pub refused_by: Vec<SinkId>,
     /// One of those had taken something else since the first refusal.
@@ -138,7 +143,7 @@ impl History {
 
     /// Whether this sink has spoken against the span.
     pub fn knows(&self, sink: SinkId) -> bool {
-        self.refused_by.contains(&sink) || self.broke.contains(&sink)
+        [&self.refused_by, &self.broke, &self.met].into_iter().any(|sinks| sinks.contains(&sink))
     }
 
     /// Whether it waits apart from the flow.

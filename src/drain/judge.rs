@@ -72,6 +72,7 @@ pub(super) enum Fate {
 /// Judges the batches of a drain.
 pub(super) struct Judge {
     mass_refusal: MassRefusal,
+    backoff_max: Duration,
     /// The number of the last try.
     tries: u64,
     /// The latest try, at any sink, that was delivered.
@@ -86,6 +87,7 @@ impl Judge {
     pub fn new(settings: &Settings) -> Self {
         Judge {
             mass_refusal: settings.mass_refusal,
+            backoff_max: settings.backoff_max,
             tries: 0,
             passed: 0,
             sinks: BTreeMap::new(),
@@ -124,7 +126,7 @@ impl Judge {
 
     /// Whether [`take`](Self::take) would give a batch.
     pub fn has_for(&self, sink: SinkId, up: &[SinkId], now: Instant) -> bool {
-        self.pen.find(sink, self.sinks.get(&sink), up, now).is_some()
+        self.pen.find(sink, &self.sinks, up, now).is_some()
     }
 
     /// Whether what this sink must be tried with is kept apart: it is held for refusing it.
@@ -134,7 +136,7 @@ impl Judge {
 
     /// A batch kept apart that may go to this sink now.
     pub fn take(&mut self, sink: SinkId, up: &[SinkId], now: Instant) -> Option<Batch> {
-        let found = self.pen.find(sink, self.sinks.get(&sink), up, now)?;
+        let found = self.pen.find(sink, &self.sinks, up, now)?;
         Some(self.pen.remove(found))
     }
 
@@ -262,7 +264,9 @@ impl Judge {
         if batch.history.is_apart() {
             return self.failed_apart(batch, sink, reason, scene);
         }
-        let others_passed = self.record(sink).passed > batch.history.last;
+        let record = self.record(sink);
+        record.failed = record.failed.max(batch.number);
+        let others_passed = record.passed > batch.history.last;
         batch.history.last = mark;
         if others_passed {
             batch.history.broke.push(sink);
@@ -283,22 +287,39 @@ impl Judge {
     fn failed_apart(&mut self, mut batch: Batch, sink: SinkId, reason: String, scene: &Scene<'_>) -> Ruling {
         let mark = self.tries;
         batch.history.suspect = true;
-        let others_passed = self.passed > batch.history.born;
         let ruling = |fate, reason| Ruling { answer: Answer::Void, fate, reason };
         // Where nothing passes, as in an outage, one suspect at a time is cut on, not all of them.
-        let cuts = others_passed || self.pen.is_oldest_suspect(&batch);
+        let cuts = self.passed > batch.history.born || self.pen.is_oldest_suspect(&batch);
         if cuts && let Some((first, second)) = batch.halves(mark) {
             let fate = self.place(vec![first, second], scene.now);
             return ruling(fate, reason);
         }
-        if others_passed && batch.spans == 1 {
-            batch.history.broke.push(sink);
+        if batch.spans == 1 {
+            batch.history.met.push(sink);
+            if self.speaks_against(&batch.history, sink, scene) {
+                batch.history.broke.push(sink);
+                batch.history.spoken = Some(scene.now);
+            }
         }
+        batch.history.last = mark;
         if is_deadly(&batch.history, scene.up) {
             return ruling(dead(batch, Class::Suspect, reason.clone()), reason);
         }
         self.pen.put(batch, scene.now);
         ruling(Fate::Apart, reason)
+    }
+
+    /// Whether a failure that a lone span met at a sink is its own: the sink took something else since its failure
+    /// before, and has failed with nothing else after that. Where nothing else is there to pass, what passed since it
+    /// stands alone has to do; but then a failure counts once in the longest back-off, for an outage may have begun.
+    fn speaks_against(&self, history: &History, sink: SinkId, scene: &Scene<'_>) -> bool {
+        let Some(record) = self.sinks.get(&sink) else { return false };
+        let since = history.last.max(history.born);
+        if record.failed > record.passed.max(since) {
+            return false;
+        }
+        let rested = history.spoken.is_none_or(|spoken| scene.now >= spoken + self.backoff_max);
+        record.passed > since || (scene.idle && record.passed > history.born && rested)
     }
 
     /// Pieces of what was cut: suspects stay apart.
@@ -330,7 +351,7 @@ fn is_refused_for_good(history: &History, up: &[SinkId]) -> bool {
 
 /// It broke sinks five times, and two of them where two are up.
 fn is_deadly(history: &History, up: &[SinkId]) -> bool {
-    let sinks = distinct(history.broke.iter().chain(&history.refused_by));
+    let sinks = distinct(history.broke.iter().chain(&history.met).chain(&history.refused_by));
     history.broke.len() >= FAILURES_DEAD && sinks >= up.len().clamp(1, 2)
 }
 

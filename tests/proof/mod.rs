@@ -6,6 +6,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod crash;
+pub mod hours;
+pub mod kills;
 pub mod model;
 
 use std::collections::BTreeMap;

@@ -12,16 +12,21 @@ mod support;
 mod proof;
 
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use proof::{Budget, Tally};
+use spangate::clock::Clock;
 
 type Proof = fn(Budget) -> Tally;
 
 /// Name, what it tries, and how.
 const KINDS: &[(&str, &str, Proof)] = &[
+    // One a line.
     ("crash", "crashes and faults at every call of the channel's workloads", proof::crash::proof),
     ("model", "any steps of a channel against its model, made smaller where they fail", proof::model::proof),
+    ("hours", "virtual time: failing collectors, store and disk, crashes with restart", proof::hours::hours),
+    ("kills", "the real process, killed under load again and again", proof::kills::kills),
+    ("store-kills", "the same with its archive in an object store that fails", proof::kills::store_kills),
 ];
 
 fn main() -> ExitCode {
@@ -30,7 +35,7 @@ fn main() -> ExitCode {
         Err(wrong) => {
             eprintln!("soak: {wrong}\nsoak [KIND ...] [--minutes N] [--seed N] [--tries N]");
             for (name, what, _) in KINDS {
-                eprintln!("  {name:<8} {what}");
+                eprintln!("  {name:<12} {what}");
             }
             return ExitCode::from(2);
         }
@@ -55,8 +60,7 @@ struct Asked {
 
 impl Asked {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock stands after 1970");
-        let mut asked = Asked { kinds: Vec::new(), seed: now.as_secs() << 20, minutes: 10.0, tries: None };
+        let mut asked = Asked { kinds: Vec::new(), seed: Clock::system().now_us(), minutes: 10.0, tries: None };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or(format!("{arg} needs a value"));
             match arg.as_str() {

@@ -9,11 +9,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
+
+use super::names;
 
 /// What a collector does with a request that it has read whole.
 #[derive(Debug, Clone)]
@@ -62,7 +64,7 @@ pub struct Request {
     pub headers: BTreeMap<String, String>,
     /// Decompressed.
     pub body: Vec<u8>,
-    /// Span ids, 16 hex digits each, in the list's order.
+    /// Span ids, 16 hex digits each, or names, in the list's order.
     pub spans: Vec<String>,
 }
 
@@ -76,6 +78,8 @@ struct Seen {
 }
 
 struct Shared {
+    /// What it calls a span: by id, or as the ledger does.
+    by_name: bool,
     play: Mutex<Play>,
     /// What it says of itself: its health, and the spans that it dropped.
     itself: Mutex<(bool, u64)>,
@@ -101,8 +105,18 @@ impl Collector {
 
     /// One that refuses connections until [`rise`](Self::rise).
     pub fn absent() -> Collector {
-        let socket = bind("127.0.0.1:0".parse().unwrap());
-        let shared = Shared { play: Mutex::new(Play::Ok), itself: Mutex::new((true, 0)), seen: Mutex::default() };
+        Collector::calling_spans(false)
+    }
+
+    /// One that knows spans by their [`Name`](super::names::Name)s and keeps no requests, for long runs; down.
+    pub fn by_name() -> Collector {
+        Collector::calling_spans(true)
+    }
+
+    fn calling_spans(by_name: bool) -> Collector {
+        let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (play, itself) = (Mutex::new(Play::Ok), Mutex::new((true, 0)));
+        let shared = Shared { by_name, play, itself, seen: Mutex::default() };
         Collector {
             address: socket.local_addr().unwrap(),
             shared: Arc::new(shared),
@@ -121,7 +135,21 @@ impl Collector {
     /// Cuts all connections and refuses new ones.
     pub async fn fall(&mut self) {
         self.tasks.shutdown().await;
-        self.held = Some(bind(self.address));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.held.is_none() {
+            match bind(self.address) {
+                Ok(socket) => self.held = Some(socket),
+                // A process that is being started elsewhere in here holds a copy of the socket until its `exec`.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(error) => panic!("{}: {error}", self.address),
+            }
+        }
+    }
+
+    pub fn is_down(&self) -> bool {
+        self.held.is_some()
     }
 
     pub fn play(&self, play: Play) {
@@ -157,11 +185,11 @@ impl Collector {
     }
 }
 
-fn bind(address: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind(address).unwrap();
-    socket
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
@@ -193,7 +221,7 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
         }
         request.body = vec![0; length];
         stream.read_exact(&mut request.body).await?;
-        let request = match spans_of(request) {
+        let request = match spans_of(request, shared.by_name) {
             Ok(request) => request,
             Err(error) => {
                 shared.seen.lock().unwrap().errors.push(error.clone());
@@ -201,7 +229,9 @@ async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
                 continue;
             }
         };
-        shared.seen.lock().unwrap().requests.push(request.clone());
+        if !shared.by_name {
+            shared.seen.lock().unwrap().requests.push(request.clone());
+        }
         if let Play::ForSpans(chosen, then) = play {
             play = if request.spans.iter().any(|id| chosen.contains(id)) { *then } else { Play::Ok };
         }
@@ -314,13 +344,14 @@ async fn read_head(stream: &mut BufReader<TcpStream>) -> io::Result<Option<Reque
     Ok(Some(Request { line: line.trim_end().to_owned(), headers, body: Vec::new(), spans: Vec::new() }))
 }
 
-fn spans_of(mut request: Request) -> Result<Request, String> {
+fn spans_of(mut request: Request, by_name: bool) -> Result<Request, String> {
     if request.headers.get("content-encoding").is_some_and(|v| v.contains("gzip")) {
         let mut plain = Vec::new();
         flate2::read::GzDecoder::new(&*request.body).read_to_end(&mut plain).map_err(|e| e.to_string())?;
         request.body = plain;
     }
     request.spans = match request.headers.get("content-type").map(String::as_str) {
+        Some("application/x-protobuf") if by_name => names::of_proto3(&request.body),
         Some("application/x-protobuf") => proto3_ids(&request.body),
         Some("application/json") => json_ids(&request.body),
         _ => None,
@@ -339,10 +370,10 @@ pub fn proto3_ids(mut list: &[u8]) -> Option<Vec<String>> {
     let mut ids = Vec::new();
     while !list.is_empty() {
         let (field, span) = field(&mut list)?;
-        let mut span = span.filter(|_| field == 1)?;
+        let mut span = span.bytes().filter(|_| field == 1)?;
         let mut id = None;
         while !span.is_empty() {
-            if let (3, Some(bytes)) = self::field(&mut span)? {
+            if let (3, Value::Bytes(bytes)) = self::field(&mut span)? {
                 id = Some(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
             }
         }
@@ -351,23 +382,41 @@ pub fn proto3_ids(mut list: &[u8]) -> Option<Vec<String>> {
     Some(ids)
 }
 
-/// A field's number, and its bytes where it has a length.
-fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Option<&'a [u8]>)> {
+/// What a field of proto3 holds.
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    Number(u64),
+    Fixed,
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Value<'a> {
+    pub fn bytes(self) -> Option<&'a [u8]> {
+        if let Value::Bytes(bytes) = self { Some(bytes) } else { None }
+    }
+
+    pub fn number(self) -> Option<u64> {
+        if let Value::Number(number) = self { Some(number) } else { None }
+    }
+}
+
+/// A field's number, and what it holds.
+pub fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
     let tag = varint(bytes)?;
     let fixed = match tag & 7 {
-        0 => varint(bytes).map(|_| 0)?,
+        0 => return Some((tag >> 3, Value::Number(varint(bytes)?))),
         1 => 8,
         5 => 4,
         2 => {
             let len = usize::try_from(varint(bytes)?).ok()?;
             let (value, rest) = bytes.split_at_checked(len)?;
             *bytes = rest;
-            return Some((tag >> 3, Some(value)));
+            return Some((tag >> 3, Value::Bytes(value)));
         }
         _ => return None,
     };
     *bytes = bytes.get(fixed..)?;
-    Some((tag >> 3, None))
+    Some((tag >> 3, Value::Fixed))
 }
 
 fn varint(bytes: &mut &[u8]) -> Option<u64> {

@@ -185,6 +185,15 @@ impl SimDisk {
         self.inner().lie = Some(lie);
     }
 
+    /// Nothing happens any more from here on.
+    pub fn turn_off(&self) {
+        self.inner().off = true;
+    }
+
+    pub fn is_off(&self) -> bool {
+        self.inner().off
+    }
+
     /// Every sync of data fails from here on, or works again.
     pub fn fail_syncs(&self, fail: bool) {
         self.inner().sync_fails = fail;

@@ -6,6 +6,7 @@ pub mod collector;
 pub mod dashboard;
 pub mod disk;
 pub mod http;
+pub mod names;
 pub mod process;
 pub mod s3;
 pub mod scribe;

@@ -139,15 +139,20 @@ impl Gateway {
         gateway
     }
 
+    /// Starts it again as it was, and waits for nothing; it must be dead.
+    pub fn launch(&mut self) {
+        self.process = launch(&self.dir, &self.arguments, &self.variables);
+    }
+
     /// Starts it again as it was; it must be dead.
     pub fn start_again(&mut self) {
-        self.process = launch(&self.dir, &self.arguments, &self.variables);
+        self.launch();
         self.wait_for_status("/ready");
     }
 
     /// The same where intake is expected to be stopped, so that it is alive and not ready.
     pub fn start_again_without_room(&mut self) {
-        self.process = launch(&self.dir, &self.arguments, &self.variables);
+        self.launch();
         self.wait_for_status("/health");
     }
 

@@ -5,6 +5,7 @@
 //! drain finds out when its collector is well again. A suspect has a back-off of its own: one try a
 //! step. Both are bounded; beyond it a sink is held, or a batch stays in the flow.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -115,9 +116,9 @@ impl Pen {
     }
 
     /// What may go to `sink`, which is one of those `up`, or is to be probed.
-    pub fn find(&self, sink: SinkId, record: Option<&Record>, up: &[SinkId], now: Instant) -> Option<Found> {
-        let passed = record.map_or(0, |record| record.passed);
-        if record.is_some_and(|record| record.held) {
+    pub fn find(&self, sink: SinkId, records: &BTreeMap<SinkId, Record>, up: &[SinkId], now: Instant) -> Option<Found> {
+        let passed = |sink: &SinkId| records.get(sink).map_or(0, |record| record.passed);
+        if records.get(&sink).is_some_and(|record| record.held) {
             let sample = self.refused.iter().position(|batch| batch.history.refused_by.contains(&sink));
             return sample.map(Found::Refused);
         }
@@ -125,13 +126,17 @@ impl Pen {
         let asks = |batch: &Batch| {
             let history = &batch.history;
             let others = up.iter().any(|other| !history.knows(*other));
-            let taken_since = history.since.is_some_and(|since| passed > since);
+            let taken_since = history.since.is_some_and(|since| passed(&sink) > since);
             let useful = !history.knows(sink) || (taken_since && !history.proven) || !others;
             useful && (!history.knows(sink) || taken_since || scouts)
         };
+        // One that all have failed with goes where something else passed since: only there it is told from its sink.
         let suspect = |kept: &Kept| {
-            let others = up.iter().any(|other| !kept.batch.history.knows(*other));
-            kept.due <= now && (!others || !kept.batch.history.knows(sink))
+            let history = &kept.batch.history;
+            let others = up.iter().any(|other| !history.knows(*other));
+            let tells = |sink: &SinkId| passed(sink) > history.last;
+            let useful = if others { !history.knows(sink) } else { tells(&sink) || !up.iter().any(tells) };
+            kept.due <= now && useful
         };
         let refused = self.refused.iter().position(asks).map(Found::Refused);
         refused.or_else(|| self.suspects.iter().position(suspect).map(Found::Suspect))

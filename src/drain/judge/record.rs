@@ -18,6 +18,8 @@ const SIZE_RETRY: Duration = Duration::from_secs(600);
 pub(super) struct Record {
     /// The latest try that it took.
     pub passed: u64,
+    /// The latest try that it failed, suspects left out.
+    pub failed: u64,
     /// It refused too much: what it refuses is held against it, not against the spans.
     pub held: bool,
     pub window: Window,

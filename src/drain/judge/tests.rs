@@ -192,27 +192,86 @@ fn suspect(court: &mut Court) -> Batch {
 fn a_suspect_alone_is_dead_after_five_failures_on_two_sinks() {
     let mut court = Court::of(&[0, 1]);
     let mut span = suspect(&mut court);
-    court.passes(0);
-    for failures in span.history.broke.len() + 1..FAILURES_DEAD {
-        assert!(matches!(court.send(span, 0, broken()).fate, Fate::Apart), "{failures} failures");
+    for _ in span.history.broke.len()..FAILURES_DEAD {
+        court.passes(0);
+        assert!(matches!(court.send(span, 0, broken()).fate, Fate::Apart), "all by one sink");
         court.now += Duration::from_secs(60);
         assert!(court.take(0).is_none(), "the other is to be asked");
         span = court.take(1).unwrap();
     }
+    assert_eq!(span.history.broke.len(), FAILURES_DEAD);
     let Fate::Dead(dead) = court.send(span, 1, broken()).fate else { panic!("it is not dead") };
     assert_eq!(dead.class, Class::Suspect);
 }
 
 #[test]
-fn a_suspect_is_not_dead_while_nothing_passes() {
+fn an_outage_speaks_once_against_a_suspect_however_often_it_is_tried() {
     let mut court = Court::of(&[0]);
-    court.passes(0);
     let mut span = suspect(&mut court);
-    span.history.born = court.judge.tries;
+    court.passes(0);
     for _ in 0..50 {
         assert!(matches!(court.send(span, 0, broken()).fate, Fate::Apart));
         court.now += Duration::from_secs(60);
         span = court.take(0).unwrap();
+    }
+    assert_eq!(span.history.broke.len(), FAILURES_SUSPECT + 1);
+}
+
+#[test]
+fn a_sink_that_has_just_failed_with_something_else_says_nothing_of_a_suspect() {
+    let mut court = Court::of(&[0]);
+    let mut span = suspect(&mut court);
+    for n in 0..50 {
+        court.passes(0);
+        court.send(batch(100 + n, 1), 0, broken());
+        assert!(matches!(court.send(span, 0, broken()).fate, Fate::Apart));
+        court.now += Duration::from_secs(60);
+        span = court.take(0).unwrap();
+    }
+    assert_eq!(span.history.broke.len(), FAILURES_SUSPECT);
+}
+
+#[test]
+fn a_suspect_that_all_have_met_goes_where_something_passed_since() {
+    let mut court = Court::of(&[0, 1]);
+    let span = suspect(&mut court);
+    assert!(matches!(court.send(span, 1, broken()).fate, Fate::Apart));
+    court.now += Duration::from_secs(60);
+    court.passes(1);
+    assert!(court.take(0).is_none() && court.take(1).is_some());
+}
+
+#[test]
+fn a_suspect_that_nothing_is_left_to_speak_against_ends_with_the_longest_back_off_between_its_failures() {
+    let mut court = Court::of(&[0]);
+    court.idle = true;
+    let mut span = suspect(&mut court);
+    let begun = court.now;
+    while let Fate::Apart = court.send(span, 0, broken()).fate {
+        court.now += Duration::from_secs(1);
+        assert!(court.now < begun + Duration::from_secs(600), "it ends");
+        span = std::iter::repeat_with(|| {
+            court.now += Duration::from_secs(1);
+            court.take(0)
+        })
+        .find_map(|span| span)
+        .unwrap();
+    }
+    assert!(court.now >= begun + Duration::from_secs(30), "{:?}", court.now - begun);
+}
+
+#[test]
+fn a_suspect_is_not_dead_while_nothing_passes() {
+    for idle in [false, true] {
+        let mut court = Court { idle, ..Court::of(&[0]) };
+        court.passes(0);
+        let mut span = suspect(&mut court);
+        span.history.born = court.judge.tries;
+        for _ in 0..50 {
+            assert!(matches!(court.send(span, 0, broken()).fate, Fate::Apart));
+            court.now += Duration::from_secs(60);
+            span = court.take(0).unwrap();
+        }
     }
 }
 
