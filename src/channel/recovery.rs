@@ -111,15 +111,21 @@ impl Floor {
         let common = self.common.saturating_sub(point.common).min(lost);
         lost -= common;
         point.common += common;
-        for &(id, total) in &self.addressed {
-            let known = point.addressed.entry(id).or_default();
-            let more = total.saturating_sub(*known).min(lost);
-            *known += more;
-            lost -= more;
-        }
+        point.position += common;
+        self.charge(point, lost);
         // What no slot told of goes where addressed items go.
-        point.position = self.position - lost;
         point.pass_damage(self.position, 0);
+    }
+
+    /// Moves a point over as many of `lost` addressed items as the slots tell the drains of.
+    fn charge(&self, point: &mut Point, mut lost: u64) {
+        for &(id, total) in &self.addressed {
+            let more = total.saturating_sub(point.addressed_to(id)).min(lost);
+            if more > 0 {
+                point.pass(id, more);
+                lost -= more;
+            }
+        }
     }
 }
 
@@ -320,7 +326,9 @@ impl Recovery {
         let first = point.position;
         self.found.damaged_items += end - first;
         if marked {
-            point.pass_damage(end, to.common.saturating_sub(from.common));
+            let common = to.common.saturating_sub(from.common);
+            self.floor.charge(point, (end - first).saturating_sub(common));
+            point.pass_damage(end, common);
         } else if end == self.floor.position {
             self.floor.raise(point);
         } else {

@@ -25,6 +25,9 @@ const WINDOW: usize = 256 * 1024;
 /// Ids in a segment head; as many as drains.
 pub const ADDRESSEES_MAX: usize = 64;
 
+/// The id that no drain has (`frame::drain_id`).
+const NOBODY: u64 = 0;
+
 /// A position with the running totals at it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Point {
@@ -45,18 +48,16 @@ impl Point {
         }
     }
 
-    /// Moves over a damaged stretch that ends at `end` and held `common` items for all. The
-    /// rest was addressed; who to is not known, so the first known addressee is charged.
+    /// Moves over a damaged stretch that ends at `end` and held `common` items for all. The rest was addressed; who to
+    /// is not known, so the first known addressee is charged, or nobody: what is not for all must not wait for all.
     pub fn pass_damage(&mut self, end: u64, common: u64) {
         let lost = end.saturating_sub(self.position);
         let addressed = lost.saturating_sub(common);
         self.position = self.position.max(end);
-        match self.addressed.values_mut().next() {
-            Some(total) if addressed > 0 => {
-                *total += addressed;
-                self.common += lost - addressed;
-            }
-            _ => self.common += lost,
+        self.common += lost - addressed;
+        if addressed > 0 {
+            let whose = self.addressed.keys().next().copied().unwrap_or(NOBODY);
+            *self.addressed.entry(whose).or_default() += addressed;
         }
     }
 

@@ -4,7 +4,9 @@
 //!
 //! One thread, paused time: a seed tells all, and shows it again.
 
+mod archive;
 mod book;
+mod rot;
 mod verdict;
 mod workloads;
 mod world;
@@ -18,8 +20,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 use self::book::{Book, Event, Truth};
+use self::rot::Cost;
 use self::verdict::Crash;
 use self::workloads::Workload;
+pub use self::world::Step;
 use self::world::World;
 use super::{Budget, Tally};
 use crate::support::disk::{Fault, Power, Shot, SimDisk};
@@ -51,6 +55,8 @@ pub fn thinned(budget: Budget, thin: Thin) -> Tally {
         spangate::tasks::simulate();
         let mut tally = Tally::default();
         while let Some(seed) = { seeds.lock().unwrap().next() } {
+            // What is random in the product itself: jitter.
+            fastrand::seed(seed);
             let mut lab = Lab::new(seed, thin);
             let runtime = lab.runtime.handle().clone();
             let _clock = runtime.enter();
@@ -74,6 +80,37 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or("a panic").to_owned()
 }
 
+/// One list of steps, and a crash at its end. An error names the promise that broke.
+pub fn one_case(seed: u64, steps: &[Step]) -> Result<(), String> {
+    let runtime = paused();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut settings = world::settings();
+    settings.capacity_spans = random.choice([None, Some(60)]).unwrap();
+    settings.cache_bytes = random.choice([0, 64 * 1024]).unwrap();
+    let last = Step::Crash { kill: random.bool(), seed: random.u64(..) };
+    let mut world = World::new(SimDisk::new(), settings, Book::default());
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            world.start().await;
+            world.run(steps).await;
+            world.run(&[last]).await;
+        });
+    }));
+    let broken = world.book.pages().broken.first().cloned();
+    match (ran, broken) {
+        (_, Some(what)) => Err(what),
+        (Err(panic), None) => Err(panic_text(&*panic)),
+        (Ok(()), None) => Ok(()),
+    }
+}
+
+fn paused() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+/// Of each workload.
+const FLIPS: u64 = 40;
+
 /// Failures of one workload that are told; the others are alike.
 const FAILURES_MAX: usize = 3;
 
@@ -95,7 +132,7 @@ impl Lab {
             thin,
             random: fastrand::Rng::with_seed(seed ^ 0x5eed),
             workload: workload(seed),
-            runtime: Builder::new_current_thread().enable_time().start_paused(true).build().unwrap(),
+            runtime: paused(),
             registry: Registry::new(TABLE),
             tally: Tally::default(),
         }
@@ -122,11 +159,14 @@ impl Lab {
         let mut shots = std::mem::take(&mut world.shots);
         shots.extend(world.disk.cut());
         let calls = world.disk.calls();
+        self.runtime.block_on(world.stop());
+        let (stopped, truth) = (world.disk.killed(), world.truth());
         drop(world);
         for what in std::mem::take(&mut book.pages().broken) {
             self.failed(&what, "without a crash");
         }
         self.crashes(&book, shots);
+        self.rot(&book, &truth, &stopped);
         self.faults(calls);
     }
 
@@ -136,7 +176,7 @@ impl Lab {
     }
 
     fn crashes(&mut self, book: &Book, shots: Vec<Shot>) {
-        let events = std::mem::take(&mut book.pages().events);
+        let events = book.pages().events.clone();
         let (mut truth, mut read) = (Truth::default(), 0);
         for shot in shots {
             let mark = shot.mark as usize;
@@ -189,14 +229,43 @@ impl Lab {
         })
     }
 
-    fn check(&mut self, book: &Book, truth: &Truth, left: &SimDisk, (at, power): (Instant, bool), case: &str) {
+    fn check(&mut self, book: &Book, truth: &Truth, left: &SimDisk, how: (Instant, bool), case: &str) {
+        self.check_with(book, truth, left, how, &Cost::default(), case);
+    }
+
+    fn check_with(
+        &mut self,
+        book: &Book,
+        truth: &Truth,
+        left: &SimDisk,
+        (at, power): (Instant, bool),
+        cost: &Cost,
+        case: &str,
+    ) {
         let settings = self.workload.settings.clone();
-        let crash = Crash { settings: &settings, registry: &self.registry, book, truth, at, power };
+        let crash = Crash { settings: &settings, registry: &self.registry, book, truth, at, power, cost };
         let checked = catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(crash.check(left))));
         match checked {
             Ok(Ok(_)) => {}
             Ok(Err(what)) => self.failed(&what, case),
             Err(panic) => self.failed(&panic_text(&*panic), case),
+        }
+    }
+
+    /// Bits that flip in a channel that was stopped.
+    fn rot(&mut self, book: &Book, truth: &Truth, stopped: &SimDisk) {
+        if truth.drains.values().any(|row| row.archived) {
+            return;
+        }
+        let tail = truth.at.last_key_value().map_or(0, |(last, _)| last + 1);
+        for _ in 0..FLIPS.div_ceil(self.thin.0) {
+            let left = stopped.killed();
+            let rot::Flip { path, at, cost } = rot::any(&left, tail, &mut self.random);
+            let bit = self.random.u8(0..8);
+            left.flip_bit(&path, at, bit);
+            self.tally.add("flipped bits", 1);
+            let case = format!("bit {bit} of byte {at} of {} flipped, which costs {cost:?}", path.display());
+            self.check_with(book, truth, &left, (Instant::now(), false), &cost, &case);
         }
     }
 

@@ -9,6 +9,7 @@ pub mod crash;
 pub mod fuzz;
 pub mod hours;
 pub mod kills;
+pub mod model;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -301,3 +301,23 @@ async fn a_drain_found_after_a_kill_is_still_there_after_the_next_loss_of_power(
     let (channel, _) = open(&settings, &left.disk()).unwrap();
     assert_eq!(account(&channel, "late").waiting, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_frame_that_was_for_another_drain_leaves_nothing_waiting() {
+    let settings = small();
+    for has_letters in [false, true] {
+        let (disk, channel, mut tap) = begun(&settings);
+        let letters = has_letters.then(|| channel.tap("dead-letters", Start::End, Takes::Addressed).unwrap());
+        within(channel.append(vec![draft(Some("dead-letters"), &["bad", "worse"])]).wait()).await.unwrap();
+        say(&channel, "alpha").await;
+        assert_eq!(drained(&channel, &mut tap).await, ["alpha"]);
+        channel.stop();
+        drop((tap, letters, channel));
+        let segment = segments(&disk).pop().unwrap();
+        disk.flip(&segment, find(&disk, &segment, "bad").unwrap() - 40);
+        let (channel, found) = open(&settings, &disk.disk()).unwrap();
+        assert_eq!(found.damaged_items, 2);
+        let zipkin = account(&channel, "zipkin");
+        assert_eq!((zipkin.accepted, zipkin.waiting), (1, 0), "with the other drain: {has_letters}");
+    }
+}

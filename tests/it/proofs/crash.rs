@@ -1,11 +1,18 @@
-//! Crash points of the channel.
+//! Crash points of the channel, and any steps of it against its model.
 
 use crate::proof::crash::Thin;
-use crate::proof::{Budget, crash};
+use crate::proof::{Budget, crash, model};
 
 #[test]
 fn no_crash_and_no_fault_at_any_call_breaks_a_promise_of_the_channel() {
-    let tally = crash::thinned(Budget::of(0, 66), Thin(10));
+    let tally = crash::thinned(Budget::of(0, 74), Thin(16));
     tally.assert_whole();
     assert!(tally.counts["crash points"] > 1_000, "{tally}");
+}
+
+#[test]
+fn any_steps_of_a_channel_agree_with_its_model() {
+    let tally = model::proof(Budget::of(0, 150));
+    tally.assert_whole();
+    assert_eq!(tally.counts["model cases"], 150);
 }

@@ -62,6 +62,10 @@ pub enum Event {
     Committed {
         drain: Drain,
     },
+    /// The archive has it from here on, and settles as its objects stand.
+    Archiving {
+        drain: Drain,
+    },
     Forgetting {
         drain: Drain,
     },
@@ -142,6 +146,8 @@ pub struct Row {
     /// `None`: `tap` did not return yet.
     pub start: Option<u64>,
     pub forgetting: bool,
+    /// What of it is settled stands in objects.
+    pub archived: bool,
     pub settled: BTreeMap<u64, Settled>,
     /// Any of these may be found.
     pub notes: Vec<Bytes>,
@@ -186,6 +192,7 @@ impl Truth {
                     takes: *takes,
                     start: None,
                     forgetting: false,
+                    archived: false,
                     settled: BTreeMap::new(),
                     notes: vec![Bytes::new()],
                 };
@@ -205,6 +212,7 @@ impl Truth {
                 row.make_durable();
                 row.notes.drain(..row.notes.len() - 1);
             }
+            Event::Archiving { drain } => self.row(drain).archived = true,
             Event::Forgetting { drain } => self.row(drain).forgetting = true,
             Event::Forgotten { drain } => _ = self.drains.remove(drain),
             Event::Stopped => self.drains.values_mut().for_each(Row::make_durable),

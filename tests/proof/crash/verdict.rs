@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use spangate::channel::{Account, Channel, Intake, Outcome, Settings, Start, Sync, Takes, Tap};
+use spangate::channel::{Account, Channel, Intake, OpenError, Outcome, Settings, Start, Sync, Takes, Tap};
 use spangate::metrics::Registry;
 use tokio::time::{Instant, timeout};
 
+use super::archive;
 use super::book::{Book, Drain, Found, Row, SETTLED_WITHIN, Settled, Truth};
-use super::world::{DRAINS, LETTERS, body, draft, next, open, outlives, spans_of};
+use super::rot::Cost;
+use super::world::{DIR, DRAINS, LETTERS, body, draft, next, open, outlives, spans_of};
 use crate::support::disk::SimDisk;
 
 /// No span of a workload has this number.
@@ -30,14 +32,19 @@ pub struct Crash<'a> {
     pub at: Instant,
     /// The power was lost; else the process was killed.
     pub power: bool,
+    /// What a bit that flipped since has cost.
+    pub cost: &'a Cost,
 }
 
 impl Crash<'_> {
     /// What the next process finds. Settles all of it and appends one message more.
     pub async fn check(&self, disk: &SimDisk) -> Result<Found, String> {
         let opened = open(disk, self.settings, self.registry);
-        let (channel, opened) = opened.map_err(|error| format!("promise 1: the channel does not start: {error}"))?;
-        if opened.damaged_items > 0 {
+        let (channel, opened) = match opened {
+            Err(OpenError::Damaged { .. }) if self.cost.refused => return Ok(Found::default()),
+            other => other.map_err(|error| format!("promise 1: the channel does not start: {error}"))?,
+        };
+        if opened.damaged_items > 0 && self.cost.lost.is_empty() {
             return Err(format!("promise 4: {} items are called damaged", opened.damaged_items));
         }
         self.knows_its_drains(&channel)?;
@@ -48,15 +55,23 @@ impl Crash<'_> {
         }
         for account in channel.snapshot().accounts {
             let name = *DRAINS.iter().find(|name| **name == account.drain).expect("a drain of ours");
+            let archived = self.truth.drains[name].archived;
+            if archived {
+                archive::run(disk, &channel, self.registry, None).await?;
+                self.stands(name, disk, &channel)?;
+            }
             let mut tap = attach(&channel, name)?;
-            let open = self.read(disk, &mut tap, &account).await?;
-            self.holds(name, &tap, &account, &open, found.tail)?;
+            let open = self.read(disk, &mut tap).await?;
+            if !archived {
+                self.holds(name, &tap, &channel, &open)?;
+            }
             found.notes.insert(name, tap.note());
             found.lows.insert(name, account.low);
             found.open.insert(name, open);
             taps.push(tap);
         }
         self.forgot_nothing(&found)?;
+        self.keeps_what_is_damaged(disk, &found)?;
         self.goes_on(&channel, &mut taps, &found).await?;
         Ok(found)
     }
@@ -75,16 +90,26 @@ impl Crash<'_> {
     }
 
     /// What is open, by position.
-    async fn read(&self, disk: &SimDisk, tap: &mut Tap, account: &Account) -> Result<BTreeMap<u64, u64>, String> {
+    async fn read(&self, disk: &SimDisk, tap: &mut Tap) -> Result<BTreeMap<u64, u64>, String> {
         let mut open = BTreeMap::new();
-        while (open.len() as u64) < account.waiting {
+        let ledger = tap.ledger();
+        // Damage that is met is settled on the way.
+        while (open.len() as u64) < ledger.waiting() {
             let Some(taken) = next(tap).await else {
-                let given = open.len();
-                return Err(format!("promise 4: {given} of {} that wait are given: {account:?}", account.waiting));
+                if ledger.waiting() <= open.len() as u64 {
+                    break;
+                }
+                return Err(format!("promise 4: of {} that wait {} are given", ledger.waiting(), open.len()));
             };
             outlives(disk, &taken.head)?;
             let Some(body) = body(tap, &taken.head).await else {
-                return Err(format!("promise 1: the body at {} is damaged", taken.head.at.first));
+                let first = taken.head.at.first;
+                if !self.cost.lost.contains(&first) {
+                    return Err(format!("promise 1: the body at {first} is damaged"));
+                }
+                let lost = taken.open.iter().map(|open| first + u64::from(open.start)..first + u64::from(open.end));
+                ledger.settle_all(lost.map(|positions| (positions, Outcome::Damaged)));
+                continue;
             };
             let spans = spans_of(self.book, &taken.head, &body)?;
             for at in taken.open.into_iter().flatten() {
@@ -101,8 +126,7 @@ impl Crash<'_> {
     async fn reads_without_drains(&self, disk: &SimDisk, channel: &Channel) -> Result<(), String> {
         let tap = channel.tap(DRAINS[0], Start::Oldest, Takes::Common);
         let mut tap = tap.map_err(|error| format!("promise 2: no drain can begin: {error}"))?;
-        let account = channel.snapshot().accounts.pop().expect("it was just begun");
-        let open = self.read(disk, &mut tap, &account).await?;
+        let open = self.read(disk, &mut tap).await?;
         let lost = self.truth.at.iter().find(|(position, span)| {
             self.truth.sent[span].is_none() && open.get(position) != Some(span) && !self.may_be_lost(**position)
         });
@@ -111,14 +135,7 @@ impl Crash<'_> {
         lost.map_or(Ok(()), |(position, _)| Err(format!("promise 1: {position} was answered, and no drain finds it")))
     }
 
-    fn holds(
-        &self,
-        name: Drain,
-        tap: &Tap,
-        account: &Account,
-        open: &BTreeMap<u64, u64>,
-        tail: u64,
-    ) -> Result<(), String> {
+    fn holds(&self, name: Drain, tap: &Tap, channel: &Channel, open: &BTreeMap<u64, u64>) -> Result<(), String> {
         let row = &self.truth.drains[name];
         let mut seen = BTreeSet::new();
         for (position, span) in open {
@@ -136,8 +153,9 @@ impl Crash<'_> {
                 return Err(format!("promise 2: {name} is given {position} again, {settled:?}"));
             }
         }
-        self.has_all(name, row, open, tail)?;
-        self.counts(name, row, account, open)?;
+        self.has_all(name, row, open, channel.snapshot().tail)?;
+        let account = channel.snapshot().accounts.into_iter().find(|account| account.drain == name).unwrap();
+        self.counts(name, row, &account, open)?;
         match row.notes.contains(&tap.note()) {
             true => Ok(()),
             false => Err(format!("promise 3: the note of {name} is {:?}, not one of {:?}", tap.note(), row.notes)),
@@ -146,6 +164,9 @@ impl Crash<'_> {
 
     /// Whether a settled position may not come again. What was filtered is filtered again.
     fn must_last(&self, settled: &Settled) -> bool {
+        if self.cost.back.is_some() {
+            return false;
+        }
         let light = matches!(settled.outcome, Outcome::Filtered | Outcome::SampledOut);
         let late = settled.at.is_some_and(|at| self.at.duration_since(at) > SETTLED_WITHIN);
         !light && (settled.durable || (late && !self.truth.failed))
@@ -156,7 +177,8 @@ impl Crash<'_> {
         for (position, span) in self.truth.at.range(start..) {
             let here = !row.is_for(name, self.truth.sent[span]) || open.contains_key(position);
             let gone = *position >= tail && self.may_be_lost(*position);
-            if !here && !gone && !row.settled.contains_key(position) {
+            let lost = self.cost.lost.contains(position);
+            if !here && !gone && !lost && !row.settled.contains_key(position) {
                 return Err(format!(
                     "promise 1: {name} is not given {position}, which was answered yes or given (tail {tail})"
                 ));
@@ -180,6 +202,14 @@ impl Crash<'_> {
         for (_, settled) in row.settled.iter().filter(|(position, _)| !open.contains_key(position)) {
             *done.entry(settled.outcome).or_default() += 1;
         }
+        let start = row.start.unwrap_or(account.low);
+        let lost = self.cost.lost.iter().filter(|position| {
+            let span = self.truth.at.get(position);
+            **position >= start
+                && !row.settled.contains_key(position)
+                && span.is_some_and(|span| row.is_for(name, self.truth.sent[span]))
+        });
+        *done.entry(Outcome::Damaged).or_default() += lost.count() as u64;
         match done == account.outcomes {
             true => Ok(()),
             false => Err(format!("promise 4: the ledger of {name} is {:?}, done was {done:?}", account.outcomes)),
@@ -197,19 +227,55 @@ impl Crash<'_> {
         }
     }
 
+    /// Each answered span stands in one object, once; what stands there is what is settled.
+    fn stands(&self, name: Drain, disk: &SimDisk, channel: &Channel) -> Result<(), String> {
+        let objects = archive::spans(disk)?;
+        let row = &self.truth.drains[name];
+        let sent = |span: &u64| self.truth.sent.contains_key(span);
+        if let Some((span, copies)) = objects.iter().find(|(span, copies)| **copies > 1 || !sent(span)) {
+            return Err(format!("promise 3: span {span} stands in the archive {copies} times"));
+        }
+        let wanted = self.truth.at.range(row.start.unwrap_or(u64::MAX)..);
+        let lost = wanted.into_iter().find(|(position, span)| {
+            row.is_for(name, self.truth.sent[span]) && !objects.contains_key(span) && !self.may_be_lost(**position)
+        });
+        if let Some((position, span)) = lost {
+            return Err(format!("promise 3: span {span} at {position} stands in no object"));
+        }
+        let account = channel.snapshot().accounts.into_iter().find(|account| account.drain == name).unwrap();
+        match account.outcomes[&Outcome::Delivered] == objects.len() as u64 && account.waiting == 0 {
+            true => Ok(()),
+            false => Err(format!("promise 4: {} spans stand in objects, the ledger is {account:?}", objects.len())),
+        }
+    }
+
+    /// Damage is reported: its bytes are kept aside.
+    fn keeps_what_is_damaged(&self, disk: &SimDisk, found: &Found) -> Result<(), String> {
+        let is_met = |row: &Row| {
+            let open = |lost: &&u64| row.start.is_some_and(|start| start <= **lost) && !row.settled.contains_key(lost);
+            self.cost.lost.iter().any(|lost| {
+                let span = self.truth.at.get(lost);
+                open(&lost) && span.is_some_and(|span| self.truth.sent[span].is_none())
+            })
+        };
+        let met = self.truth.drains.iter().any(|(name, row)| found.open.contains_key(name) && is_met(row));
+        match met && !disk.names().iter().any(|path| path.starts_with(format!("{DIR}/damaged"))) {
+            true => Err(format!("promise 4: {:?} are damaged, and nothing is kept of them", self.cost.lost)),
+            false => Ok(()),
+        }
+    }
+
     async fn goes_on(&self, channel: &Channel, taps: &mut [Tap], found: &Found) -> Result<(), String> {
         for tap in &*taps {
             let open = found.open[tap.drain()].keys();
             tap.ledger().settle_all(open.map(|position| (*position..position + 1, Outcome::Delivered)));
         }
-        if taps.is_empty() && channel.snapshot().intake == Intake::Full {
-            // Nobody makes room.
-            return Ok(());
-        }
         let (draft, _) = draft(AGAIN..AGAIN + 1, 10, None);
         let answer = timeout(TAKES_WITHIN, channel.append(vec![draft]).wait()).await;
         let positions = match answer {
             Ok(Ok(positions)) => positions,
+            // Nobody makes room.
+            Err(_) if taps.is_empty() && channel.snapshot().intake == Intake::Full => return Ok(()),
             other => return Err(format!("promise 6: the channel takes nothing: {other:?}, {:?}", channel.snapshot())),
         };
         if positions.start < found.tail {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use spangate::channel::{Settings, Sync};
 
-use super::world::{LETTERS, Step, settings};
+use super::world::{ARCHIVE, LETTERS, Step, settings};
 
 pub struct Workload {
     pub name: &'static str,
@@ -13,12 +13,11 @@ pub struct Workload {
 }
 
 use Step::{
-    Answers, Append, Begin, Commit, Crash, Expire, Forget, Leave, Offer, Reread, Restart, Return, Settle, Skip, Take,
-    Wait, Withdraw,
+    Answers, Append, Archive, Begin, Commit, Crash, Expire, Forget, Leave, Offer, Reread, Restart, Return, Settle,
+    Skip, Take, Wait, Withdraw,
 };
 
 const ZIPKIN: usize = 0;
-const ARCHIVE: usize = 1;
 const OTHER: usize = 2;
 
 fn say(spans: u16, bytes: u16) -> Step {
@@ -65,7 +64,7 @@ fn with(name: &'static str, change: impl FnOnce(&mut Settings), parts: &[&[Step]
 const DELAY: Duration = Duration::from_millis(150);
 
 pub fn named() -> Vec<Workload> {
-    [appending(), settling(), drains(), restarts(), bounds()].into_iter().flatten().collect()
+    [appending(), settling(), drains(), restarts(), bounds(), archives()].into_iter().flatten().collect()
 }
 
 fn appending() -> Vec<Workload> {
@@ -355,6 +354,20 @@ fn bounds() -> Vec<Workload> {
             |s| s.capacity_bytes = 160 * 1024,
             &[&[begin(ZIPKIN)], &times(8, &[big(), take(ZIPKIN, 1), settle(ZIPKIN, 0), Wait { ms: 60 }])],
         ),
+    ]
+}
+
+fn archives() -> Vec<Workload> {
+    let run = |ms| Archive { ms };
+    let kill = Crash { kill: true, seed: 0 };
+    let (letter, offer) = (Append { spans: 1, bytes: 20, letters: true }, Offer { spans: 2, bytes: 200 });
+    let beside = [say(1, 300), letter, big(), take(ZIPKIN, 3), settle(ZIPKIN, 0), run(300)];
+    let cut = [say(3, 300), run(1), say(1, 20), kill, run(60), Crash { kill: false, seed: 9 }];
+    vec![
+        small("archive", &[&[begin(ARCHIVE)], &times(3, &[say(2, 200), run(80)])]),
+        small("archive beside a drain", &[&[begin(ARCHIVE), begin(ZIPKIN)], &times(3, &beside)]),
+        small("archive cut short", &[&[begin(ARCHIVE)], &times(3, &cut)]),
+        small("archive handed over", &[&[begin(ARCHIVE)], &times(4, &[offer, run(0), run(120), Restart])]),
     ]
 }
 

@@ -21,7 +21,9 @@ use spangate::span::{Batch, Span, TraceId};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use super::archive;
 use super::book::{Book, Drain, Event, Truth};
+use super::rot::Cost;
 use super::verdict::Crash;
 use crate::support::disk::{Power, Shot, SimDisk};
 
@@ -29,6 +31,7 @@ pub const DIR: &str = "/data/channel";
 
 /// The drains of a workload; the last one takes what is addressed to it alone.
 pub const DRAINS: [Drain; 4] = ["zipkin", "archive", "tap", "dead-letters"];
+pub const ARCHIVE: usize = 1;
 pub const LETTERS: usize = 3;
 
 /// As long as a listener waits for room and sync.
@@ -98,6 +101,10 @@ pub enum Step {
         drain: usize,
     },
     Wait {
+        ms: u16,
+    },
+    /// The real archive has its drain for so long, and stops.
+    Archive {
         ms: u16,
     },
     /// An orderly stop and start.
@@ -302,6 +309,7 @@ impl World {
             Step::Expire { drain, ms } => self.expire(DRAINS[drain], ms),
             Step::Reread { drain } => self.reread(DRAINS[drain]).await,
             Step::Wait { ms } => tokio::time::sleep(Duration::from_millis(ms.into())).await,
+            Step::Archive { ms } => self.archive(ms).await,
             Step::Restart => self.restart().await,
             Step::Crash { kill, seed } => self.crash(kill, seed).await,
         }
@@ -523,6 +531,20 @@ impl World {
         }
     }
 
+    async fn archive(&mut self, ms: u16) {
+        let name = DRAINS[ARCHIVE];
+        self.sides.remove(name);
+        let Some(channel) = &self.channel else { return };
+        if !channel.snapshot().accounts.iter().any(|account| account.drain == name) {
+            return;
+        }
+        self.book.note(Event::Archiving { drain: name });
+        match archive::run(&self.disk, channel, &self.registry, Some(ms)).await {
+            Err(what) if !self.faulty => self.book.broken(what),
+            _ => {}
+        }
+    }
+
     /// The process is gone. What it may write on its way is written on a disk that nobody reads any more.
     fn die(&mut self) {
         self.offers.clear();
@@ -558,7 +580,7 @@ impl World {
     async fn find(&self, at: Instant, power: bool) {
         let truth = self.truth();
         let (settings, registry, book) = (&self.settings, &self.registry, &self.book);
-        let crash = Crash { settings, registry, book, truth: &truth, at, power };
+        let crash = Crash { settings, registry, book, truth: &truth, at, power, cost: &Cost::default() };
         match crash.check(&self.disk.killed()).await {
             Ok(found) => self.book.note(Event::Reborn(Box::new(found))),
             Err(what) => self.book.broken(format!("{what}\n    after a crash in the workload")),
