@@ -458,6 +458,24 @@ impl Channel {
         Ok(Tap::new(shared.clone(), row, drain, low))
     }
 
+    /// Lets drains for which nothing waits have no more: what is appended from now on is not theirs, and nothing of it
+    /// is given to them. All of them, or none and the first for which something waits, with the count. They are to be
+    /// [forgotten](Self::forget) then; after a crash before that they are as they were.
+    pub fn release(&self, drains: &[String]) -> Result<(), (String, u64)> {
+        let mut state = self.0.shared.state();
+        let durable = state.durable.clone();
+        let rows: Vec<usize> = drains.iter().filter_map(|drain| state.row_of(drain)).collect();
+        for row in &rows {
+            let cursor = state.cursor(*row);
+            match cursor.waiting(&durable) {
+                0 => {}
+                waiting => return Err((cursor.name.clone(), waiting)),
+            }
+        }
+        rows.iter().for_each(|row| state.cursor(*row).release(&durable));
+        Ok(())
+    }
+
     /// Gives up a drain that is not attached: its cursor goes, what only it waited for is removed.
     /// Returns how many items waited. Durable when it returns. Blocks.
     pub fn forget(&self, drain: &str) -> Result<u64, OpenError> {

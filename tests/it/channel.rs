@@ -2,6 +2,7 @@
 
 mod limits;
 mod memory;
+mod release;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
