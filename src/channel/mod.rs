@@ -91,8 +91,8 @@ pub struct Item {
     pub flags: u8,
 }
 
-/// Keys of an [`Origin`] that listeners give a meaning; a label has another.
-pub const ORIGIN_KEYS: [&str; 4] = ["listener", "peer", "category", "via"];
+/// Keys of an [`Origin`] that listeners and replays give a meaning; a label has another.
+pub const ORIGIN_KEYS: [&str; 5] = ["listener", "peer", "category", "via", "replay"];
 
 /// Where a frame came from: (key, value) pairs, at most 1 KiB in all; longer values are cut.
 /// Keys in use: [`ORIGIN_KEYS`], `via` repeatedly, and the labels of the configuration.
