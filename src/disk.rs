@@ -10,7 +10,7 @@ mod memory;
 
 use std::fs;
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,6 +55,11 @@ pub trait Disk: Send + Sync + 'static {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// The entries of a directory, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
+    /// When a file was last written, microseconds since the epoch; `None` where nobody keeps that.
+    fn written_us(&self, path: &Path) -> io::Result<Option<u64>> {
+        let _ = path;
+        Ok(None)
+    }
     /// Renames, replacing what is there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Renames; `AlreadyExists` if something is there.
@@ -156,6 +161,12 @@ impl Disk for RealDisk {
             entries.push(Entry { name, len: meta.len(), is_dir: meta.is_dir() });
         }
         Ok(entries)
+    }
+
+    fn written_us(&self, path: &Path) -> io::Result<Option<u64>> {
+        let meta = fs::metadata(path)?;
+        let seconds = u64::try_from(meta.mtime()).ok();
+        Ok(seconds.map(|seconds| seconds * 1_000_000 + meta.mtime_nsec().unsigned_abs() / 1_000))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the disk seam")]

@@ -15,6 +15,7 @@ pub mod path;
 mod patience;
 pub mod plan;
 pub mod publish;
+pub mod read;
 mod run;
 pub mod status;
 pub mod store;

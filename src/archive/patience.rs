@@ -67,6 +67,7 @@ impl Patience {
     pub async fn rest(&mut self, stop: &CancellationToken) {
         let wait = self.backoff.fail();
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             () = stop.cancelled() => {}
         }

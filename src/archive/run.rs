@@ -110,7 +110,12 @@ impl Archive {
     /// Where no store can be made of the target.
     pub fn prepare(settings: Settings, disk: Arc<dyn Disk>) -> Result<Prepared, MakeError> {
         let store = store::make(&Place::of(&settings.target)?, &settings, &disk)?;
-        Ok(Prepared { settings, store, disk })
+        Ok(Archive::over(settings, disk, store))
+    }
+
+    /// As [`prepare`](Self::prepare), with a store that somebody else made of the target.
+    pub fn over(settings: Settings, disk: Arc<dyn Disk>, store: Arc<dyn Store>) -> Prepared {
+        Prepared { settings, store, disk }
     }
 
     /// For a channel that ends with the process: on a stop, all of it becomes objects as long as
@@ -129,6 +134,7 @@ impl Archive {
     pub async fn run(mut self, part: impl Into<Part>, grace: Duration) {
         let (part, trimmer) = (part.into(), self.trimmer.clone());
         tokio::select! {
+            biased;
             () = self.work_or_halt(&part) => {}
             () = trim_for_ever(trimmer) => {}
             () = part.cut(grace) => {}

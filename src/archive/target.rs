@@ -137,9 +137,6 @@ fn is_bucket(text: &str) -> bool {
     (3..=63).contains(&text.len()) && text.bytes().all(good)
 }
 
-/// Sent in one request, held in memory while it is: under 64 MB with all else that an archive holds then.
-pub const PUT_BYTES_MAX: u64 = 48 << 20;
-
 /// Of an upload in parts; the last is smaller. S3 asks for 5 MiB at least and takes 10,000.
 pub const PART_BYTES: u64 = 8 << 20;
 
@@ -152,7 +149,8 @@ pub struct Connect {
     pub path_style: bool,
     /// Each request, with its body. Default 2 min.
     pub timeout: Duration,
-    /// [`PUT_BYTES_MAX`]; less in tests.
+    /// Sent in one request, held in memory while it is: under 64 MB with all else that an archive holds then. Default,
+    /// and at most, 48 MiB.
     pub put_bytes_max: u64,
     /// [`PART_BYTES`]; less in tests.
     pub part_bytes: u64,

@@ -134,11 +134,16 @@ impl Cursor {
 
     /// Settles what came before the log's present beginning and is gone: all that is not accounted for.
     pub fn lose_before(&mut self, start: &Point) -> u64 {
-        let above = self.ranges.range(..).map(|(&first, s)| s.end.saturating_sub(first.max(start.position)));
-        let counted = self.ledger.iter().sum::<u64>().saturating_sub(above.sum());
-        let lost = self.accepted(start).saturating_sub(counted);
+        let lost = self.open_before(start);
         self.seen = self.seen.max(start.position);
         self.lose(self.low..start.position, lost)
+    }
+
+    /// What came before a point and is not accounted for.
+    pub fn open_before(&self, point: &Point) -> u64 {
+        let above = self.ranges.range(..).map(|(&first, s)| s.end.saturating_sub(first.max(point.position)));
+        let counted = self.ledger.iter().sum::<u64>().saturating_sub(above.sum());
+        self.accepted(point).saturating_sub(counted)
     }
 
     /// How many of `positions` were newly covered and counted.
@@ -273,6 +278,11 @@ impl Cursor {
         }
     }
 
+    /// What is settled above `low`, in order.
+    pub fn settled(&self) -> impl Iterator<Item = Range<u64>> {
+        self.ranges.iter().map(|(&first, settled)| first..settled.end)
+    }
+
     /// The ranges that a slot has room for, and the ledger without what the others counted.
     fn saved(&self) -> (Vec<Range<u64>>, Tally) {
         let mut ledger = self.ledger;
@@ -379,15 +389,30 @@ impl Slot {
     }
 }
 
+/// Whether a slot ([`SLOT_BYTES`] long) is one, of whatever channel and version.
+fn is_whole(raw: &[u8]) -> bool {
+    raw.len() == SLOT_BYTES && raw[0..8] == MAGIC[..] && get32(raw, 8) == frame::crc(&[&raw[..8], &[0; 4], &raw[12..]])
+}
+
+/// The channel that a slot is of, if it can be read.
+pub fn channel_of(raw: &[u8]) -> Option<[u8; 16]> {
+    is_whole(raw).then(|| raw[24..40].try_into().expect("sixteen bytes"))
+}
+
+/// The same slot for another channel.
+pub fn of_channel(raw: &[u8], channel: &[u8; 16]) -> Vec<u8> {
+    let mut raw = raw.to_vec();
+    raw[24..40].copy_from_slice(channel);
+    put32(&mut raw, 8, 0);
+    finish(raw)
+}
+
 /// Reads a slot ([`SLOT_BYTES`] long).
 pub fn decode(raw: &[u8], channel: &[u8; 16]) -> Slot {
     if is_zero(raw) {
         return Slot::Blank;
     }
-    if raw.len() != SLOT_BYTES || raw[0..8] != MAGIC[..] {
-        return Slot::Invalid;
-    }
-    if get32(raw, 8) != frame::crc(&[&raw[..8], &[0; 4], &raw[12..]]) {
+    if !is_whole(raw) {
         return Slot::Invalid;
     }
     let (major, minor) = (u16::from_le_bytes([raw[12], raw[13]]), u16::from_le_bytes([raw[14], raw[15]]));

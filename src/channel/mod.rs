@@ -8,15 +8,18 @@ mod cache;
 mod cursor;
 mod draft;
 mod frame;
+mod identity;
 mod log;
 mod owner;
 mod reader;
 mod recovery;
 mod relief;
+pub mod repair;
 mod scan;
 mod segment;
 mod slots;
 mod state;
+pub mod survey;
 mod tap;
 #[cfg(test)]
 mod tests;
@@ -38,6 +41,7 @@ use crate::tasks;
 
 pub use cursor::NOTE_BYTES_MAX;
 pub use frame::{FRAME_BYTES_MAX, ITEM_BYTES_MAX, NO_LABEL};
+pub use identity::Identity;
 pub use scan::Scan;
 pub use tap::{Ledger, Tap};
 
@@ -219,7 +223,7 @@ pub enum Start {
 }
 
 /// What a drain reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Takes {
     /// Frames for all and frames addressed to it.
     Common,

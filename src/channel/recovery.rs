@@ -13,10 +13,11 @@ use std::sync::{Arc, Weak};
 use tokio::time::Instant;
 
 use super::cache::Cache;
-use super::frame::{self, Fixed, Marks, put32};
-use super::log::{Log, fill_random, random_u64, segment_bytes};
+use super::frame::{self, Fixed, Marks};
+use super::identity::{self, Id, Identity};
+use super::log::{Log, random_u64, segment_bytes};
 use super::reader::{keep_damaged, unbounded};
-use super::segment::{Bound, HEAD_BYTES, HeadError, MAJOR, MINOR, Place, Point, Segment, Step, Walker, is_zero};
+use super::segment::{Bound, HEAD_BYTES, HeadError, Place, Point, Segment, Step, Walker, is_zero};
 use super::slots::{Row, Slots};
 use super::state::{DrainRow, Entry, Shared, State, segment_path};
 use super::timeline::Timeline;
@@ -24,9 +25,6 @@ use super::{Found, Intake, OpenError, Settings};
 use crate::clock::Clock;
 use crate::disk::{Disk, Open, is_no_space, read_full};
 
-const ID_MAGIC: &[u8; 8] = b"SPGCHAN\0";
-const ID_NAME: &str = "id";
-const ID_BYTES: usize = 32;
 /// Frames copied into the new segment at a time.
 const COPY_BYTES: usize = 1024 * 1024;
 const COPY_NAME: &str = "recovered.tmp";
@@ -61,7 +59,7 @@ fn refuse_half_a_log(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     if !entries.iter().any(|e| e.name.ends_with(".seg")) {
         return Ok(());
     }
-    for path in [dir.join(ID_NAME), Slots::path(dir)] {
+    for path in [identity::path(dir), Slots::path(dir)] {
         if !entries.iter().any(|e| path.ends_with(&e.name)) {
             return Err(OpenError::Damaged { path, what: "is missing, though there are segments beside it".into() });
         }
@@ -69,43 +67,16 @@ fn refuse_half_a_log(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Reads the channel's id, or makes one: written aside, synced, renamed.
-fn open_id(disk: &dyn Disk, dir: &Path) -> Result<[u8; 16], OpenError> {
-    let path = dir.join(ID_NAME);
+/// Reads the channel's id, or makes one.
+fn open_id(disk: &dyn Disk, dir: &Path) -> Result<Id, OpenError> {
+    let path = identity::path(dir);
     let io = |source| OpenError::Io { path: path.clone(), source };
-    let file = match disk.open(&path, Open::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return make_id(disk, dir, &path).map_err(io),
-        other => other.map_err(io)?,
-    };
-    let mut raw = [0; ID_BYTES];
-    let got = read_full(&*file, &mut raw, 0).map_err(io)?;
-    if got < ID_BYTES || raw[0..8] != ID_MAGIC[..] || frame::get32(&raw, 28) != frame::crc(&[&raw[..28]]) {
-        return Err(OpenError::Damaged { path, what: "the channel's id is unreadable".into() });
+    match identity::read(disk, dir).map_err(io)? {
+        Identity::Known(id) => Ok(id),
+        Identity::Missing => identity::make(disk, dir).map_err(io),
+        Identity::Unreadable => Err(OpenError::Damaged { path, what: "the channel's id is unreadable".into() }),
+        Identity::Version { major, minor } => Err(OpenError::Version { path, major, minor }),
     }
-    let (major, minor) = (u16::from_le_bytes([raw[8], raw[9]]), u16::from_le_bytes([raw[10], raw[11]]));
-    if major != MAJOR {
-        return Err(OpenError::Version { path, major, minor });
-    }
-    Ok(raw[12..28].try_into().expect("sixteen bytes"))
-}
-
-fn make_id(disk: &dyn Disk, dir: &Path, path: &Path) -> io::Result<[u8; 16]> {
-    let mut id = [0; 16];
-    fill_random(&mut id)?;
-    let mut raw = [0; ID_BYTES];
-    raw[0..8].copy_from_slice(ID_MAGIC);
-    raw[8..10].copy_from_slice(&MAJOR.to_le_bytes());
-    raw[10..12].copy_from_slice(&MINOR.to_le_bytes());
-    raw[12..28].copy_from_slice(&id);
-    let sum = frame::crc(&[&raw[..28]]);
-    put32(&mut raw, 28, sum);
-    let aside = dir.join("id.tmp");
-    let file = disk.open(&aside, Open::Truncate)?;
-    file.write_at(&[IoSlice::new(&raw)], 0)?;
-    file.sync_all()?;
-    disk.rename(&aside, path)?;
-    disk.sync_dir(dir)?;
-    Ok(id)
 }
 
 /// What the cursors' slots say was durable: a lower bound of the log's end.
@@ -118,12 +89,15 @@ pub struct Floor {
 
 impl Floor {
     fn of(rows: &[Row]) -> Floor {
+        Floor::told_by(rows.iter().filter_map(|row| Some((row.cursor.as_ref()?.id, row.durable))))
+    }
+
+    /// Of drains' ids, each with what its slot tells.
+    pub fn told_by(rows: impl Iterator<Item = (u64, (u64, u64, u64))>) -> Floor {
         let mut floor = Floor::default();
-        for row in rows {
-            let Some(cursor) = &row.cursor else { continue };
-            let (position, common, addressed) = row.durable;
+        for (id, (position, common, addressed)) in rows {
             (floor.position, floor.common) = (floor.position, floor.common).max((position, common));
-            floor.addressed.push((cursor.id, addressed));
+            floor.addressed.push((id, addressed));
         }
         floor
     }
@@ -152,7 +126,7 @@ impl Floor {
 struct Recovery {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    id: [u8; 16],
+    id: Id,
     clock: Clock,
     settings: Settings,
     floor: Floor,
@@ -210,7 +184,7 @@ impl Recovery {
                 Ok(segment) if segment.first() == first => segments.push(Headed { segment, len }),
                 Ok(_) | Err(HeadError::Unreadable) => {
                     if last == Some(first) {
-                        self.taken = self.plausible_end(first, len, &path).map_err(|e| self.io(e))?;
+                        self.taken = plausible_end(&*self.disk, first, len, &path).map_err(|e| self.io(e))?;
                     }
                     self.set_aside(first, &path).map_err(|e| self.io(e))?;
                 }
@@ -230,27 +204,6 @@ impl Recovery {
         tracing::error!(segment = first, kept = %to.display(), "a segment's head is unreadable; it is set aside");
         self.found.damaged_path = Some(to);
         Ok(())
-    }
-
-    /// Where the positions of a last segment that cannot be checked end, as far as frames in it
-    /// look like frames: they were given out and are never used again.
-    fn plausible_end(&self, first: u64, len: u64, path: &Path) -> io::Result<u64> {
-        let file = self.disk.open(path, Open::Read)?;
-        let (mut end, mut at, mut buf) = (first, HEAD_BYTES, vec![0; COPY_BYTES]);
-        // No frame has more items than the file has room for.
-        let most = first.saturating_add(len / 16);
-        while at < len {
-            let got = read_full(&*file, &mut buf, at)?;
-            let frames = (0..got).step_by(8).filter_map(|n| frame::peek(&buf[n..got]));
-            let ends = frames.filter(|f| f.first >= first && f.end() <= most).map(|f| f.end());
-            end = ends.max().unwrap_or(first).max(end);
-            if got < buf.len() {
-                break;
-            }
-            // The next piece begins where a fixed part could still be cut by the end of this one.
-            at += (got - frame::FIXED) as u64;
-        }
-        Ok(end)
     }
 
     fn finish(mut self, mut segments: Vec<Headed>, rows: Vec<Row>, slots: Slots) -> Result<Opened, OpenError> {
@@ -428,8 +381,29 @@ fn row_state(row: Row) -> DrainRow {
     DrainRow { generation: row.generation, cursor: row.cursor, saved_lows, ..DrainRow::blank() }
 }
 
+/// Where the positions of a last segment that cannot be checked end, as far as frames in it
+/// look like frames: they were given out and are never used again.
+pub fn plausible_end(disk: &dyn Disk, first: u64, len: u64, path: &Path) -> io::Result<u64> {
+    let file = disk.open(path, Open::Read)?;
+    let (mut end, mut at, mut buf) = (first, HEAD_BYTES, vec![0; COPY_BYTES]);
+    // No frame has more items than the file has room for.
+    let most = first.saturating_add(len / 16);
+    while at < len {
+        let got = read_full(&*file, &mut buf, at)?;
+        let frames = (0..got).step_by(8).filter_map(|n| frame::peek(&buf[n..got]));
+        let ends = frames.filter(|f| f.first >= first && f.end() <= most).map(|f| f.end());
+        end = ends.max().unwrap_or(first).max(end);
+        if got < buf.len() {
+            break;
+        }
+        // The next piece begins where a fixed part could still be cut by the end of this one.
+        at += (got - frame::FIXED) as u64;
+    }
+    Ok(end)
+}
+
 /// The greatest synced position that a valid frame carries.
-fn greatest_mark(segment: &Arc<Segment>, bound: &Bound) -> io::Result<u64> {
+pub fn greatest_mark(segment: &Arc<Segment>, bound: &Bound) -> io::Result<u64> {
     let mut walker = Walker::from_start(segment.clone());
     let mut synced = segment.first();
     loop {
@@ -442,7 +416,7 @@ fn greatest_mark(segment: &Arc<Segment>, bound: &Bound) -> io::Result<u64> {
 }
 
 /// Bytes behind the last frame that are not zero, up to the last such one.
-fn torn_bytes(walker: &mut Walker, bound: &Bound) -> io::Result<u64> {
+pub fn torn_bytes(walker: &mut Walker, bound: &Bound) -> io::Result<u64> {
     let start = walker.place.offset;
     let (mut at, mut end) = (start, start);
     while at < bound.offset {

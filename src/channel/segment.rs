@@ -72,6 +72,14 @@ pub struct Segment {
     pub file: Arc<dyn File>,
 }
 
+/// What a head says, of whatever channel.
+pub struct Opening {
+    pub channel: [u8; 16],
+    pub opened_us: u64,
+    pub start: Point,
+    pub salt: u64,
+}
+
 /// Why a segment head was not taken.
 #[derive(Debug)]
 pub enum HeadError {
@@ -114,11 +122,10 @@ impl Segment {
     /// Reads the head of an existing segment.
     pub fn open(disk: &dyn Disk, path: &Path, channel: &[u8; 16]) -> Result<Segment, HeadError> {
         let file = disk.open(path, Open::Read)?;
-        let mut raw = vec![0; HEAD_BYTES as usize];
-        if read_full(&*file, &mut raw, 0)? < raw.len() {
-            return Err(HeadError::Unreadable);
+        let Opening { channel: found, start, salt, .. } = Opening::read(&*file)?;
+        if found != *channel {
+            return Err(HeadError::Foreign);
         }
-        let (start, salt) = decode_head(&mut raw, channel)?;
         Ok(Segment { start, salt, file })
     }
 
@@ -161,7 +168,22 @@ fn encode_head(start: &Point, channel: &[u8; 16], opened_us: u64, salt: u64) -> 
     raw
 }
 
-fn decode_head(raw: &mut [u8], channel: &[u8; 16]) -> Result<(Point, u64), HeadError> {
+impl Opening {
+    pub fn read(file: &dyn File) -> Result<Opening, HeadError> {
+        let mut raw = vec![0; HEAD_BYTES as usize];
+        if read_full(file, &mut raw, 0)? < raw.len() {
+            return Err(HeadError::Unreadable);
+        }
+        decode_head(&mut raw)
+    }
+}
+
+/// The same head for another channel: one sector of it differs, so writing it over the old one is whole or not done.
+pub fn head_of(opening: &Opening, channel: &[u8; 16]) -> Vec<u8> {
+    encode_head(&opening.start, channel, opening.opened_us, opening.salt)
+}
+
+fn decode_head(raw: &mut [u8]) -> Result<Opening, HeadError> {
     if raw[0..8] != MAGIC[..] {
         return Err(HeadError::Unreadable);
     }
@@ -174,12 +196,14 @@ fn decode_head(raw: &mut [u8], channel: &[u8; 16]) -> Result<(Point, u64), HeadE
     if major != MAJOR {
         return Err(HeadError::Version { major, minor });
     }
-    if raw[16..32] != channel[..] {
-        return Err(HeadError::Foreign);
-    }
     let count = usize::from(u16::from_le_bytes([raw[64], raw[65]])).min(ADDRESSEES_MAX);
     let addressed = (0..count).map(|n| (get64(raw, 72 + n * 16), get64(raw, 80 + n * 16))).collect();
-    Ok((Point { position: get64(raw, 32), common: get64(raw, 56), addressed }, get64(raw, 48)))
+    Ok(Opening {
+        channel: raw[16..32].try_into().expect("sixteen bytes"),
+        opened_us: get64(raw, 40),
+        start: Point { position: get64(raw, 32), common: get64(raw, 56), addressed },
+        salt: get64(raw, 48),
+    })
 }
 
 /// How far a segment may be read: a position, and the offset behind its last frame. Bytes

@@ -82,19 +82,38 @@ impl Slots {
 
 fn read_row(n: usize, twins: &[u8], channel: &[u8; 16], path: &Path) -> Result<Row, OpenError> {
     let damaged = |what: String| OpenError::Damaged { path: path.to_owned(), what };
+    judge(twins, channel).map_err(|fault| match fault {
+        Fault::Version { major, minor } => OpenError::Version { path: path.to_owned(), major, minor },
+        Fault::Foreign => damaged(format!("row {n} is of another channel")),
+        Fault::Unreadable => {
+            let name = name_in(&twins[..SLOT_BYTES]);
+            damaged(format!("both slots of row {n} (drain \"{name}\") are unreadable; its position cannot be guessed"))
+        }
+    })
+}
+
+/// Why a row's twins are not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Version { major: u16, minor: u16 },
+    Foreign,
+    Unreadable,
+}
+
+/// What the two slots of a row say together.
+pub fn judge(twins: &[u8], channel: &[u8; 16]) -> Result<Row, Fault> {
     let (a, b) = twins.split_at(SLOT_BYTES);
     let mut slots = [cursor::decode(a, channel), cursor::decode(b, channel)];
     for slot in &slots {
         match slot {
-            Slot::Version { major, minor } => {
-                return Err(OpenError::Version { path: path.to_owned(), major: *major, minor: *minor });
-            }
-            Slot::Foreign => return Err(damaged(format!("row {n} is of another channel"))),
+            Slot::Version { major, minor } => return Err(Fault::Version { major: *major, minor: *minor }),
+            Slot::Foreign => return Err(Fault::Foreign),
             _ => {}
         }
     }
     slots.sort_by_key(Slot::generation);
     let [older, newer] = slots;
+    let nobody = |generation| Row { generation, cursor: None, older_low: 0, durable: (0, 0, 0) };
     match (older, newer) {
         (older, Slot::Live { cursor, durable }) => {
             let older_low = match older {
@@ -103,20 +122,15 @@ fn read_row(n: usize, twins: &[u8], channel: &[u8; 16], path: &Path) -> Result<R
             };
             Ok(Row { generation: cursor.generation, cursor: Some(*cursor), older_low, durable })
         }
-        (_, Slot::Forgotten { generation }) => Ok(Row { generation, cursor: None, older_low: 0, durable: (0, 0, 0) }),
+        (_, Slot::Forgotten { generation }) => Ok(nobody(generation)),
         // A first slot torn while its twin was never written: the drain was never begun.
-        (Slot::Blank, _) | (_, Slot::Blank) => {
-            Ok(Row { generation: 0, cursor: None, older_low: 0, durable: (0, 0, 0) })
-        }
-        _ => Err(damaged(format!(
-            "both slots of row {n} (drain \"{}\") are unreadable; its position cannot be guessed",
-            name_in(a)
-        ))),
+        (Slot::Blank, _) | (_, Slot::Blank) => Ok(nobody(0)),
+        _ => Err(Fault::Unreadable),
     }
 }
 
-/// The name in an unreadable slot, for the message.
-fn name_in(raw: &[u8]) -> String {
+/// The name in an unreadable slot, as far as it can be told.
+pub fn name_in(raw: &[u8]) -> String {
     let len = usize::from(raw[128]).min(cursor::NAME_BYTES_MAX);
     frame::cut(&String::from_utf8_lossy(&raw[136..136 + len]), 63).to_owned()
 }

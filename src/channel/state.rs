@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::cache::Cache;
 use super::cursor::Cursor;
 use super::frame::Built;
+use super::identity;
 use super::segment::{Bound, Point, Segment};
 use super::timeline::Timeline;
 use super::{AppendError, Intake, Settings};
@@ -197,7 +198,7 @@ impl Bell {
 
 impl Shared {
     pub fn new(settings: Settings, disk: Arc<dyn Disk>, clock: Clock, id: [u8; 16], state: State) -> Shared {
-        let id_text = id.iter().map(|b| format!("{b:02x}")).collect();
+        let id_text = identity::text(&id);
         let (state, queue) = (Mutex::new(state), Mutex::new(Queue::default()));
         Shared { settings, disk, clock, id, id_text, state, queue, bell: Bell::new() }
     }

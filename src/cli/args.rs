@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches};
 
+use super::archive;
+use super::channel;
 use super::dead_letters::Verb;
 use super::send;
 use crate::config::table::{Scope, Setting, rows};
@@ -34,8 +36,9 @@ pub struct Asked {
 pub enum Command {
     Run,
     Check { resolved: bool },
-    Forget { drain: String, yes: bool },
+    Channel(channel::Verb),
     DeadLetters { verb: Verb, filter: Filter },
+    Archive(archive::options::Options),
 }
 
 /// The flags of `-h`; all others stand in `--help`, under a heading of their own.
@@ -62,12 +65,33 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Err
             let (verb, inner) = letters.subcommand().expect("clap demands a verb of `dead-letters`");
             asked(letters_command(verb, inner), inner)
         }
-        Some((_, channel)) => {
-            let (_, inner) = channel.subcommand().expect("clap demands a verb of `channel`");
-            let drain = inner.get_one::<String>("drain").expect("clap demands NAME").clone();
-            asked(Command::Forget { drain, yes: inner.get_flag("yes") }, inner)
+        Some(("archive", archive)) => {
+            let (verb, inner) = archive.subcommand().expect("clap demands a verb of `archive`");
+            asked(Command::Archive(archive::options::read(verb, inner)?), inner)
+        }
+        Some((_, inner)) => {
+            let (verb, inner) = inner.subcommand().expect("clap demands a verb of `channel`");
+            asked(Command::Channel(channel_verb(verb, inner)), inner)
         }
     }))
+}
+
+fn channel_verb(verb: &str, inner: &ArgMatches) -> channel::Verb {
+    let drains = |name: &str| inner.get_many::<String>(name).into_iter().flatten().cloned().collect();
+    match verb {
+        "inspect" => channel::Verb::Inspect { json: inner.get_flag("json") },
+        "verify" => channel::Verb::Verify { json: inner.get_flag("json") },
+        "send" => channel::Verb::Send(channel::send::Order {
+            to: inner.get_one::<String>("to").expect("clap demands --to").clone(),
+            drains: drains("drain"),
+            rate: inner.get_one::<u64>("rate").copied().unwrap_or(channel::send::RATE),
+        }),
+        "repair" => channel::Verb::Repair { drains: drains("drain"), yes: inner.get_flag("yes") },
+        _ => {
+            let drain = inner.get_one::<String>("drain").expect("clap demands NAME").clone();
+            channel::Verb::Forget { drain, yes: inner.get_flag("yes") }
+        }
+    }
 }
 
 fn letters_command(verb: &str, inner: &ArgMatches) -> Command {
@@ -92,13 +116,16 @@ fn letters_command(verb: &str, inner: &ArgMatches) -> Command {
 
 fn asked(command: Command, matches: &ArgMatches) -> Asked {
     let given = |setting: &'static Setting| {
-        // `channel forget` takes few of the flags.
+        // The verbs of `channel` take few of the flags.
         let texts = matches.try_get_many::<String>(setting.key).ok().flatten()?;
         Some((setting, texts.cloned().collect()))
     };
+    // The verbs of `channel` take the data directory as it is, too.
+    let dir = matches.try_get_one::<String>("dir").ok().flatten().cloned();
+    let dir = dir.and_then(|dir| flagged().find(|setting| setting.key == "data").map(|setting| (setting, vec![dir])));
     Asked {
         command,
-        flags: flagged().filter_map(given).collect(),
+        flags: flagged().filter_map(given).chain(dir).collect(),
         config: matches.get_one::<OsString>("config").cloned(),
     }
 }
@@ -123,19 +150,50 @@ fn program() -> clap::Command {
         .subcommand(check)
         .subcommand(send::options::command())
         .subcommand(dead_letters())
-        .subcommand(
-            clap::Command::new("channel").about("The channel on disk").subcommand_required(true).subcommand(forget()),
-        )
+        .subcommand(archive_command())
+        .subcommand(channel_verbs())
 }
 
-fn forget() -> clap::Command {
-    let data = flagged().filter(|s| s.key == "data").map(flag);
-    clap::Command::new("forget")
-        .about("Gives up a drain, and what waits for it alone, in a gateway that is stopped")
-        .arg(Arg::new("drain").value_name("NAME").required(true).help("The drain"))
-        .arg(switch("yes").help("Do it; without this, print what would be given up"))
-        .arg(config())
-        .args(data)
+fn channel_verbs() -> clap::Command {
+    let verb = |name: &'static str, about: &'static str| {
+        let data = flagged().filter(|s| s.key == "data").map(flag);
+        let dir =
+            Arg::new("dir").value_name("DIR").help("The data directory; else as for a start").conflicts_with("data");
+        clap::Command::new(name).about(about).arg(dir).arg(config()).args(data)
+    };
+    let json = || switch("json").help("Print it as JSON");
+    let inspect = verb("inspect", "Prints segments, drains and what was set aside; beside a gateway that runs, too");
+    let verify =
+        verb("verify", "Reads every byte and says what is damaged, and whose spans are lost; exit code 4 then");
+    let repair = verb("repair", "Mends what a start refuses; moves aside and deletes nothing. The gateway is stopped");
+    let send =
+        verb("send", "Sends what waits in the directory of a dead gateway, and settles it there; may be cut off");
+    let to = Arg::new("to").long("to").value_name("URL").required(true);
+    let to = to.help("Zipkin or another gateway: http://HOST[:9411], scribe://HOST[:9410]");
+    let rate = Arg::new("rate").long("rate").value_name("NUMBER").value_parser(clap::value_parser!(u64).range(1..));
+    let rate = rate.help(format!("Spans a second, at most [{}]", channel::send::RATE));
+    let drain =
+        |help: &'static str| Arg::new("drain").long("drain").value_name("NAME").action(ArgAction::Append).help(help);
+    let sent = drain("What waits for this drain; else for each that feeds collectors");
+    let had = drain("A drain that the gateway is to have, if the configuration does not name it");
+    let yes = |what: &'static str| switch("yes").help(what);
+    let name = Arg::new("drain").value_name("NAME").required(true).help("The drain");
+    let forget = verb("forget", "Gives up a drain, and what waits for it alone, in a gateway that is stopped");
+    clap::Command::new("channel").about("The channel on disk").subcommand_required(true).subcommands([
+        inspect.arg(json()),
+        verify.arg(json()),
+        send.arg(to).arg(sent).arg(rate),
+        repair.arg(had).arg(yes("Do it; without this, print what would be done")),
+        forget
+            .arg(name.index(1))
+            .mut_arg("dir", |dir| dir.index(2))
+            .arg(yes("Do it; without this, print what would be given up")),
+    ])
+}
+
+fn archive_command() -> clap::Command {
+    let flags = flagged().filter(|s| ["archive", "data"].contains(&s.key)).map(flag);
+    archive::options::command(std::iter::once(config()).chain(flags).collect())
 }
 
 fn dead_letters() -> clap::Command {

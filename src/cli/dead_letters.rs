@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Exit, answer, complain, forget};
+use super::{Exit, answer, channel, complain};
 use crate::channel::Channel;
 use crate::clock::Clock;
 use crate::config::{ChannelKind, Settings};
@@ -149,7 +149,7 @@ async fn here(verb: Verb, filter: &Filter, settings: Settings, disk: Arc<dyn Dis
     }
     let channel = match Channel::open(settings.channel, disk.clone(), clock.clone(), &registry) {
         Ok((channel, _)) => channel,
-        Err(error) => return forget::failed(&error),
+        Err(error) => return channel::failed(&error),
     };
     let exit = match opened(channel.id()) {
         Ok(store) => said(letters::replay(&channel, &store, &clock, filter).await.map(|done| done.to_string())),

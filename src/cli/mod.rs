@@ -4,10 +4,11 @@
 //! machine's, 2 configuration, 3 a port or the data directory in use, 4 damage that needs a
 //! person. Answers go to stdout, everything that is wrong to stderr.
 
+mod archive;
 mod args;
 mod banner;
+mod channel;
 mod dead_letters;
-mod forget;
 mod logs;
 pub mod send;
 mod source;
@@ -18,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::config::table::{Scope, row};
 use crate::config::{self, Report, Typed, Understood};
 use crate::gateway;
 
@@ -57,7 +59,15 @@ pub fn main(
 }
 
 fn carry_out(asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
-    let layers = Layers { config: asked.config, flags: asked.flags, environment, working_dir: source::working_dir() };
+    let working_dir = source::working_dir();
+    let layers = match &asked.command {
+        Command::Archive(archive::options::Options { url: Some(url), .. }) => {
+            // It is the archive of a configuration that says nothing else.
+            let flags = vec![(row(Scope::Shorthand, "archive"), vec![url.clone()])];
+            Layers { config: None, flags, environment: Vec::new(), working_dir }
+        }
+        _ => Layers { config: asked.config, flags: asked.flags, environment, working_dir },
+    };
     let understood = match layers.understand() {
         Ok(understood) => understood,
         Err(report) => return complain(&report.to_string(), Exit::Configuration),
@@ -67,7 +77,8 @@ fn carry_out(asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
         Command::Check { resolved: true } => answer(&understood.resolved.to_string()),
         Command::Check { resolved: false } => answer("the configuration is understood in full\n"),
         Command::DeadLetters { verb, filter } => dead_letters::run(verb, &filter, understood.settings),
-        Command::Forget { drain, yes } => forget::forget(&drain, yes, understood.settings),
+        Command::Archive(options) => archive::run(options, understood.settings),
+        Command::Channel(verb) => channel::run(verb, understood.settings),
     }
 }
 

@@ -6,7 +6,7 @@ use super::drains::{Drain, Kind};
 use super::layers::Values;
 use super::{ChannelKind, Log, LogFormat, Settings};
 use crate::archive::Template;
-use crate::archive::target::{Connect, PART_BYTES, PUT_BYTES_MAX, Remote, Target};
+use crate::archive::target::{Connect, PART_BYTES, Remote, Target};
 use crate::channel::{Start, Sync};
 use crate::drain::sieve::{Filter, Sieve};
 use crate::drain::{Policy, Terms};
@@ -225,7 +225,7 @@ fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>
             region: Some(values.text("region")).filter(|region| region != "none"),
             path_style: values.yes("path_style"),
             timeout: values.time("timeout"),
-            put_bytes_max: PUT_BYTES_MAX,
+            put_bytes_max: values.number("put_max"),
             part_bytes: PART_BYTES,
             variables: None,
         },

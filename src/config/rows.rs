@@ -22,6 +22,8 @@ const MESSAGE_MAX: u64 = GIB;
 const CONNECTIONS_MAX: u64 = 1_000_000;
 /// More than any disk of one machine.
 const DISK_MAX: u64 = 1_000 * TIB;
+/// With what else an archive holds then it stays under 64 MB.
+const ARCHIVE_PUT_MAX: u64 = 48 * MIB;
 /// A collector answers 413 above this (Zipkin's HTTP collector).
 const ZIPKIN_BODY_MAX: u64 = 10 * MIB;
 
@@ -555,6 +557,14 @@ pub static SETTINGS: &[Setting] = &[
         "2m",
         "A request to a store must be answered in this time, with its body of at most 48 MiB",
         "such a body passes a line of 3.4 Mbit/s in it",
+    ),
+    row(
+        Archive,
+        "put_max",
+        bytes(KIB, ARCHIVE_PUT_MAX),
+        "48MiB",
+        "Largest object that a store is sent in one request; a larger one goes in parts of 8 MiB",
+        "one request either makes the object or does not; it is held in memory while it goes",
     ),
     row(
         Archive,

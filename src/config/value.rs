@@ -340,7 +340,8 @@ const TIME_UNITS: [(&str, u64); 6] = [
     ("us", 1_000),
 ];
 
-fn duration(text: &str) -> Option<Duration> {
+/// `2h`: a number and its unit.
+pub fn duration(text: &str) -> Option<Duration> {
     let (n, unit) = quantity(text)?;
     let (_, factor) = TIME_UNITS.iter().find(|(name, _)| *name == unit)?;
     n.checked_mul(*factor).map(Duration::from_nanos)

@@ -24,6 +24,7 @@ const FREED_LATE: Duration = Duration::from_secs(30);
 /// Runs until `stop`, or until the channel stops.
 pub async fn run(tap: Tap, letters: Store, stop: CancellationToken) {
     tokio::select! {
+        biased;
         () = take(tap, &letters, stop) => {}
         () = give_way(&letters) => {}
     }
@@ -50,6 +51,7 @@ async fn take(mut tap: Tap, letters: &Store, stop: CancellationToken) {
     let mut trouble = Trouble::new(NAME, "frames cannot be read; they stay in the channel");
     loop {
         let taken = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             taken = tap.next() => taken,
         };
@@ -66,6 +68,7 @@ async fn take(mut tap: Tap, letters: &Store, stop: CancellationToken) {
         };
         // What is not settled then is written again at the next start.
         tokio::select! {
+            biased;
             () = step => {}
             () = long_stopped(&stop) => return,
         }

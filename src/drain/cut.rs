@@ -135,6 +135,10 @@ impl Cutter {
         self.lanes.values_mut().flat_map(|queue| queue.take_before(position)).collect()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.lanes.values().all(|queue| queue.pending.is_empty())
+    }
+
     /// Frames in all that was pushed and not cut.
     #[cfg(test)]
     pub fn heads(&self) -> usize {

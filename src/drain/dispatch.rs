@@ -21,8 +21,9 @@ impl Flow {
     /// Whether another frame is to be taken from the channel.
     pub(super) fn wants_more(&self, now: Instant) -> bool {
         let (lanes, open) = match self.group.by_trace() {
-            // While none is up nobody can say whose a span is.
-            true => (self.group.len(), self.group.is_open(now)),
+            // While none is up nobody can say whose a span is. One frame is taken all the same: a span that broke them
+            // all would else be all that they are ever probed with.
+            true => (self.group.len(), self.group.is_open(now) || self.cutter.is_empty()),
             false => (1, true),
         };
         self.read_pause.is_none() && open && self.cutter.has_room(&self.group.largest(), lanes)

@@ -79,6 +79,7 @@ impl GivingUp {
         let look = self.max_age.map(|_| self.look_due);
         let wake = untold.map(|untold| untold.due).chain(look).min();
         tokio::select! {
+            biased;
             () = asked(&mut self.asked) => {}
             () = at(wake) => {}
         }

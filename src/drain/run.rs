@@ -144,6 +144,7 @@ impl Drain {
         let part = part.into();
         self.work(part.ending()).await;
         tokio::select! {
+            biased;
             () = self.flow.end() => {}
             // It stays in the channel, and may be sent twice.
             () = part.cut(grace) => {}
@@ -156,19 +157,21 @@ impl Drain {
             let now = Instant::now();
             flow.dispatch(now);
             let wake = flow.wakes(now);
+            // What is rare first, and never by chance: so the same events have the same end.
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
+                () = roster.changed() => flow.seat(roster.seats()),
+                () = flow.giving_up.due() => flow.give_up(Instant::now()),
+                Some((sink, glimpse)) = flow.looks.next(), if !flow.looks.is_empty() => {
+                    flow.looked(sink, &glimpse);
+                }
                 Some(done) = flow.work.next(), if !flow.work.is_empty() => flow.finish(done, Instant::now()),
                 taken = tap.next(), if flow.wants_more(now) => match taken {
                     Ok(Some(taken)) => flow.take(taken, Instant::now()),
                     Ok(None) => return,
                     Err(error) => flow.not_read(&error, Instant::now()),
                 },
-                Some((sink, glimpse)) = flow.looks.next(), if !flow.looks.is_empty() => {
-                    flow.looked(sink, &glimpse);
-                }
-                () = roster.changed() => flow.seat(roster.seats()),
-                () = flow.giving_up.due() => flow.give_up(Instant::now()),
                 () = at(wake) => flow.wake(Instant::now()),
             }
         }

@@ -144,7 +144,8 @@ impl Parted {
     }
 }
 
-fn matches(word: &str, service: &str) -> bool {
+/// Whether a name of a service is the one that is asked for, or begins as it where that ends in `*`.
+pub fn matches(word: &str, service: &str) -> bool {
     match word.strip_suffix('*') {
         Some(start) => service.starts_with(start),
         None => service == word,

@@ -3,6 +3,7 @@
 mod limits;
 mod memory;
 mod release;
+mod repair;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

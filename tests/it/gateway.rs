@@ -7,6 +7,7 @@
 mod account;
 mod crash;
 mod directories;
+mod disk;
 mod failures;
 mod flume;
 mod letters;

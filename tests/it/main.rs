@@ -14,6 +14,7 @@ mod compose;
 mod config;
 mod drain;
 mod gateway;
+mod getback;
 mod listener;
 mod proofs;
 mod send;

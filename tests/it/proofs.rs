@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::proof::kills::oracle::{Found, Settled};
-use crate::proof::{Budget, Tally, kills};
+use crate::proof::{Budget, Tally, hours, kills};
 
 #[test]
 fn a_failure_carries_the_command_that_shows_it_again() {
@@ -19,11 +19,26 @@ fn a_failure_carries_the_command_that_shows_it_again() {
 }
 
 #[test]
+fn gateway_hours_in_which_nearly_everything_goes_wrong_keep_every_promise() {
+    let tally = hours::hours(Budget::of(1, 12));
+    tally.assert_whole();
+    assert_eq!(tally.counts["gateway-hours"], 12);
+}
+
+#[test]
 fn kills_under_load_lose_nothing_and_archive_each_span_once() {
     let tally = kills::kills(Budget::of(1, 1));
     println!("{tally}");
     tally.assert_whole();
     assert!(tally.counts["kills"] >= 3, "{tally}");
+}
+
+#[test]
+fn kills_among_faults_of_a_store_archive_each_span_once() {
+    let tally = kills::store_kills(Budget::of(1, 1));
+    println!("{tally}");
+    tally.assert_whole();
+    assert!(tally.counts["kills"] >= 3 && tally.counts["faults of the store"] > 0, "{tally}");
 }
 
 /// Three spans that were sent, acknowledged, delivered and archived.

@@ -41,6 +41,11 @@ pub fn kills(budget: Budget) -> Tally {
     storms("kills", budget, Place::in_files)
 }
 
+/// The archive in an object store that fails in every way, with two data directories that write to one prefix in turn.
+pub fn store_kills(budget: Budget) -> Tally {
+    storms("store-kills", budget, Place::in_a_bucket)
+}
+
 fn storms(kind: &str, budget: Budget, place: fn(&mut Rng, &Path, &Runtime) -> Place) -> Tally {
     let mut tally = Tally::default();
     for seed in budget.seeds() {
@@ -75,14 +80,25 @@ fn storm(seed: u64, dir: &Path, place: fn(&mut Rng, &Path, &Runtime) -> Place) -
         chance,
         dir,
     };
-    let mut gateway = storm.first_start();
+    let mut sites: Vec<Site> = (0..storm.place.gateways()).map(|_| Site::default()).collect();
     for kill in 0..KILLS {
-        storm.strike(&mut gateway, kill);
+        let which = storm.chance.usize(..sites.len());
+        storm.strike(&mut sites[which], which, kill);
     }
     storm.collectors.calm(&runtime);
-    storm.place.calm();
-    storm.settle(&mut gateway);
+    storm.place.calm(&runtime);
+    for site in &mut sites {
+        storm.settle(site);
+    }
     storm.close()
+}
+
+/// A data directory, and the gateway that has it; nothing is there before its first start.
+#[derive(Default)]
+struct Site {
+    gateway: Option<Gateway>,
+    /// As it was before the last kill.
+    account: Option<Account>,
 }
 
 struct Storm<'a> {
@@ -96,33 +112,19 @@ struct Storm<'a> {
 }
 
 impl Storm<'_> {
-    fn first_start(&mut self) -> Gateway {
-        self.write_settings();
-        let settings = self.dir.join("spangate.toml");
-        // A yes with a delayed sync, too, outlives the process.
-        let sync = if self.chance.u8(..3) == 0 { "50ms" } else { "always" };
-        let variables = self.place.variables();
-        // A refusal for want of time may be kept all the same; then its span is sent twice.
-        let arguments = ["-c", settings.to_str().unwrap(), "--channel-sync", sync, "--intake-commit-wait", "20s"];
-        Gateway::start_with(&self.dir.join("gateway"), &arguments, &variables)
-    }
-
-    /// What the next start finds.
-    fn write_settings(&mut self) {
-        let drain = self.collectors.settings(&mut self.chance, self.policy);
-        let archive = self.place.settings(&mut self.chance);
-        std::fs::write(self.dir.join("spangate.toml"), drain + &archive).unwrap();
-    }
-
-    /// Load, until there was enough of it; then the kill, and another start.
-    fn strike(&mut self, gateway: &mut Gateway, kill: u32) {
+    /// Load, until there was enough of it; then the kill.
+    fn strike(&mut self, site: &mut Site, which: usize, kill: u32) {
+        let gateway = match &mut site.gateway {
+            Some(gateway) => self.start_again(gateway, &mut site.account),
+            none => none.insert(self.first_start(which)),
+        };
         let load = Load::start(&self.dir.join(format!("load-{kill}")), gateway, &mut self.chance);
         self.collectors.refuse(load.some_of_the_first(&mut self.chance));
         wait_for("a thousand acknowledged spans", LONG, || {
             gateway.process.must_run();
             (load.acknowledged() >= ACKNOWLEDGED).then_some(())
         });
-        let before = Account::of(gateway);
+        site.account = Some(Account::of(gateway));
         std::thread::sleep(Duration::from_millis(self.chance.u64(..300)));
         gateway.process.child.kill().expect("it runs until it is killed");
         let sent = load.end();
@@ -131,12 +133,35 @@ impl Storm<'_> {
         self.tally.add("kills", u64::from(counts));
         self.tally.add("kills that do not count", u64::from(!counts));
         self.found.sent(sent);
+    }
+
+    fn first_start(&mut self, which: usize) -> Gateway {
+        self.write_settings();
+        let settings = self.dir.join("spangate.toml");
+        // A yes with a delayed sync, too, outlives the process.
+        let sync = if self.chance.u8(..3) == 0 { "50ms" } else { "always" };
+        // A refusal for want of time may be kept all the same; then its span is sent twice.
+        let arguments = ["-c", settings.to_str().unwrap(), "--channel-sync", sync, "--intake-commit-wait", "20s"];
+        let dir = self.dir.join(format!("gateway-{which}"));
+        Gateway::start_with(&dir, &arguments, &self.place.variables())
+    }
+
+    /// With other settings than before, and the same account or a higher one.
+    fn start_again<'g>(&mut self, gateway: &'g mut Gateway, before: &mut Option<Account>) -> &'g mut Gateway {
         self.write_settings();
         if self.chance.u8(..3) == 0 {
             self.strike_the_start(gateway);
         }
         gateway.start_again();
-        self.found.faults.extend(Account::of(gateway).faults(Some(&before)));
+        self.found.faults.extend(Account::of(gateway).faults(before.take().as_ref()));
+        gateway
+    }
+
+    /// What the next start finds.
+    fn write_settings(&mut self) {
+        let drain = self.collectors.settings(&mut self.chance, self.policy);
+        let archive = self.place.settings(&mut self.chance);
+        std::fs::write(self.dir.join("spangate.toml"), drain + &archive).unwrap();
     }
 
     /// A kill while what is there is recovered.
@@ -147,20 +172,22 @@ impl Storm<'_> {
         self.tally.add("kills of a start", 1);
     }
 
-    /// Waits until nothing waits, and stops.
-    fn settle(&mut self, gateway: &mut Gateway) {
+    /// The last start: waits until nothing waits, and stops.
+    fn settle(&mut self, site: &mut Site) {
+        let Some(gateway) = &mut site.gateway else { return };
+        let gateway = self.start_again(gateway, &mut site.account);
         let mut last = None;
-        let settled = || {
+        account::wait_until(|| {
             gateway.process.must_run();
-            let account = Account::of(gateway);
-            let waiting = account.waiting();
-            let text = last.insert(account).to_string();
-            (waiting == 0).then_some(()).ok_or(text)
-        };
-        account::wait_until(settled);
+            let account = last.insert(Account::of(gateway));
+            if account.waiting() == 0 { Ok(()) } else { Err(account.to_string()) }
+        });
         self.found.account(&last.expect("it was looked at"));
         gateway.stop();
         self.found.letters(&gateway.dir.join("data/dead-letters"));
+        let staged = gateway.dir.join("data/staging/archive");
+        let left = std::fs::read_dir(&staged).into_iter().flatten().map(|entry| entry.unwrap().path());
+        self.found.faults.extend(left.map(|path| format!("promise 3: left staged: {}", path.display())));
     }
 
     /// Compares it all.
@@ -170,7 +197,7 @@ impl Storm<'_> {
         self.found.archived = self.place.names();
         self.found.faults.extend(self.place.faults());
         let faults = self.found.verdict();
-        for (kind, count) in self.found.figures() {
+        for (kind, count) in self.place.figures().into_iter().chain(self.found.figures()) {
             self.tally.add(kind, count);
         }
         (self.tally, faults)

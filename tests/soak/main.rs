@@ -22,7 +22,9 @@ type Proof = fn(Budget) -> Tally;
 /// Name, what it tries, and how.
 const KINDS: &[(&str, &str, Proof)] = &[
     // One a line.
+    ("hours", "virtual time: failing collectors, store and disk, crashes with restart", proof::hours::hours),
     ("kills", "the real process, killed under load again and again", proof::kills::kills),
+    ("store-kills", "the same with its archive in an object store that fails", proof::kills::store_kills),
 ];
 
 fn main() -> ExitCode {
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
         Err(wrong) => {
             eprintln!("soak: {wrong}\nsoak [KIND ...] [--minutes N] [--seed N] [--tries N]");
             for (name, what, _) in KINDS {
-                eprintln!("  {name:<8} {what}");
+                eprintln!("  {name:<12} {what}");
             }
             return ExitCode::from(2);
         }

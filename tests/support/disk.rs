@@ -106,6 +106,15 @@ impl SimDisk {
         inner.fault = Some((inner.calls + 1, fault));
     }
 
+    /// Nothing happens any more from here on.
+    pub fn turn_off(&self) {
+        self.inner().off = true;
+    }
+
+    pub fn is_off(&self) -> bool {
+        self.inner().off
+    }
+
     /// Every sync of data fails from here on, or works again.
     pub fn fail_syncs(&self, fail: bool) {
         self.inner().sync_fails = fail;

@@ -70,6 +70,8 @@ struct State {
     /// Every request meets this one.
     always: Option<Fault>,
     asked: BTreeMap<Op, u64>,
+    /// Requests that met a fault.
+    faults: u64,
     /// Writes of objects that stood already.
     overwritten: u64,
 }
@@ -116,6 +118,11 @@ impl S3 {
 
     pub fn asked(&self, op: Op) -> u64 {
         self.state.lock().unwrap().asked.get(&op).copied().unwrap_or(0)
+    }
+
+    /// Requests that met a fault so far.
+    pub fn faults(&self) -> u64 {
+        self.state.lock().unwrap().faults
     }
 
     pub fn objects(&self) -> BTreeMap<String, Stored> {
@@ -231,7 +238,9 @@ impl State {
     fn meet(&mut self, op: Op) -> Option<Fault> {
         *self.asked.entry(op).or_default() += 1;
         let scripted = self.script.iter_mut().find(|(of, faults)| *of == op && !faults.is_empty());
-        scripted.and_then(|(_, faults)| faults.pop_front().flatten()).or(self.always)
+        let met = scripted.and_then(|(_, faults)| faults.pop_front().flatten()).or(self.always);
+        self.faults += u64::from(met.is_some());
+        met
     }
 
     fn serve(&mut self, asked: &Asked) -> Answer {

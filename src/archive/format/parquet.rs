@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{FooterTail, KeyValue, ParquetMetaDataReader};
+use parquet::file::metadata::{FooterTail, KeyValue, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::writer::SerializedFileWriter;
 
 use self::columns::Columns;
@@ -96,20 +96,28 @@ fn as_io(error: ParquetError) -> io::Error {
     }
 }
 
+/// The metadata at the end of a file; `None` where there is none that may be ours. `read(at, len)` gives at most that
+/// many of its bytes.
+pub(in crate::archive) fn footer<B: AsRef<[u8]>, E>(
+    len: u64,
+    read: &mut dyn FnMut(u64, usize) -> Result<B, E>,
+) -> Result<Option<ParquetMetaData>, E> {
+    let Some(tail_at) = len.checked_sub(TAIL_BYTES as u64) else { return Ok(None) };
+    let tail = read(tail_at, TAIL_BYTES)?;
+    let tail = tail.as_ref().first_chunk().and_then(|tail| FooterTail::try_new(tail).ok());
+    let footer_len = tail.map_or(usize::MAX, |tail| tail.metadata_length());
+    let at = tail_at.checked_sub(footer_len as u64).filter(|_| footer_len <= FOOTER_BYTES_MAX);
+    let Some(at) = at else { return Ok(None) };
+    Ok(ParquetMetaDataReader::decode_metadata(read(at, footer_len)?.as_ref()).ok())
+}
+
 /// An object's facts, from the end of its file.
 pub(super) fn facts(
     len: u64,
     read: &mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>,
 ) -> io::Result<Result<Object, FactsError>> {
     let none = FactsError::None { format: Format::Parquet1 };
-    let Some(tail_at) = len.checked_sub(TAIL_BYTES as u64) else { return Ok(Err(none)) };
-    let tail = read(tail_at, TAIL_BYTES)?;
-    let Some(footer) = tail.first_chunk().and_then(|tail| FooterTail::try_new(tail).ok()) else { return Ok(Err(none)) };
-    let footer_len = footer.metadata_length();
-    let Some(at) = tail_at.checked_sub(footer_len as u64).filter(|_| footer_len <= FOOTER_BYTES_MAX) else {
-        return Ok(Err(none));
-    };
-    let Ok(footer) = ParquetMetaDataReader::decode_metadata(&read(at, footer_len)?) else { return Ok(Err(none)) };
+    let Some(footer) = footer(len, read)? else { return Ok(Err(none)) };
     let ours = footer.file_metadata().key_value_metadata().into_iter().flatten().find(|pair| pair.key == FACTS_KEY);
     match ours.and_then(|pair| pair.value.as_ref()) {
         Some(facts) => Ok(facts.parse::<Object>().map_err(FactsError::Facts)),

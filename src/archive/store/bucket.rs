@@ -10,6 +10,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
@@ -134,11 +135,16 @@ impl Store for Bucket {
             let mut found = self.objects.list(Some(&prefix));
             let mut objects = Vec::new();
             while let Some(meta) = self.short("list", "", found.try_next()).await? {
-                objects.extend(self.listed(meta.location.as_ref(), meta.size));
+                let written_us = u64::try_from(meta.last_modified.timestamp_micros()).ok();
+                objects.extend(self.listed(meta.location.as_ref(), meta.size, written_us));
             }
             objects.sort_by(|a, b| a.parsed.cmp(&b.parsed));
             Ok(objects)
         })
+    }
+
+    fn fetch<'a>(&'a self, name: &'a str, at: u64, len: u64) -> Answer<'a, Bytes> {
+        Box::pin(async move { self.part(name, &self.path(name)?, at, len).await })
     }
 
     /// Uploads are undone by their plans; what no plan knows is for the bucket's lifecycle rule.
@@ -186,20 +192,22 @@ impl Bucket {
     }
 
     async fn look_inside(&self, name: &str, path: &Path, bytes: u64) -> Result<Look, StoreError> {
-        let fetch = |at: u64, len: u64| async move {
-            let range = GetRange::Bounded(at..at + len);
-            let options = GetOptions { range: Some(range), ..GetOptions::default() };
-            let fetched = async { self.objects.get_opts(path, options).await?.bytes().await };
-            self.short("read", name, fetched).await
-        };
-        inside::look(name, bytes, fetch).await
+        inside::look(name, bytes, |at, len| self.part(name, path, at, len)).await
     }
 
-    fn listed(&self, key: &str, bytes: u64) -> Option<Listed> {
+    /// Bytes that are there: a range behind the end is an error to most stores.
+    async fn part(&self, name: &str, path: &Path, at: u64, len: u64) -> Result<Bytes, StoreError> {
+        let range = GetRange::Bounded(at..at + len);
+        let options = GetOptions { range: Some(range), ..GetOptions::default() };
+        let fetched = async { self.objects.get_opts(path, options).await?.bytes().await };
+        self.short("read", name, fetched).await
+    }
+
+    fn listed(&self, key: &str, bytes: u64, written_us: Option<u64>) -> Option<Listed> {
         let name = key.strip_prefix(&self.prefix)?.trim_start_matches('/');
         let file = name.rsplit('/').next()?;
         let parsed = ObjectName::parse(file, Format::of_name(file)?.extension())?;
-        Some(Listed { name: name.to_owned(), parsed, bytes })
+        Some(Listed { name: name.to_owned(), parsed, bytes, written_us })
     }
 
     /// A request without a body of ours.

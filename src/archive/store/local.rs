@@ -8,6 +8,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::staging::{self, failed};
 use super::{Answer, Listed, Look, Publish, Room, Staged, Staging, Store, StoreError};
 use crate::archive::format::{FactsError, Format};
@@ -57,7 +59,12 @@ impl Store for Local {
     }
 
     fn list(&self) -> Answer<'_, Vec<Listed>> {
-        self.blocking(Local::objects)
+        self.blocking(Local::dated)
+    }
+
+    fn fetch<'a>(&'a self, name: &'a str, at: u64, len: u64) -> Answer<'a, Bytes> {
+        let name = name.to_owned();
+        self.blocking(move |local| local.part_of(&name, at, len))
     }
 
     fn clean<'a>(&'a self, channel: Option<&'a str>) -> Answer<'a, ()> {
@@ -128,6 +135,27 @@ impl Local {
         Ok(objects)
     }
 
+    /// The same, with the times at which they were written.
+    fn dated(&self) -> Result<Vec<Listed>, StoreError> {
+        let mut objects = self.objects()?;
+        for object in &mut objects {
+            let path = self.dir.join(&object.name);
+            object.written_us = match self.disk.written_us(&path) {
+                // It was removed since the directory was read: whoever reads it will see.
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                other => other.map_err(failed("look at", &path))?,
+            };
+        }
+        Ok(objects)
+    }
+
+    fn part_of(&self, name: &str, at: u64, len: u64) -> Result<Bytes, StoreError> {
+        let path = self.dir.join(name);
+        let file = self.disk.open(&path, Open::Read).map_err(failed("open", &path))?;
+        let len = usize::try_from(len).expect("a part fits in memory");
+        read_part(&*file, at, len).map(Bytes::from).map_err(failed("read", &path))
+    }
+
     /// Adds the objects under `prefix`, which is empty or ends in `/`.
     fn gather(&self, prefix: &str, depth: usize, objects: &mut Vec<Listed>) -> Result<(), StoreError> {
         let dir = self.dir.join(prefix);
@@ -136,7 +164,7 @@ impl Local {
             if entry.is_dir && depth > 0 && !entry.name.starts_with(['_', '.']) {
                 self.gather(&format!("{name}/"), depth - 1, objects)?;
             } else if let Some(parsed) = parsed_name(&entry.name).filter(|_| !entry.is_dir) {
-                objects.push(Listed { name, parsed, bytes: entry.len });
+                objects.push(Listed { name, parsed, bytes: entry.len, written_us: None });
             }
         }
         Ok(())

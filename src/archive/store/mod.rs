@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 pub use staging::{Room, Staged, Staging};
 
 use super::Settings;
@@ -52,6 +54,8 @@ pub trait Store: Send + Sync + 'static {
     fn look<'a>(&'a self, name: &'a str) -> Answer<'a, Look>;
     /// The objects in all directories, in order of (channel, partition, position). Other files are passed over.
     fn list(&self) -> Answer<'_, Vec<Listed>>;
+    /// A part of an object: `len` bytes from `at` on, fewer where it ends before.
+    fn fetch<'a>(&'a self, name: &'a str, at: u64, len: u64) -> Answer<'a, Bytes>;
     /// Removes what earlier runs left unfinished, here and in staging: all of it, or what `channel` left. A place that
     /// gateways share holds unfinished objects of others, which may be at work.
     fn clean<'a>(&'a self, channel: Option<&'a str>) -> Answer<'a, ()>;
@@ -81,6 +85,8 @@ pub struct Listed {
     pub name: String,
     pub parsed: ObjectName,
     pub bytes: u64,
+    /// When it came to stand, microseconds since the epoch by the store's clock, where that is known.
+    pub written_us: Option<u64>,
 }
 
 /// Why a store did not do what was asked. All of it may pass: the caller tries again.

@@ -8,7 +8,7 @@ fn listed(channel: &str, first: u64, bytes: u64) -> Listed {
     let object = Object { channel: channel.into(), first, last: first, ..object() };
     let name = object.name("jsonl.gz");
     let parsed = crate::archive::object::ObjectName::parse(&name, "jsonl.gz").unwrap();
-    Listed { name, parsed, bytes }
+    Listed { name, parsed, bytes, written_us: None }
 }
 
 fn victims(keep_bytes: u64, listed: &[Listed]) -> Vec<(String, u64)> {

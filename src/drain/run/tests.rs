@@ -539,3 +539,56 @@ async fn wait_until(condition: impl Fn() -> bool) {
     }
     panic!("it did not come to be in time");
 }
+
+/// A collector that breaks over spans that begin with an x.
+struct Fragile(String, Mutex<u64>);
+
+impl Sink for Fragile {
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn url(&self) -> &str {
+        &self.0
+    }
+
+    fn send<'a>(&'a self, load: &'a Load) -> Sending<'a> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            if load.pieces.iter().any(|piece| piece.chunks(10).any(|span| span[0] == b'x')) {
+                return Verdict::Elsewhere { reason: "reset".into(), maybe_taken: true };
+            }
+            *self.1.lock().unwrap() += u64::from(load.spans);
+            Verdict::Delivered
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_span_that_breaks_every_collector_of_an_idle_drain_does_not_hold_up_what_comes_after_it() {
+    for policy in [Policy::RoundRobin, Policy::LeastLoaded, Policy::Failover, Policy::ByTrace] {
+        let bench = Bench::new();
+        let sinks = [0, 1, 2].map(|n| Arc::new(Fragile(format!("http://{n}"), Mutex::default())));
+        let usual = |settings: &mut Settings| {
+            settings.policy = policy;
+            (settings.backoff_min, settings.backoff_max) = (Duration::from_millis(200), Duration::from_secs(30));
+        };
+        let mut drain = bench.drain(usual, &sinks);
+        let bad = Draft { body: Bytes::from_static(b"x123456789"), ..message(0, 1, MINUTE_US) };
+        bench.channel.append(vec![bad]).wait().await.unwrap();
+        tokio::time::pause();
+        // All that there is breaks all that there are.
+        run(&mut drain, Duration::from_secs(30)).await;
+        for number in 1..=60 {
+            tokio::time::resume();
+            bench.channel.append(vec![message(number, 10, MINUTE_US)]).wait().await.unwrap();
+            tokio::time::pause();
+            run(&mut drain, Duration::from_secs(10)).await;
+        }
+        tokio::time::resume();
+        let taken: u64 = sinks.iter().map(|sink| *sink.1.lock().unwrap()).sum();
+        let outcomes = bench.channel.snapshot().accounts.remove(0).outcomes;
+        assert_eq!((taken, outcomes.get(&Outcome::DeadLettered)), (600, Some(&1)), "{policy:?}: {outcomes:?}");
+        bench.channel.stop();
+    }
+}

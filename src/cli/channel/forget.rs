@@ -3,19 +3,15 @@
 //! Works on a stopped gateway alone: it takes the data directory's lock. Without `--yes` nothing
 //! is changed. Spans that other drains wait for, too, stay for them.
 
-use std::io;
-use std::path::Path;
-
 use crate::channel::{Account, Channel, OpenError};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::disk;
+use crate::drain::aside::NAME as DEAD_LETTERS;
 use crate::metrics::{Registry, TABLE};
 
-use super::{Exit, answer, complain};
-
-/// The gateway's own drain.
-const DEAD_LETTERS: &str = "dead-letters";
+use super::{failed, lock};
+use crate::cli::{Exit, answer, complain};
 
 /// Forgets a drain, or says what that would give up.
 pub fn forget(drain: &str, yes: bool, settings: Settings) -> Exit {
@@ -24,15 +20,9 @@ pub fn forget(drain: &str, yes: bool, settings: Settings) -> Exit {
         return complain(what, Exit::Configuration);
     }
     let disk = disk::real();
-    // Opening would make a channel; a mistyped directory should not.
-    if let Err(error) = disk.list(&settings.channel.dir) {
-        let what =
-            format!("no channel at {}: {error}; name the data directory with --data", settings.channel.dir.display());
-        return complain(&what, Exit::Configuration);
-    }
-    let _lock = match disk.lock(&settings.data.join("lock")) {
+    let _lock = match lock(&*disk, &settings) {
         Ok(lock) => lock,
-        Err(error) => return not_locked(&settings.data, &error),
+        Err(exit) => return exit,
     };
     match Channel::open(settings.channel, disk, Clock::system(), &Registry::new(TABLE)) {
         Ok((channel, _)) => {
@@ -63,24 +53,4 @@ fn unknown(drain: &str, accounts: &[Account]) -> String {
         true => format!("no drain {drain}; the channel has none"),
         false => format!("no drain {drain}; the channel has {}", names.join(", ")),
     }
-}
-
-fn not_locked(data: &Path, error: &io::Error) -> Exit {
-    let data = data.display();
-    match error.kind() {
-        io::ErrorKind::WouldBlock => {
-            complain(&format!("{data} is in use by another spangate; stop it first"), Exit::InUse)
-        }
-        _ => complain(&format!("{data}: {error}"), Exit::Fault),
-    }
-}
-
-pub(super) fn failed(error: &OpenError) -> Exit {
-    let exit = match error {
-        OpenError::InUse { .. } => Exit::InUse,
-        OpenError::Version { .. } | OpenError::Damaged { .. } => Exit::Damaged,
-        OpenError::Drain { .. } => Exit::Configuration,
-        OpenError::Io { .. } => Exit::Fault,
-    };
-    complain(&error.to_string(), exit)
 }

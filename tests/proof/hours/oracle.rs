@@ -1,0 +1,270 @@
+//! What has to hold of an hour, by the promises of DURABILITY.md: while it goes on, across its crashes, at its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::RowAccessor;
+use spangate::archive::format::Format;
+use spangate::channel::{Account, Outcome, Snapshot};
+use spangate::deadletter;
+use spangate::disk::Disk;
+
+use super::collectors::Group;
+use super::life::{LETTERS, OBJECTS};
+use super::script::{DiskFault, Feed};
+use super::world::{Made, number_of};
+use super::{Hour, Outside};
+use crate::support::disk::SimDisk;
+
+/// A group of which one collector has been well for so long takes something, if anything waits that was there as long.
+const FLOWS: Duration = Duration::from_secs(90);
+/// What a collector took is delivered; what is neither is not counted as it.
+const DONE: [Outcome; 4] = [Outcome::Delivered, Outcome::DeadLettered, Outcome::Expired, Outcome::Skipped];
+
+fn of(account: &Account, outcome: Outcome) -> u64 {
+    account.outcomes.get(&outcome).copied().unwrap_or_default()
+}
+
+fn account<'a>(accounts: &'a [Account], drain: &str) -> &'a Account {
+    accounts.iter().find(|account| account.drain == drain).expect("the drain has an account")
+}
+
+/// Promise 4, and that nothing is counted as delivered that was not.
+pub fn look(hour: &Hour, outside: &Outside, snapshot: &Snapshot, before: Option<&Snapshot>) {
+    let world = &outside.world;
+    world.count("looks at the ledger", 1);
+    for account in &snapshot.accounts {
+        let settled: u64 = account.outcomes.values().sum();
+        world.holds(account.accepted == settled + account.waiting, || format!("promise 4: {account:?}"));
+    }
+    for (group, feed) in outside.groups.iter().zip(&hour.script.feeds) {
+        let now = account(&snapshot.accounts, group.drain);
+        let taken = group.count();
+        world.holds(of(now, Outcome::Delivered) <= taken, || format!("promise 2: {taken} were taken, {now:?}"));
+        flows(outside, group, feed);
+    }
+    for old in before.iter().flat_map(|before| &before.accounts) {
+        let new = account(&snapshot.accounts, &old.drain);
+        let back = Outcome::Delivered..=Outcome::Damaged;
+        let less = old.outcomes.iter().any(|(outcome, count)| back.contains(outcome) && of(new, *outcome) < *count);
+        world.holds(!less && new.accepted >= old.accepted, || format!("promise 4: {old:?} became {new:?}"));
+    }
+}
+
+/// Promise 5: while one of its collectors is well, a group's spans flow.
+fn flows(outside: &Outside, group: &Group, feed: &Feed) {
+    let (world, now) = (&outside.world, outside.world.now());
+    let sinks = outside.collectors.iter().flatten().filter(|sink| sink.name.contains(group.drain));
+    let since = sinks.filter_map(|sink| sink.well_since(now)).min();
+    let begun = world.life_began();
+    let Some(since) = since.map(|since| since.max(begun)).filter(|since| *since + FLOWS < now) else { return };
+    let long = now - FLOWS;
+    if group.last() >= long {
+        return;
+    }
+    let mut stuck = None;
+    world.each_span(|number, made| {
+        let waits = made.acked.is_some_and(|at| at < long) && !world.bad.is_bad(number) && taken_by(feed, made);
+        if waits && stuck.is_none() && !group.has(number) && !feed.gives_up() {
+            stuck = Some(number);
+        }
+    });
+    if let Some(number) = stuck {
+        world.broke(format!("promise 5: {} stands still since {since:?} at span {number}", group.drain));
+    }
+}
+
+/// Zipkin's rule, and the filters, as a person would say them.
+fn taken_by(feed: &Feed, made: &Made) -> bool {
+    let passes = feed.listener.is_none_or(|listener| made.listener == listener)
+        && feed.service.is_none_or(|service| made.service == service);
+    let sampled = (made.key as i64).checked_abs().unwrap_or(i64::MAX) <= (i64::MAX as f32 * feed.rate) as i64;
+    passes && (made.debug || sampled)
+}
+
+/// Promises 1 and 2: all that was acknowledged is there; the ledger is behind by no more than promised.
+pub fn restarted(hour: &Hour, outside: &Outside, snapshot: &Snapshot, promised: &[Account], last: &[Account]) {
+    let world = &outside.world;
+    let (made, entries) = (world.made(), world.entries());
+    let mut acked = 0;
+    world.each_span(|_, made| acked += u64::from(made.acked.is_some()));
+    let excused = disk_failed(hour, world.now());
+    for account in &snapshot.accounts {
+        let name = account.drain.as_str();
+        let (least, most) = if name == "dead-letters" { (entries.1, entries.0) } else { (acked, made) };
+        let accepted = account.accepted;
+        let there = (least..=most).contains(&accepted);
+        world.holds(there, || format!("promise 1: {name} has {accepted}, {least} were acknowledged of {most}"));
+        let settled: u64 = account.outcomes.values().sum();
+        world.holds(accepted == settled + account.waiting, || format!("promise 4: after a crash: {account:?}"));
+        let (old, promised) = (find(last, name), find(promised, name));
+        for outcome in DONE {
+            let now = of(account, outcome);
+            let most = old.map_or(0, |old| of(old, outcome));
+            world.holds(now <= most, || format!("promise 2: {name}: {now} {outcome:?}, {most} before the crash"));
+            let least = promised.map_or(0, |promised| of(promised, outcome));
+            let scattered = outside.groups.iter().any(|group| group.drain == name && group.scattered);
+            let behind = now < least && !excused && !scattered;
+            world.holds(!behind, || {
+                format!("promise 2: {name}: {now} {outcome:?}, {least} were 100 ms before the crash")
+            });
+        }
+    }
+    world.count("restarts", 1);
+}
+
+fn find<'a>(accounts: &'a [Account], drain: &str) -> Option<&'a Account> {
+    accounts.iter().find(|account| account.drain == drain)
+}
+
+/// Whether cursors may not have been saved lately: said in the log, and then more is repeated.
+pub fn disk_failed(hour: &Hour, crash: Duration) -> bool {
+    let minute = Duration::from_secs(60);
+    let eio = hour.script.disk.iter().filter(|(_, fault)| *fault == DiskFault::Eio);
+    eio.clone().any(|(at, _)| (crash.saturating_sub(minute)..=crash).contains(at))
+}
+
+/// When faults have stopped, nothing waits at the end.
+pub fn emptied(_: &Hour, outside: &Outside, snapshot: &Snapshot) {
+    for account in &snapshot.accounts {
+        let what = || format!("{} still has {} waiting at the end: {account:?}", account.drain, account.waiting);
+        outside.world.holds(account.waiting == 0, what);
+    }
+}
+
+/// What became of every span, when the last process has stopped.
+pub fn ended(hour: &Hour, outside: &Outside, disk: &SimDisk, accounts: &[Account]) {
+    let letters = letters(outside, disk);
+    for (group, feed) in outside.groups.iter().zip(&hour.script.feeds) {
+        delivered(outside, group, feed, account(accounts, group.drain), &letters);
+    }
+    archived(outside, disk, account(accounts, "archive"));
+    let (made, acked) = outside.world.entries();
+    let there = letters.get("dead-letters").map_or(0, |letters| letters.len() as u64);
+    let whole = (acked..=made).contains(&there);
+    outside
+        .world
+        .holds(whole, || format!("promise 4: {there} entries are letters, {acked} were acknowledged of {made}"));
+}
+
+/// By drain and position, what letters hold. A letter is there twice only where a crash made it so.
+fn letters(outside: &Outside, disk: &SimDisk) -> BTreeMap<String, BTreeMap<u64, Option<u64>>> {
+    let world = &outside.world;
+    let mut letters: BTreeMap<String, BTreeMap<u64, Option<u64>>> = BTreeMap::new();
+    let every = deadletter::Filter::default();
+    let read = deadletter::read(disk, Path::new(LETTERS), &every, |letter| {
+        let number = number_of(&letter.bytes);
+        world.count("dead letters", 1);
+        if letter.drain != "dead-letters" {
+            let known = number.is_some_and(|number| world.knows(number, &letter.bytes));
+            world.holds(known, || format!("a letter holds what was never made: {letter:?}"));
+        }
+        let what = format!("promise 4: two letters of {} have position {}", letter.drain, letter.position);
+        if let Some(before) = letters.entry(letter.drain).or_default().insert(letter.position, number) {
+            world.holds(before == number, || format!("{what} and are not the same"));
+            world.holds(world.may_repeat_letters(), || what);
+        }
+    });
+    if let Err(error) = read {
+        world.broke(format!("the dead letters cannot be read: {error}"));
+    }
+    letters
+}
+
+fn delivered(
+    outside: &Outside,
+    group: &Group,
+    feed: &Feed,
+    account: &Account,
+    letters: &BTreeMap<String, BTreeMap<u64, Option<u64>>>,
+) {
+    let world = &outside.world;
+    let dead: BTreeSet<u64> =
+        letters.get(group.drain).into_iter().flat_map(|letters| letters.values().flatten()).copied().collect();
+    let (mut nowhere, mut first) = (0, None);
+    world.each_span(|number, made| {
+        let (taken, bad, letter) = (group.has(number), world.bad.is_bad(number), dead.contains(&number));
+        let (wanted, name) = (taken_by(feed, made), group.drain);
+        if made.acked.is_some() && wanted && !taken && !letter {
+            nowhere += 1;
+            first = first.or(Some(number));
+        }
+        if taken && !wanted {
+            world.broke_later(format!("{name} was sent span {number}, which is not for it"));
+        }
+        if letter && !bad {
+            world.broke_later(format!("promise 5: span {number} of {name} is a letter, and is sound"));
+        }
+    });
+    world.tell_broken();
+    let gone = of(account, Outcome::Expired) + of(account, Outcome::Skipped);
+    let what = || {
+        format!("promise 4: {nowhere} spans are nowhere of {}, {gone} were given up, the first {first:?}", group.drain)
+    };
+    world.holds(nowhere <= gone, what);
+    let (taken, counted) = (group.count(), of(account, Outcome::Delivered));
+    let exact = if feed.gives_up() { counted <= taken } else { counted == taken && gone == 0 };
+    world.holds(exact, || format!("promise 4: {} took {taken}: {account:?}", group.drain));
+    let counted = of(account, Outcome::DeadLettered);
+    world.holds(counted == dead.len() as u64, || {
+        format!("promise 4: {} has {} letters: {account:?}", group.drain, dead.len())
+    });
+    world.count("spans given up", gone);
+    world.count("spans delivered", taken);
+}
+
+/// Promise 3: each acknowledged span is in one object, once.
+fn archived(outside: &Outside, disk: &SimDisk, account: &Account) {
+    let world = &outside.world;
+    let objects = outside.bucket.as_ref().map_or_else(|| files(disk), |bucket| bucket.objects());
+    let mut copies: BTreeMap<u64, u32> = BTreeMap::new();
+    for (name, bytes) in objects {
+        world.count("objects", 1);
+        for id in ids(&name, bytes) {
+            *copies.entry(id.wrapping_sub(1)).or_default() += 1;
+        }
+    }
+    let there = copies.values().map(|copies| u64::from(*copies)).sum::<u64>();
+    let made = world.made();
+    world.holds(copies.keys().all(|number| *number < made), || "the archive holds what was never made".into());
+    world.each_span(|number, made| {
+        let copies = copies.get(&number).copied().unwrap_or_default();
+        if copies > 1 || (copies == 0 && made.acked.is_some()) {
+            world.broke_later(format!("promise 3: span {number} is in the archive {copies} times"));
+        }
+    });
+    world.tell_broken();
+    let counted = of(account, Outcome::Delivered);
+    world.holds(there == counted, || format!("promise 4: the archive holds {there}: {account:?}"));
+    world.count("spans archived", there);
+}
+
+fn files(disk: &SimDisk) -> Vec<(String, Bytes)> {
+    let entries = disk.list(Path::new(OBJECTS)).expect("the archive is there");
+    let names = entries.into_iter().filter(|entry| !entry.is_dir).map(|entry| entry.name);
+    names.map(|name| (name.clone(), disk.read(&Path::new(OBJECTS).join(name)).into())).collect()
+}
+
+/// The span ids in an object.
+fn ids(name: &str, bytes: Bytes) -> Vec<u64> {
+    match Format::of_name(name).expect("an object's name") {
+        Format::Parquet1 => {
+            let file = SerializedFileReader::new(bytes).expect("the object is whole");
+            let rows = file.get_row_iter(None).expect("it has rows");
+            rows.map(|row| hex(row.expect("a row").get_string(2).expect("an id"))).collect()
+        }
+        _ => {
+            let mut text = String::new();
+            flate2::read::MultiGzDecoder::new(&*bytes).read_to_string(&mut text).expect("the object is whole");
+            text.lines().map(|line| hex(&line.split_once("\"id\":\"").expect("an id").1[..16])).collect()
+        }
+    }
+}
+
+fn hex(id: &str) -> u64 {
+    u64::from_str_radix(id, 16).expect("an id is hexadecimal")
+}
