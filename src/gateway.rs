@@ -33,6 +33,7 @@ use crate::clock::Clock;
 use crate::config::Understood;
 use crate::disk::{self, Disk};
 use crate::gateway::crew::{Crew, Kit};
+use crate::gateway::follow::Answers;
 use crate::gateway::memory::DiskFree;
 use crate::gateway::process::Process;
 use crate::gateway::reload::{InPlace, Reload};
@@ -157,6 +158,7 @@ impl Gateway {
             registry: registry.clone(),
             letters: stages.letters.clone(),
             statuses: statuses.clone(),
+            answers: Answers::default(),
             kept_in: watch::Sender::new(crew::kept_in(settings)),
             in_memory: started.promise == Promise::Held,
             grace: stop_timeout.saturating_sub(CHANNEL_TIME),

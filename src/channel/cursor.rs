@@ -79,6 +79,8 @@ pub struct Cursor {
     /// Receive times of frames in flight: (first position, microseconds).
     times: VecDeque<(u64, u64)>,
     pub attached: bool,
+    /// Where the drain was released: what came after is not its own.
+    released: Option<Point>,
 }
 
 impl Cursor {
@@ -102,7 +104,17 @@ impl Cursor {
             seen: start.position,
             times: VecDeque::new(),
             attached: false,
+            released: None,
         }
+    }
+
+    /// Ends the drain's share in the log here: what comes after `end` is not its own.
+    pub fn release(&mut self, end: &Point) {
+        self.released.get_or_insert_with(|| end.clone());
+    }
+
+    pub fn is_released(&self) -> bool {
+        self.released.is_some()
     }
 
     /// Settles what of `positions` is not settled, and counts it.
@@ -238,6 +250,7 @@ impl Cursor {
 
     /// Items of the log for this drain before a point, since it began.
     pub fn accepted(&self, now: &Point) -> u64 {
+        let now = self.released.as_ref().unwrap_or(now);
         let common = match self.takes {
             Takes::Common => now.common.saturating_sub(self.common_before),
             Takes::Addressed => 0,

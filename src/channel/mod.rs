@@ -97,8 +97,8 @@ pub struct Item {
     pub flags: u8,
 }
 
-/// Keys of an [`Origin`] that listeners give a meaning; a label has another.
-pub const ORIGIN_KEYS: [&str; 5] = ["listener", "peer", "category", "via", REPLAYED];
+/// Keys of an [`Origin`] that listeners and replays of dead letters (`replay`) give a meaning; a label has another.
+pub const ORIGIN_KEYS: [&str; 6] = ["listener", "peer", "category", "via", REPLAYED, "replay"];
 
 /// Where a frame came from: (key, value) pairs, at most 1 KiB in all; longer values are cut.
 /// Keys in use: [`ORIGIN_KEYS`], `via` repeatedly, and the labels of the configuration.
@@ -482,6 +482,24 @@ impl Channel {
         drop(state);
         self.job(|done| state::Job::Begin { row, done })?;
         Ok(Tap::new(shared.clone(), row, drain, low))
+    }
+
+    /// Lets drains for which nothing waits have no more: what is appended from now on is not theirs, and nothing of it
+    /// is given to them. All of them, or none and the first for which something waits, with the count. They are to be
+    /// [forgotten](Self::forget) then; after a crash before that they are as they were.
+    pub fn release(&self, drains: &[String]) -> Result<(), (String, u64)> {
+        let mut state = self.0.shared.state();
+        let durable = state.durable.clone();
+        let rows: Vec<usize> = drains.iter().filter_map(|drain| state.row_of(drain)).collect();
+        for row in &rows {
+            let cursor = state.cursor(*row);
+            match cursor.waiting(&durable) {
+                0 => {}
+                waiting => return Err((cursor.name.clone(), waiting)),
+            }
+        }
+        rows.iter().for_each(|row| state.cursor(*row).release(&durable));
+        Ok(())
     }
 
     /// Gives up a drain that is not attached: its cursor goes, what only it waited for is removed.

@@ -110,7 +110,9 @@ impl Tap {
                 return Turn::Stopped;
             }
             let cursor = state.cursor(ours.row);
-            if !cursor.has_window(self.ready.front().map_or(self.position, |head| head.at.first)) {
+            if cursor.is_released()
+                || !cursor.has_window(self.ready.front().map_or(self.position, |head| head.at.first))
+            {
                 return Turn::Wait;
             }
             while let Some(head) = self.ready.pop_front() {

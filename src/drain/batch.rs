@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::BatchSettings;
 use super::group::SinkId;
+use super::letters::is_replayed;
 use crate::channel::{Head, Ledger, ReadError};
 use crate::sink::Load;
 
@@ -162,6 +163,11 @@ impl Batch {
     /// Whether it has not failed as it is.
     pub fn is_well(&self) -> bool {
         self.history.failures == 0
+    }
+
+    /// Whether it is of dead letters that were sent again.
+    pub fn is_replayed(&self) -> bool {
+        self.stretches.iter().all(|stretch| is_replayed(&stretch.head.origin))
     }
 
     /// The first position: older batches go first.

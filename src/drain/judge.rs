@@ -222,7 +222,8 @@ impl Judge {
                 reason,
             };
         }
-        let first = batch.history.refused_by.is_empty();
+        // A letter that was sent again was refused before: that it is again is no news of its sink.
+        let first = batch.history.refused_by.is_empty() && !batch.is_replayed();
         batch.history.proven |= batch.witness;
         batch.history.refused_by.push(sink);
         if let Some(mass) = self.mass(sink, first, scene.now) {
@@ -315,16 +316,17 @@ impl Judge {
     }
 
     /// Whether a failure that a lone span met at a sink is its own: the sink took something else since its failure
-    /// before, and has failed with nothing else after that. Where nothing else is there to pass, what passed since it
-    /// stands alone has to do; but then a failure counts once in the longest back-off, for an outage may have begun.
+    /// before, and has failed with nothing else after that. Where nothing else is there to pass, what any sink took since
+    /// the first verdict against it has to do; but then a failure counts once in the longest back-off, for an outage may
+    /// have begun.
     fn speaks_against(&self, history: &History, sink: SinkId, scene: &Scene<'_>) -> bool {
-        let Some(record) = self.sinks.get(&sink) else { return false };
+        let (passed, failed) = self.sinks.get(&sink).map_or((0, 0), |record| (record.passed, record.failed));
         let since = history.last.max(history.born);
-        if record.failed > record.passed.max(since) {
+        if failed > passed.max(since) {
             return false;
         }
         let rested = history.spoken.is_none_or(|spoken| scene.now >= spoken + self.backoff_max);
-        record.passed > since || (scene.idle && record.passed > history.born && rested)
+        passed > since || (scene.idle && rested && history.since.is_some_and(|since| self.passed > since))
     }
 
     /// Pieces of what was cut: suspects stay apart.

@@ -17,6 +17,8 @@ use crate::tasks;
 
 /// Bytes of spans given to the channel at once.
 const APPENDED_BYTES: usize = 1 << 20;
+/// What a replayed letter's origin says of it.
+const REPLAYED: (&str, &str) = ("replay", "dead-letters");
 /// Longest wait for room in the channel: whoever asked can ask again.
 const ROOM_WAIT: Duration = Duration::from_secs(30);
 
@@ -51,10 +53,15 @@ pub async fn replay(channel: &Channel, store: &Store, clock: &Clock, filter: &Fi
     let mut done = Replayed::default();
     let mut left = filter.limit.unwrap_or(u64::MAX);
     for part in blocking(store, Store::parts).await {
+        if left == 0 {
+            break;
+        }
         let wanted = filter.clone();
-        let chosen = blocking(store, move |store| store.choose(part, &wanted, left)).await?;
+        // The limit is one of letters that go: those of no drain are in nobody's way.
+        let chosen = blocking(store, move |store| store.choose(part, &wanted, u64::MAX)).await?;
+        let mut chosen = done.sort_out(chosen, &drains);
+        chosen.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         left -= chosen.len() as u64;
-        let chosen = done.sort_out(chosen, &drains);
         send(channel, clock, &chosen).await?;
         let lines: Vec<usize> = chosen.iter().map(|(line, _)| *line).collect();
         if !lines.is_empty() {
@@ -127,11 +134,23 @@ fn draft(letter: &Filed, received_us: u64) -> Option<Draft> {
         kind: Kind::Spans,
         addressee: Some(letter.drain.clone()),
         received_us,
-        origin: Arc::new(Origin(letter.origin.clone())),
+        origin: Arc::new(replayed(&letter.origin)),
         labels: label.into_iter().collect(),
         items: vec![item],
         body: letter.bytes.clone(),
     })
+}
+
+/// A letter's origin with the mark of a replay, once.
+fn replayed(origin: &[(String, String)]) -> Origin {
+    let (key, value) = REPLAYED;
+    let others = origin.iter().filter(|(other, _)| other != key).cloned();
+    Origin(others.chain([(key.to_owned(), value.to_owned())]).collect())
+}
+
+/// Whether a frame is a letter that was sent again: what it holds was refused before.
+pub(super) fn is_replayed(origin: &Origin) -> bool {
+    origin.0.iter().any(|(key, value)| (key.as_str(), value.as_str()) == REPLAYED)
 }
 
 /// What the channel is to know of a letter's span; `None` for what is none.

@@ -109,7 +109,7 @@ pub async fn stages(
     channel: &Channel,
     registry: &Registry,
 ) -> Result<Stages, Error> {
-    for drain in left_over(settings, &channel.snapshot())? {
+    for drain in left_over(settings, &channel.snapshot()).map_err(LeftOver::at_start)? {
         let (channel, name) = (channel.clone(), drain.clone());
         let spans = tasks::blocking(move || channel.forget(&name)).await?;
         tracing::info!(drain, spans, "gave up a drain that is not configured any more");
@@ -135,7 +135,7 @@ pub async fn tap(channel: &Channel, name: &str, start: Start, takes: Takes) -> R
 
 /// The drains that the channel has and the configuration does not: each would hold the log for ever. One with nothing
 /// waiting, or that is said to be retired, may be given up; any other is a reason to refuse.
-pub fn left_over(settings: &Settings, snapshot: &Snapshot) -> Result<Vec<String>, Error> {
+pub fn left_over(settings: &Settings, snapshot: &Snapshot) -> Result<Vec<String>, LeftOver> {
     let named = |drain: &str| {
         drain == drain::aside::NAME
             || settings.drains.iter().any(|d| d.drain.name == drain)
@@ -144,14 +144,37 @@ pub fn left_over(settings: &Settings, snapshot: &Snapshot) -> Result<Vec<String>
     let mut found = Vec::new();
     for Account { drain, waiting, .. } in snapshot.accounts.iter().filter(|account| !named(&account.drain)) {
         if *waiting > 0 && !settings.retired.contains(drain) {
-            return Err(Error::Config(format!(
-                "drain {drain} is not configured any more, and {waiting} spans wait for it: configure it again, or give \
-                 them up with `retired = true` in [drain.{drain}] or with `spangate channel forget {drain}`",
-            )));
+            return Err(LeftOver { drain: drain.clone(), waiting: *waiting });
         }
         found.push(drain.clone());
     }
     Ok(found)
+}
+
+/// A drain that is not configured any more, and spans wait for it.
+pub struct LeftOver {
+    pub drain: String,
+    pub waiting: u64,
+}
+
+impl LeftOver {
+    pub fn at_start(self) -> Error {
+        let forget = format!(" or with `spangate channel forget {}`", self.drain);
+        self.refused("configure it again", &forget)
+    }
+
+    /// To forget a drain takes a gateway that is stopped.
+    pub fn at_reload(self) -> Error {
+        self.refused("leave it in until none waits for it", ", and reload; it needs no mention after that")
+    }
+
+    fn refused(self, keep: &str, more: &str) -> Error {
+        let LeftOver { drain, waiting } = self;
+        Error::Config(format!(
+            "drain {drain} is not configured any more, and {waiting} spans wait for it: {keep}, or give them up with \
+             `retired = true` in [drain.{drain}]{more}",
+        ))
+    }
 }
 
 /// What is told to whoever started it.

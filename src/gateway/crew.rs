@@ -20,7 +20,7 @@ use crate::config::{self, Settings};
 use crate::deadletter;
 use crate::disk::Disk;
 use crate::drain::{self, Drain, Roster};
-use crate::gateway::follow::{self, Follow};
+use crate::gateway::follow::{self, Answers, Follow};
 use crate::gateway::report::{Shown, Statuses};
 use crate::gateway::{Error, build};
 use crate::metrics::Registry;
@@ -80,6 +80,7 @@ pub struct Kit {
     pub registry: Registry,
     pub letters: deadletter::Store,
     pub statuses: Statuses,
+    pub answers: Answers,
     /// [`kept_in`] of the settings in force: a drain that a reload leaves alone hears of archives that it moves.
     pub kept_in: watch::Sender<Option<String>>,
     /// The channel ends with the process.
@@ -100,7 +101,9 @@ impl Kit {
                 let parts = drain::Parts { settings, tap, sinks, letters, clock, kept_in };
                 let drain = Drain::new(parts, &self.registry);
                 self.statuses.show(&ready.name, Shown::Drain(drain.status()));
-                let following = follow.map(|follow| follow.run(ready.name, Arc::new(System), part.ending().clone()));
+                let following = follow.map(|follow| {
+                    follow.run(ready.name, Arc::new(System), self.answers.clone(), part.ending().clone())
+                });
                 let run = drain.run(part, self.grace);
                 Box::pin(async move {
                     match following {
@@ -128,6 +131,7 @@ impl Kit {
     /// Takes a drain out of the channel and of all that shows it.
     async fn give_up(&self, name: String) {
         self.statuses.forget(&name);
+        self.answers.forget(&name);
         let channel = self.channel.clone();
         let drain = name.clone();
         match tasks::blocking(move || channel.forget(&name)).await {

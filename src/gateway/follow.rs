@@ -2,11 +2,11 @@
 //!
 //! One task a drain asks for its names every [`EVERY`], tells the drain which sinks there are when
 //! that has changed, and leaves alone what has not. A name without a good answer yet has no sink:
-//! its spans wait.
+//! its spans wait. A drain that takes over another's name and URLs takes over their last good answers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::Url;
@@ -40,6 +40,33 @@ pub fn roster(sinks: &[sink::Settings], terms: &[Terms], own_id: &str) -> Result
 
 fn seats(entries: &[Entry]) -> Vec<Seat> {
     entries.iter().flat_map(Entry::seats).collect()
+}
+
+/// What names said last, by drain: one that takes another's place begins there. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Answers(Arc<Mutex<BTreeMap<String, Vec<Known>>>>);
+
+/// A name as it is asked for, and its last good answer.
+type Known = (String, u16, Name);
+
+impl Answers {
+    fn of(&self, drain: &str) -> Vec<Known> {
+        self.lock().get(drain).cloned().unwrap_or_default()
+    }
+
+    fn keep(&self, drain: &str, known: Vec<Known>) {
+        self.lock().insert(drain.to_owned(), known);
+    }
+
+    /// The drain is gone for good.
+    pub fn forget(&self, drain: &str) {
+        self.lock().remove(drain);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Known>>> {
+        // Answers are replaced whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Keeps the sinks of a drain up to date.
@@ -96,26 +123,50 @@ impl Entry {
             Entry::Name(followed) => followed.seats.values().cloned().collect(),
         }
     }
+
+    fn followed(&mut self) -> Option<&mut Followed> {
+        match self {
+            Entry::Sink(_) => None,
+            Entry::Name(followed) => Some(followed),
+        }
+    }
 }
 
 impl Follow {
-    /// Runs until `stop`.
-    pub async fn run(mut self, drain: String, resolver: Arc<dyn Resolver>, stop: CancellationToken) {
+    /// Runs until `stop`. Begins with what the drain of this name was told last.
+    pub async fn run(mut self, drain: String, resolver: Arc<dyn Resolver>, answers: Answers, stop: CancellationToken) {
+        if self.recall(&drain, answers.of(&drain)) {
+            self.sender.send_replace(seats(&self.entries));
+        }
         let mut tick = tokio::time::interval(EVERY);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             if stop.run_until_cancelled(self.ask(&drain, &*resolver)).await == Some(true) {
                 self.sender.send_replace(seats(&self.entries));
+                let followed = self.entries.iter_mut().filter_map(Entry::followed);
+                answers.keep(&drain, followed.map(|f| (f.host.clone(), f.port, f.name.clone())).collect());
             }
         }
+    }
+
+    /// Takes over what is known of names that are followed here, too; whether anything is.
+    fn recall(&mut self, drain: &str, known: Vec<Known>) -> bool {
+        let mut recalled = false;
+        for followed in self.entries.iter_mut().filter_map(Entry::followed) {
+            let same = known.iter().find(|(host, port, _)| (host, port) == (&followed.host, &followed.port));
+            if let Some((_, _, name)) = same {
+                followed.name = name.clone();
+                followed.sit(drain, &self.own_id);
+                recalled = true;
+            }
+        }
+        recalled
     }
 
     /// Asks for every name; whether sinks came or went.
     async fn ask(&mut self, drain: &str, resolver: &dyn Resolver) -> bool {
         let mut changed = false;
-        for entry in &mut self.entries {
-            if let Entry::Name(followed) = entry {
-                changed |= followed.ask(drain, resolver, &self.own_id).await;
-            }
+        for followed in self.entries.iter_mut().filter_map(Entry::followed) {
+            changed |= followed.ask(drain, resolver, &self.own_id).await;
         }
         changed
     }
@@ -140,6 +191,14 @@ impl Followed {
             }
             Told::Changed => {}
         }
+        self.sit(drain, own_id);
+        let addresses = self.seats.keys().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", ");
+        tracing::info!(drain, name = self.host, addresses, "the sinks of a name");
+        true
+    }
+
+    /// Makes the sinks that the name's addresses lack, and lets go those that are not among them.
+    fn sit(&mut self, drain: &str, own_id: &str) {
         let before = std::mem::take(&mut self.seats);
         let addresses: Vec<_> = self.name.addresses().collect();
         for (place, address) in addresses {
@@ -148,9 +207,6 @@ impl Followed {
                 Err(error) => tracing::error!(drain, %address, %error, "a sink could not be made"),
             }
         }
-        let addresses = self.seats.keys().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", ");
-        tracing::info!(drain, name = self.host, addresses, "the sinks of a name");
-        true
     }
 
     /// The sink at an address; its name ends with its place.

@@ -16,8 +16,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Done, StatusCode};
-use crate::channel::{Channel, Takes, Tap};
+use crate::channel::{Account, Channel, Takes, Tap};
 use crate::config::{Change, Changes, Report, Settings, Understood};
+use crate::gateway::build::LeftOver;
 use crate::gateway::crew::{Crew, Ready};
 use crate::gateway::report::{Stage, Watch};
 use crate::gateway::{Error, build, crew};
@@ -135,7 +136,7 @@ impl Reload {
         let differs = |name: &str| !crew.runs(name) || changes.of_drain(name).next().is_some();
         let ready = Ready::all(settings, crew.kit().channel.id(), &crew.kit().disk, differs)?;
         let (changed, added) = ready.into_iter().partition(|ready| crew.runs(&ready.name));
-        let added = attach(&crew.kit().channel, added).await?;
+        let added = come_and_go(&crew.kit().channel, added, &gone, &settings.retired).await?;
         Ok(Plan { understood, changes, token, added, changed, gone })
     }
 
@@ -175,34 +176,57 @@ impl Reload {
 fn left_over(settings: &Settings, crew: &Crew) -> Result<Vec<String>, Error> {
     let mut snapshot = crew.kit().channel.snapshot();
     snapshot.accounts.retain(|account| crew.runs(&account.drain) || !account.attached);
-    build::left_over(settings, &snapshot)
+    build::left_over(settings, &snapshot).map_err(LeftOver::at_reload)
 }
 
-/// Gives the drains that are new a place in the channel: all of them, or none.
-async fn attach(channel: &Channel, new: Vec<Ready>) -> Result<Vec<(Ready, Tap)>, Error> {
+/// Gives the drains that are new a place in the channel and ends the share of those that go: all of it, or nothing.
+async fn come_and_go(
+    channel: &Channel,
+    new: Vec<Ready>,
+    gone: &[String],
+    retired: &[String],
+) -> Result<Vec<(Ready, Tap)>, Error> {
     let before = channel.snapshot().accounts;
+    let mut attached = Vec::new();
+    let whole = attach(channel, &before, new, &mut attached).await.and_then(|()| release(channel, gone, retired));
+    match whole {
+        Ok(()) => Ok(attached),
+        Err(error) => {
+            take_back(channel, &before, attached).await;
+            Err(error)
+        }
+    }
+}
+
+/// Gives the drains that are new a place in the channel, one after the other.
+async fn attach(
+    channel: &Channel,
+    before: &[Account],
+    new: Vec<Ready>,
+    attached: &mut Vec<(Ready, Tap)>,
+) -> Result<(), Error> {
     if let Some(leaving) = before.iter().find(|a| a.attached && new.iter().any(|ready| ready.name == a.drain)) {
         let drain = &leaving.drain;
         return Err(Error::Config(format!("drain {drain} is still being given up, and cannot begin anew until then")));
     }
-    let mut added: Vec<(Ready, Tap)> = Vec::new();
     for ready in new {
-        match build::tap(channel, &ready.name, ready.start, Takes::Common).await {
-            Ok(tap) => added.push((ready, tap)),
-            Err(error) => {
-                let begun = added.into_iter().map(|(ready, _tap)| ready.name);
-                let begun = begun.filter(|name| before.iter().all(|account| account.drain != *name)).collect();
-                take_back(channel, begun).await;
-                return Err(error);
-            }
-        }
+        let tap = build::tap(channel, &ready.name, ready.start, Takes::Common).await?;
+        attached.push((ready, tap));
     }
-    Ok(added)
+    Ok(())
+}
+
+/// Ends the share in the log of the drains that go, in a moment in which nothing waits for them: what is accepted while
+/// they end is not theirs, so none of it is lost to them. Those that are retired give up what waits.
+fn release(channel: &Channel, gone: &[String], retired: &[String]) -> Result<(), Error> {
+    let going: Vec<String> = gone.iter().filter(|drain| !retired.contains(drain)).cloned().collect();
+    channel.release(&going).map_err(|(drain, waiting)| LeftOver { drain, waiting }.at_reload())
 }
 
 /// Gives up drains that had just begun, for nothing. One that cannot be given up goes with the next reload or start.
-async fn take_back(channel: &Channel, begun: Vec<String>) {
-    for drain in begun {
+async fn take_back(channel: &Channel, before: &[Account], attached: Vec<(Ready, Tap)>) {
+    let begun = attached.into_iter().map(|(ready, _tap)| ready.name);
+    for drain in begun.filter(|name| before.iter().all(|account| account.drain != *name)) {
         let (channel, name) = (channel.clone(), drain.clone());
         if let Err(error) = tasks::blocking(move || channel.forget(&name)).await {
             tracing::warn!(drain, %error, "a drain that did not begin could not be given up");

@@ -43,7 +43,7 @@ pub enum Told {
 }
 
 /// The addresses of one name.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Name {
     places: Vec<Option<SocketAddr>>,
     failing: bool,

@@ -2,6 +2,7 @@
 
 mod limits;
 mod memory;
+mod release;
 mod repair;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -266,7 +266,7 @@ fn a_suspect_is_not_dead_while_nothing_passes() {
         let mut court = Court { idle, ..Court::of(&[0]) };
         court.passes(0);
         let mut span = suspect(&mut court);
-        span.history.born = court.judge.tries;
+        (span.history.born, span.history.since) = (court.judge.tries, Some(court.judge.tries));
         for _ in 0..50 {
             assert!(matches!(court.send(span, 0, broken()).fate, Fate::Apart));
             court.now += Duration::from_secs(60);
@@ -315,6 +315,17 @@ fn whoever_wants_letters_has_no_sink_held() {
     let mut court = Court::of(&[0]);
     court.judge = Judge::new(&settings(MassRefusal::DeadLetter));
     assert_eq!(refuse_every(&mut court, 2, 8_000, Duration::from_millis(1)), (4_000, false));
+}
+
+#[test]
+fn letters_that_were_sent_again_and_are_refused_again_hold_no_sink() {
+    let mut court = Court::of(&[0]);
+    for n in 0..3_000 {
+        let mut letter = batch(n, 1);
+        let head = Arc::make_mut(&mut letter.stretches[0].head);
+        head.origin = Arc::new(Origin(vec![("replay".into(), "dead-letters".into())]));
+        assert_ne!(court.send(letter, 0, refused()).answer, Answer::Misconfigured, "after {n}");
+    }
 }
 
 #[test]

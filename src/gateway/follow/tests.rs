@@ -65,7 +65,30 @@ async fn each_address_is_a_sink_and_one_that_stays_is_the_same() {
         assert!(Arc::ptr_eq(&first[2].sink, &second[1].sink) && Arc::ptr_eq(&first[0].sink, &second[0].sink));
         stop.cancel();
     };
-    tokio::join!(follow.run("zipkin".to_owned(), resolver, stop.clone()), test);
+    tokio::join!(follow.run("zipkin".to_owned(), resolver, Answers::default(), stop.clone()), test);
+}
+
+/// Follows a drain's name for a minute; the sinks at its end.
+async fn followed_for_a_minute(drain: &str, script: Script, answers: &Answers) -> Vec<(String, String)> {
+    let sinks = [settings("z", "dns+http://zipkin:9411/api/v2/spans")];
+    let follow = roster(&sinks, &[Terms::default()], "own").unwrap().1.unwrap();
+    let seats = follow.sender.subscribe();
+    let run = follow.run(drain.to_owned(), Arc::new(script), answers.clone(), CancellationToken::new());
+    assert!(tokio::time::timeout(Duration::from_secs(60), run).await.is_err(), "nobody stopped it");
+    shown(&seats.borrow())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_takes_anothers_place_begins_with_the_last_good_answer_while_names_are_not_known() {
+    crate::sink::install_tls();
+    let answers = Answers::default();
+    let script = |answers: &[Option<Vec<SocketAddr>>]| Script(Mutex::new(answers.to_vec().into()));
+    let first = followed_for_a_minute("zipkin", script(&[record(&[1, 2, 3]), record(&[2, 3]), None]), &answers).await;
+    assert_eq!(first.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["z-2", "z-3"]);
+    assert_eq!(followed_for_a_minute("zipkin", script(&[None]), &answers).await, first);
+    assert_eq!(followed_for_a_minute("other", script(&[None]), &answers).await, [], "it was told nothing");
+    answers.forget("zipkin");
+    assert_eq!(followed_for_a_minute("zipkin", script(&[None]), &answers).await, []);
 }
 
 #[test]

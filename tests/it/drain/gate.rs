@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use super::span;
 use crate::support::collector::Collector;
 
-/// Longest wait for what must come.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// Longest wait for what must come: long enough for two busy cores, a good run takes a fraction.
+const DEADLINE: Duration = Duration::from_secs(60);
 pub const TIMEOUT: Duration = Duration::from_secs(1);
 pub const GRACE: Duration = Duration::from_millis(500);
 

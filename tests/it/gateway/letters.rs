@@ -69,6 +69,37 @@ async fn a_refused_span_is_listed_shown_and_replayed_while_the_gateway_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_limit_counts_letters_that_go_and_one_refused_again_says_that_it_was_sent_again() {
+    let dir = TempDir::new().unwrap();
+    let collector = Collector::start().await;
+    collector.play(Play::RefuseSpans([3, 5, 7].map(|n: u64| format!("{n:016x}")).into()));
+    let drain = |name: &str| format!("[drain.{name}]\nsinks = [{{ url = \"{}\" }}]\n", collector.url());
+    let file = dir.path().join("spangate.toml");
+    std::fs::write(&file, drain("old") + &drain("zipkin")).unwrap();
+    let arguments = ["-c", file.to_str().unwrap(), "--archive", "none"];
+    let mut gateway = Gateway::start(dir.path(), &arguments);
+    assert!(Sender::from(1).post(&mut http(&gateway), 10));
+    let dead = |gateway: &Gateway| gateway.metric("spangate_dead_letters_total", &["class=\"refused\""]);
+    wait_for("the bad ones are letters", LIMIT, || (dead(&gateway) == 6.0).then_some(()));
+    wait_for("all is settled", LIMIT, || (gateway.metric("spangate_drain_waiting_spans", &[]) == 0.0).then_some(()));
+    gateway.stop();
+    std::fs::write(&file, drain("zipkin")).unwrap();
+    gateway.start_again();
+    let admin = format!("127.0.0.1:{}", gateway.admin);
+    let replayed = said(&letters(dir.path(), "replay", &["--limit", "2", "--admin-address", &admin]));
+    assert!(replayed.contains("zipkin: 2 replayed") && replayed.contains("old: 3 kept"), "{replayed}");
+    // Something passes, so those refused again are letters again.
+    assert!(Sender::from(100).post(&mut http(&gateway), 10));
+    wait_for("they are letters again", LIMIT, || (dead(&gateway) == 2.0).then_some(()));
+    let list = said(&letters(dir.path(), "list", &["--drain", "zipkin"]));
+    let last = list.lines().last().unwrap().split('\t').next().unwrap();
+    let shown: Value = serde_json::from_str(&said(&letters(dir.path(), "show", &[last]))).unwrap();
+    let origin = shown["origin"].as_array().unwrap();
+    assert!(origin.contains(&serde_json::json!(["replay", "dead-letters"])), "{shown}");
+    gateway.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn letters_are_replayed_to_a_gateway_that_is_stopped_and_sent_at_its_next_start() {
     let dir = TempDir::new().unwrap();
     let (mut gateway, collector, sender) = with_a_letter(dir.path()).await;

@@ -111,3 +111,38 @@ async fn a_name_that_is_followed_has_a_sink_for_each_address() {
     assert!(!first["url"].as_str().unwrap().contains("localhost"), "{first}");
     gateway.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_drops_what_it_took_is_held_to_half_which_is_shown_and_told_once() {
+    // A look every ten seconds: the first to begin with, one that finds growth, and one that finds more.
+    let patience = Duration::from_secs(120);
+    let dir = TempDir::new().unwrap();
+    let collector = Collector::start().await;
+    let mut gateway = start(dir.path(), &format!("[drain.zipkin]\nsinks = [{{ url = \"{}\" }}]\n", collector.url()));
+    let (mut sender, mut client, mut dropped) = (Sender::from(1), http(&gateway), 0);
+    assert_eq!(gateway.metric("spangate_sink_rate_limit", &[]), f64::INFINITY);
+    let mut drops_until = |what: &str, done: &dyn Fn(f64) -> bool| {
+        wait_for(what, patience, || {
+            dropped += 1;
+            collector.say(false, 70 + dropped);
+            assert!(sender.post(&mut client, 20));
+            let seen = gateway.metric("spangate_sink_dropped_spans_total", &[]);
+            done(seen).then_some((seen, sender.sent.len()))
+        })
+    };
+    let (first, sent) = drops_until("it is seen to drop", &|seen| seen > 0.0);
+    let held = gateway.metric("spangate_sink_rate_limit", &[]);
+    assert!(held >= 10.0 && held <= (sent as f64 / 20.0).max(10.0), "{held} a second, {sent} in more than ten seconds");
+    let shown = sink(&gateway, 0);
+    assert_eq!(
+        (shown["held_to_spans_per_second"].as_f64(), shown["dropped_spans"].as_f64()),
+        (Some(held), Some(first))
+    );
+    assert_eq!(shown["says_down"], true);
+    drops_until("it goes on", &|seen| seen > first);
+    let log = std::fs::read_to_string(&gateway.process.log).unwrap();
+    assert_eq!(log.matches("a collector drops spans that it took; it is sent half").count(), 1, "{log}");
+    assert_eq!(log.matches("a collector says at /health that it is down").count(), 1, "{log}");
+    assert!(gateway.metric("spangate_sink_rate_limit", &[]).is_finite());
+    gateway.stop();
+}

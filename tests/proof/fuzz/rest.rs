@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use spangate::archive::note::{NOTE_BYTES_MAX, Note};
 use spangate::archive::path::is_clean;
-use spangate::archive::plan::Plan;
 use spangate::archive::{Template, object::Object};
 use spangate::channel::survey::{Depth, Survey};
 use spangate::channel::{
@@ -244,18 +244,15 @@ async fn read_all(channel: &Channel, drain: &str, end: u64) -> BTreeSet<u64> {
 }
 
 pub fn plan(note: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(note) {
-        if let Ok(object) = text.parse::<Object>() {
-            assert_eq!(object.to_string().parse(), Ok(object));
-        }
-        if note.len() <= 3072
-            && let Ok(Some(plan)) = Plan::from_note(note)
-        {
-            assert!(is_clean(&plan.name), "a plan leaves its place");
-            assert_eq!(Plan::from_note(&plan.to_note()), Ok(Some(plan)));
-        }
+    if let Ok(Ok(object)) = std::str::from_utf8(note).map(str::parse::<Object>) {
+        assert_eq!(object.to_string().parse(), Ok(object));
     }
-    let _ = Plan::from_note(note);
+    if let Ok(read) = Note::parse(note)
+        && note.len() <= NOTE_BYTES_MAX
+    {
+        assert!(read.plan.iter().all(|plan| is_clean(&plan.name)), "a plan leaves its place");
+        assert_eq!(Note::parse(&read.to_bytes()).as_ref(), Ok(&read));
+    }
 }
 
 pub fn sieve(text: &[u8]) {
