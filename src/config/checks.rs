@@ -185,7 +185,7 @@ fn no_sync_in_memory(values: &Values) -> Option<Problem> {
 
 /// An archive's plans record what it takes.
 fn sieve_is_short(archive: &Values) -> Option<Problem> {
-    let long = build::sieve(archive).to_string().len();
+    let long = build::archived(archive).to_string().len();
     (long > TEXT_BYTES_MAX).then(|| {
         let what = format!(
             "filter and sample_rate take {long} bytes in an archive's plans, which have room for {TEXT_BYTES_MAX}: use \
@@ -271,10 +271,11 @@ fn keeps_to_its_own(archive: &Values, gateway: &Values) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut wrong = |key: &str, what: String| problems.push(Problem::new(archive.at(key), archive.full_key(key), what));
     let remote = Remote::parse(&text);
-    if remote.is_none() && archive.text("endpoint") != "none" {
+    let scheme = remote.as_ref().map(|remote| remote.scheme);
+    if scheme.is_none_or(|scheme| scheme == Scheme::Hdfs) && archive.text("endpoint") != "none" {
         wrong("endpoint", "is for s3://, gs:// and az:// alone".to_owned());
     }
-    if remote.as_ref().is_none_or(|remote| remote.scheme != Scheme::S3) && archive.text("region") != "none" {
+    if scheme != Some(Scheme::S3) && archive.text("region") != "none" {
         wrong("region", "is for s3:// alone".to_owned());
     }
     let dir = text.strip_prefix("file://");

@@ -138,3 +138,11 @@ fn a_plan_for_a_store_records_its_endpoint_and_the_upload_that_was_begun() {
         assert!(matches!(Plan::from_note(more.as_bytes()), Err(NoteError::Line { line: 8, .. })));
     }
 }
+
+#[test]
+fn a_plan_for_hdfs_records_its_place() {
+    let plan = planned_in(&Target::Remote(Remote::parse("hdfs://namenode:9000/a=b/50%").unwrap()));
+    assert_eq!(Plan::from_note(&to_note(&plan)), Ok(Some(plan.clone())));
+    let note = String::from_utf8(to_note(&plan)).unwrap();
+    assert!(note.contains("\nplace hdfs://namenode:9000/a=b/50%\n"), "{note}");
+}
