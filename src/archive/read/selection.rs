@@ -9,6 +9,7 @@ use crate::archive::format::Format;
 use crate::archive::object::Object;
 use crate::archive::store::Listed;
 use crate::channel::Origin;
+use crate::clock;
 use crate::drain::sieve::matches;
 use crate::span::{Span, TraceId};
 
@@ -16,6 +17,11 @@ use crate::span::{Span, TraceId};
 const CLOCKS_US: u64 = 3_600_000_000;
 /// A span's own time is believed as far as this behind its receive time.
 const AHEAD_US: u64 = 86_400_000_000;
+
+/// And as far before it.
+const LATE_US: u64 = 7 * AHEAD_US;
+/// No zone is further from UTC.
+const ZONE_US: u64 = 14 * 3_600_000_000;
 
 /// A trace, as it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +93,7 @@ impl Selection {
         });
         let slack = if Format::of_name(&object.name) == Some(Format::Parquet1) { CLOCKS_US } else { AHEAD_US };
         let written = |from| object.written_us.is_none_or(|written| written.saturating_add(slack) >= from);
-        placed && self.from_us.is_none_or(written)
+        placed && self.from_us.is_none_or(written) && self.to_us.is_none_or(|to| begun_before(object, to))
     }
 
     /// Whether some of receive times between these two may be meant.
@@ -141,6 +147,14 @@ impl Selection {
         (self.categories.is_empty() || self.categories.iter().any(|category| has("category", category)))
             && self.labels.iter().all(|(key, value)| has(key, value))
     }
+}
+
+/// Whether an object's directory leaves it open that something in it was received before then: the day in it, which
+/// is that of its spans' receipt or of their own time, in whatever zone.
+fn begun_before(object: &Listed, to_us: u64) -> bool {
+    let day = object.name.split('/').find_map(|dir| clock::parse_rfc3339(dir.strip_prefix("dt=")?));
+    let late = if Format::of_name(&object.name) == Some(Format::Parquet1) { 0 } else { LATE_US };
+    day.is_none_or(|day| day < to_us.saturating_add(AHEAD_US + ZONE_US + late))
 }
 
 /// When a span says that it was: its time, or its first annotation's.

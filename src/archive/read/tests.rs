@@ -320,6 +320,28 @@ fn an_object_written_before_the_time_asked_for_is_passed_over() {
 }
 
 #[test]
+fn an_object_in_the_directory_of_a_later_day_is_passed_over() {
+    let listed = |dir: &str, extension: &str| {
+        let parsed = ObjectName { channel: CHANNEL.into(), partition: 0, first: 0, last: 9 };
+        Listed { name: format!("{dir}x.{extension}"), parsed, bytes: 1, written_us: None }
+    };
+    let selection = Selection { to_us: crate::clock::parse_rfc3339("2026-11-21T06:00Z"), ..Selection::default() };
+    for (dir, extension, may) in [
+        ("dt=2026-11-21/hour=06/", "parquet", true),
+        ("dt=2026-11-22/hour=00/", "parquet", true),
+        ("dt=2026-11-23/hour=00/", "parquet", false),
+        ("service=a/dt=2026-11-23/", "parquet", false),
+        ("dt=2026-11-29/", "jsonl.zst", true),
+        ("dt=2026-11-30/", "jsonl.zst", false),
+        ("dt=tomorrow/", "parquet", true),
+        ("2026-12-01/", "parquet", true),
+        ("", "parquet", true),
+    ] {
+        assert_eq!(selection.may_hold(&listed(dir, extension)), may, "{dir} {extension}");
+    }
+}
+
+#[test]
 fn services_between_two_names_are_told_from_others() {
     let of = |word: &str| Selection { services: vec![word.into()], ..Selection::default() };
     for (word, may) in [
