@@ -7,15 +7,17 @@ ZIPKIN_JAR := $(REAL_DIR)/zipkin-server-$(ZIPKIN_VERSION)-exec.jar
 # Clients that we did not write: the Python ones, and what Brave runs with.
 VENV := $(REAL_DIR)/venv
 BRAVE := $(REAL_DIR)/brave
+# A NameNode and a DataNode.
+HDFS := $(REAL_DIR)/hdfs
 
 .PHONY: help real real-tools dashboard compose bench profile soak clean-real
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-real: real-tools $(ZIPKIN_JAR) $(VENV)/requirements.txt $(BRAVE) ## prove it against real Zipkin servers and foreign clients (about 8 minutes)
+real: real-tools $(ZIPKIN_JAR) $(VENV)/requirements.txt $(BRAVE) $(HDFS) ## prove it against real Zipkin servers, HDFS and foreign clients (about 9 minutes)
 	cargo build --release
-	REAL_ZIPKIN_JAR="$(ZIPKIN_JAR)" REAL_PYTHON="$(VENV)/bin/python" REAL_BRAVE="$(BRAVE)" \
+	REAL_ZIPKIN_JAR="$(ZIPKIN_JAR)" REAL_PYTHON="$(VENV)/bin/python" REAL_BRAVE="$(BRAVE)" REAL_HDFS="$(HDFS)" \
 	    cargo test --release --test real -- --nocapture --test-threads=1 --skip dashboard::
 
 dashboard: $(ZIPKIN_JAR) ## each query of the dashboard and each alert before a real Prometheus
@@ -74,7 +76,7 @@ $(VENV)/requirements.txt: tests/real/requirements.txt
 	"$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check --requirement $<
 	cp $< "$@"
 
-$(BRAVE): tests/real/brave/pom.xml
+$(BRAVE) $(HDFS): $(REAL_DIR)/%: tests/real/%/pom.xml
 	rm -rf "$@" "$@.new"
 	mvn --batch-mode --quiet --file $< dependency:copy-dependencies -DoutputDirectory="$@.new"
 	mv "$@.new" "$@"

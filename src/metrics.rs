@@ -65,6 +65,11 @@ pub const TABLE: &[Family] = &[
     ),
     counter("spangate_spans_refused_total", &["listener", "reason"], "Spans answered no"),
     counter("spangate_messages_total", &["listener", "outcome"], "Messages by answer: accepted, refused, empty"),
+    counter(
+        "spangate_messages_refused_total",
+        &["listener", "reason"],
+        "Messages refused whole, by reason; their sum is the outcome refused",
+    ),
     counter("spangate_received_bytes_total", &["listener"], "Bytes of messages as they came over the wire"),
     counter(
         "spangate_entries_ignored_total",

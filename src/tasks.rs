@@ -4,7 +4,7 @@
 //! own bug: it stops the whole process, which then exits with 1. Any other task's panic is
 //! logged and costs what it was doing. A [`Part`] is a vital task that can be ended before the others.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::time::Duration;
 
@@ -125,10 +125,16 @@ impl Part {
 /// Panics where the work panicked.
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    if simulated() {
-        return work();
-    }
-    match tokio::task::spawn_blocking(work).await {
+    let done = match (simulated(), pace()) {
+        (false, _) => tokio::task::spawn_blocking(work),
+        (true, Duration::ZERO) => return work(),
+        // As on a thread, it is done though nobody waits for it any more.
+        (true, pace) => tokio::spawn(async move {
+            tokio::time::sleep(pace).await;
+            work()
+        }),
+    };
+    match done.await {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
@@ -140,14 +146,29 @@ pub fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Resu
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
 }
 
+/// Time that the next piece of blocking work takes.
+type Pace = Box<dyn FnMut() -> Duration>;
+
 thread_local! {
     static SIMULATED: Cell<bool> = const { Cell::new(false) };
+    static PACE: RefCell<Option<Pace>> = const { RefCell::new(None) };
 }
 
 /// Makes this thread the only one of what it runs from here on: blocking work is done in place, and a channel that it
 /// opens is worked by a task. With a runtime of one thread and paused time, a run then depends on its seed alone.
 pub fn simulate() {
     SIMULATED.set(true);
+}
+
+/// As [`simulate`], and blocking work and a channel's turns take as much of the runtime's time as `pace` says: so what
+/// else there is goes on meanwhile, as beside a thread.
+pub fn simulate_at(pace: impl FnMut() -> Duration + 'static) {
+    simulate();
+    PACE.set(Some(Box::new(pace)));
+}
+
+fn pace() -> Duration {
+    PACE.with_borrow_mut(|pace| pace.as_mut().map_or(Duration::ZERO, |pace| pace()))
 }
 
 pub fn simulated() -> bool {
@@ -158,6 +179,14 @@ pub fn simulated() -> bool {
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
 pub fn in_place_of_a_thread(work: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(work);
+}
+
+/// What takes the place of a [thread] is as slow as [`simulate_at`] says.
+pub async fn take_time() {
+    let pace = pace();
+    if pace > Duration::ZERO {
+        tokio::time::sleep(pace).await;
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +257,20 @@ mod tests {
         let begun = tokio::time::Instant::now();
         part.cut(grace).await;
         assert_eq!(begun.elapsed(), grace);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_simulation_does_blocking_work_on_its_own_thread_in_its_own_time_though_nobody_waits_for_it() {
+        let (here, begun) = (std::thread::current().id(), tokio::time::Instant::now());
+        assert_ne!(blocking(|| std::thread::current().id()).await, here);
+        simulate_at(|| Duration::from_secs(7));
+        assert_eq!(blocking(|| std::thread::current().id()).await, here);
+        assert_eq!(begun.elapsed(), Duration::from_secs(7));
+        let done = CancellationToken::new();
+        let guard = done.clone().drop_guard();
+        assert!(tokio::time::timeout(Duration::from_secs(1), blocking(move || drop(guard))).await.is_err());
+        done.cancelled().await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(14));
     }
 
     #[tokio::test]

@@ -10,6 +10,8 @@
 //! the channel. A name that holds another object stops the archive with an error that names both.
 
 pub mod format;
+pub mod lane;
+pub mod note;
 pub mod object;
 pub mod path;
 mod patience;

@@ -1,70 +1,59 @@
-//! Where in its store an archive's objects stand: a directory of the time at which their spans came in.
+//! Where in its store an archive's objects stand: a directory by time, and by what is known of a span.
 //!
 //! A [`Template`] has Flume's escapes of time (`%Y`, `%m`, ..), rounded where that is asked for, and
-//! `{channel}`. Whatever the time, it gives a clean relative path: no directory is empty, begins with `.`
-//! or `_` (`..`, our staging, what readers pass over), or holds a character that was not typed. Nothing
-//! that a peer chose gets into it.
+//! placeholders: `{channel}`, `{host}` (this gateway's), `{first}`, `{last}` (known when an object is
+//! planned), and of each span `{service}`, `{category}`, `{peer}`, `{listener}` and labels. Whatever the
+//! time and whatever a peer chose, it gives a clean relative path: no directory is empty or begins with `.`
+//! or `_` (`..`, our staging, what readers pass over), and what was not typed is [`value::sanitised`].
 
+mod parse;
 mod time;
+pub mod value;
 
+use std::fmt;
 use std::time::Duration;
 
-use time::{ESCAPES, Escape, Moment, find};
+use time::{Escape, Moment};
+use value::{NONE, Source, VALUE_BYTES_MAX, sanitised};
 
+use crate::channel::Origin;
+
+pub use parse::{PathError, placeholders};
 pub use time::{NoZone, Zone};
 
 /// Directories in each other. A listing of ours goes twice as deep; nobody looks for a span further down.
 const DEPTH_MAX: usize = 16;
 
-/// Longest path that a template gives: a plan's note holds it beside the longest store and filter.
-const BYTES_MAX: usize = 128;
+/// Longest path that a template gives, filled in: a plan's note holds it beside the longest store and filter.
+pub const LANE_BYTES_MAX: usize = 256;
+
+/// Longest text of a template: a note holds it with the marks of its lanes.
+pub const TEXT_BYTES_MAX: usize = 256;
 
 /// Shortest time that a directory should last: each has an object of its own at least.
 pub const LASTS_MIN: Duration = Duration::from_secs(60);
-
-/// What paths of Flume's or ours may hold some day: known, and refused.
-const LATER: [&str; 6] = ["service", "host", "peer", "category", "first", "last"];
-
-/// Why a text is no template. `at` counts characters from 1.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PathError {
-    #[error("at character {at}, {found} is none of {}", known())]
-    Escape { at: usize, found: String },
-    #[error("at character {at}, {found} is not in this version, whose paths are made of time and {{channel}} alone")]
-    Later { at: usize, found: String },
-    #[error("at character {at}, {found} is not known; {{channel}} is")]
-    Placeholder { at: usize, found: String },
-    #[error("at character {at}, {found:?} is none of letters, digits and . _ - = + , @ ~ /")]
-    Character { at: usize, found: char },
-    #[error("at character {at}, a directory has no name: paths are relative")]
-    Empty { at: usize },
-    #[error("at character {at}, a directory begins with {found}: readers pass over those")]
-    Hidden { at: usize, found: char },
-    #[error("it may get longer than {BYTES_MAX} bytes")]
-    Long,
-    #[error("it has more than {DEPTH_MAX} directories in each other")]
-    Deep,
-}
-
-fn known() -> String {
-    let letters: String = ESCAPES.iter().flat_map(|escape| ['%', escape.letter, ' ']).collect();
-    letters + "%D and %%"
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Text(String),
     Time(&'static Escape),
     Channel,
+    Host,
+    First,
+    Last,
+    /// Of each span.
+    Of(Source),
 }
 
 impl Part {
-    /// The greatest length.
+    /// The greatest length, filled in.
     fn width(&self) -> usize {
         match self {
             Part::Text(text) => text.len(),
             Part::Time(escape) => escape.width,
             Part::Channel => 32,
+            Part::First | Part::Last => 20,
+            Part::Host | Part::Of(_) => VALUE_BYTES_MAX,
         }
     }
 
@@ -73,30 +62,23 @@ impl Part {
     }
 }
 
-/// A path with the time left open. The default is no directory at all.
+/// A path with time and spans left open. The default is no directory at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Template {
+    text: Box<str>,
     parts: Vec<Part>,
     zone: Zone,
     round: Option<Duration>,
+    /// By the times of spans, and not by those at which they came in. False where no time is asked for.
+    by_span_time: bool,
+    /// As it stands in a path; empty where it is not asked for, or not known yet.
+    host: Box<str>,
 }
 
 impl Template {
     /// In UTC, and not rounded. A slash at the end may be left out.
     pub fn parse(text: &str) -> Result<Template, PathError> {
-        let mut parser = Parser { rest: text, at: 1, parts: Vec::new(), begins: true };
-        while let Some(c) = parser.rest.chars().next() {
-            parser.part(c)?;
-        }
-        if !parser.begins {
-            parser.push('/');
-        }
-        let parts = parser.parts;
-        match () {
-            () if parts.iter().map(Part::width).sum::<usize>() > BYTES_MAX => Err(PathError::Long),
-            () if parts.iter().map(Part::directories).sum::<usize>() > DEPTH_MAX => Err(PathError::Deep),
-            () => Ok(Template { parts, ..Template::default() }),
-        }
+        Ok(Template { text: text.into(), parts: parse::parts(text)?, ..Template::default() })
     }
 
     pub fn in_zone(self, zone: Zone) -> Template {
@@ -108,6 +90,36 @@ impl Template {
         Template { round, ..self }
     }
 
+    /// By the times of spans, where directories have any.
+    pub fn by_span_time(self, yes: bool) -> Template {
+        Template { by_span_time: yes && self.lasts().is_some(), ..self }
+    }
+
+    /// Whether a span's own time tells its directory.
+    pub fn is_by_span_time(&self) -> bool {
+        self.by_span_time
+    }
+
+    /// Of a gateway on this host, unless it was said on which. One that does not ask for the host stays as it is.
+    pub fn on_host(self, host: &str) -> Template {
+        if !self.parts.contains(&Part::Host) || !self.host.is_empty() {
+            return self;
+        }
+        Template { host: sanitised(host).into(), ..self }
+    }
+
+    /// Whether spans of one moment may be for several directories.
+    pub fn is_per_span(&self) -> bool {
+        self.by_span_time || self.parts.iter().any(|part| matches!(part, Part::Of(_)))
+    }
+
+    /// The labels that it asks for.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.parts
+            .iter()
+            .filter_map(|part| if let Part::Of(Source::Label(label)) = part { Some(label.as_str()) } else { None })
+    }
+
     /// How long a directory lasts at least; `None`: for ever.
     pub fn lasts(&self) -> Option<Duration> {
         let lasts = |part: &Part| if let Part::Time(escape) = part { Some(escape.lasts) } else { None };
@@ -115,103 +127,75 @@ impl Template {
         Some(Duration::from_secs(seconds).max(self.round.unwrap_or_default()))
     }
 
-    /// The directory of what came in then, microseconds since the epoch: empty, or with a slash at its end.
+    /// The directory of what came in then, microseconds since the epoch: empty, or with a slash at its end. `{first}`
+    /// and `{last}` are left for [`at`].
     pub fn dir(&self, received_us: u64, channel: &str) -> String {
-        let moment = Moment::new(received_us, self.zone, self.round);
+        self.lane(received_us, channel, &Origin::default(), None)
+    }
+
+    /// The same of a span of `service` and that time, which came from there.
+    pub fn lane(&self, time_us: u64, channel: &str, origin: &Origin, service: Option<&str>) -> String {
+        let moment = Moment::new(time_us, self.zone, self.round);
         let mut dir = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => dir.push_str(text),
                 Part::Channel => dir.push_str(channel),
                 Part::Time(escape) => (escape.write)(&moment, &mut dir).expect("a String takes everything"),
+                Part::Host => dir.push_str(if self.host.is_empty() { NONE } else { &self.host }),
+                Part::First => dir.push_str(FIRST),
+                Part::Last => dir.push_str(LAST),
+                Part::Of(source) => dir.push_str(&sanitised(source.of(origin, service).unwrap_or_default())),
             }
         }
         dir
     }
+
+    /// Reads what [`Display`](fmt::Display) wrote.
+    pub fn from_line(line: &str) -> Option<Template> {
+        let mut words = line.splitn(5, ' ');
+        let time = words.next()?;
+        let (zone, round, host) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?);
+        let template = Template::parse(words.next()?).ok()?.in_zone(zone);
+        let good = [RECEIVED, SPAN].contains(&time) && (host.is_empty() || value::is_form(host));
+        let round = (round > 0).then(|| Duration::from_secs(round));
+        good.then(|| Template { host: host.into(), ..template.rounded(round).by_span_time(time == SPAN) })
+    }
+}
+
+/// By which time directories are, as a note says it.
+const RECEIVED: &str = "received";
+const SPAN: &str = "span";
+
+/// One line that says all of it, the text last: `received UTC 0 HOST TEXT`.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let round = self.round.map_or(0, |round| round.as_secs());
+        let time = if self.by_span_time { SPAN } else { RECEIVED };
+        write!(f, "{time} {} {round} {} {}", self.zone, self.host, self.text)
+    }
+}
+
+const FIRST: &str = "{first}";
+const LAST: &str = "{last}";
+
+/// A directory with the positions of an object filled in, in 20 digits each, as in its name.
+pub fn at(dir: &str, first: u64, last: u64) -> String {
+    if !dir.contains('{') {
+        return dir.to_owned();
+    }
+    dir.replace(FIRST, &format!("{first:020}")).replace(LAST, &format!("{last:020}"))
+}
+
+/// The name of this machine.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Whether a file's path is one that a template may have given.
 pub fn is_clean(path: &str) -> bool {
     let good = |name: &str| !name.is_empty() && !name.starts_with(['.', '_']) && !name.contains(char::is_control);
     path.split('/').all(good)
-}
-
-struct Parser<'a> {
-    rest: &'a str,
-    /// Of the next character.
-    at: usize,
-    parts: Vec<Part>,
-    /// A directory begins here.
-    begins: bool,
-}
-
-impl Parser<'_> {
-    fn part(&mut self, first: char) -> Result<(), PathError> {
-        let at = self.at;
-        match (first, self.rest.chars().nth(1)) {
-            ('%', Some('{' | '[')) | ('{', _) => return self.placeholder(),
-            ('%', letter) => return self.escape(letter),
-            ('/', _) if self.begins => return Err(PathError::Empty { at }),
-            (found @ ('.' | '_'), _) if self.begins => return Err(PathError::Hidden { at, found }),
-            (c, _) if c.is_ascii_alphanumeric() || "._-=+,@~/".contains(c) => self.push(c),
-            (found, _) => return Err(PathError::Character { at, found }),
-        }
-        self.pass(1);
-        Ok(())
-    }
-
-    fn escape(&mut self, letter: Option<char>) -> Result<(), PathError> {
-        match (letter, letter.and_then(find)) {
-            (_, Some(escape)) => self.time(escape),
-            (Some('%'), _) => self.push('%'),
-            (Some('D'), _) => {
-                for c in ['m', '/', 'd', '/', 'y'] {
-                    match find(c) {
-                        Some(escape) => self.time(escape),
-                        None => self.push(c),
-                    }
-                }
-            }
-            _ => return Err(PathError::Escape { at: self.at, found: self.rest.chars().take(2).collect() }),
-        }
-        self.pass(2);
-        Ok(())
-    }
-
-    /// `{x}` and `%{x}` are the same to us, a header to Flume, to which `%[x]` is the host.
-    fn placeholder(&mut self) -> Result<(), PathError> {
-        let end = self.rest.find(['}', ']', '/']).map_or(self.rest.len(), |end| end + 1);
-        let (at, found) = (self.at, self.rest[..end].to_owned());
-        let name = found.trim_start_matches('%').strip_prefix('{').and_then(|name| name.strip_suffix('}'));
-        let later = found.starts_with("%[") || name.is_some_and(|name| found.starts_with('%') || LATER.contains(&name));
-        match name {
-            Some("channel") => self.parts.push(Part::Channel),
-            _ if later => return Err(PathError::Later { at, found }),
-            _ => return Err(PathError::Placeholder { at, found }),
-        }
-        self.begins = false;
-        self.pass(found.len());
-        Ok(())
-    }
-
-    fn time(&mut self, escape: &'static Escape) {
-        self.parts.push(Part::Time(escape));
-        self.begins = false;
-    }
-
-    fn push(&mut self, c: char) {
-        match self.parts.last_mut() {
-            Some(Part::Text(text)) => text.push(c),
-            _ => self.parts.push(Part::Text(c.into())),
-        }
-        self.begins = c == '/';
-    }
-
-    /// Characters that were understood, all of them ASCII.
-    fn pass(&mut self, characters: usize) {
-        self.rest = &self.rest[characters..];
-        self.at += characters;
-    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::format::{Encoder, Part, Tally};
-use super::plan::Plan;
+use super::note::Note;
+use super::plan::{Plan, Recipe};
 use super::store::{Look, Publish, Staged, Store, StoreError};
-use crate::channel::{AppendError, Kind, Ledger, Outcome, ReadError, Scan, Taken};
-use crate::drain::Sieve;
+use crate::channel::{AppendError, Head, Kind, Ledger, Outcome, ReadError, Scan, Taken};
 use crate::tasks;
 
 /// Bytes of frames that are read before they are encoded, whatever a sieve takes of them: large enough that the change
@@ -78,19 +78,23 @@ impl Trouble {
 pub struct Publisher {
     pub store: Arc<dyn Store>,
     ledger: Ledger,
+    /// With the plan, as it is in the channel.
+    note: Arc<Note>,
     /// An upload of an earlier try or run, to be undone. Known before it is durable, so that a failed save loses none.
     upload: Arc<Mutex<Option<String>>>,
 }
 
 impl Publisher {
-    pub fn new(store: Arc<dyn Store>, ledger: Ledger, plan: &Plan) -> Publisher {
-        Publisher { store, ledger, upload: Arc::new(Mutex::new(plan.upload.clone())) }
+    /// Of the plan in a note.
+    pub fn new(store: Arc<dyn Store>, ledger: Ledger, note: Note) -> Publisher {
+        let upload = note.plan.as_ref().and_then(|plan| plan.upload.clone());
+        Publisher { store, ledger, note: Arc::new(note), upload: Arc::new(Mutex::new(upload)) }
     }
 
     /// Settles what the recipe leaves out of a stretch that an earlier process planned: what it had settled above its
     /// low is forgotten (DURABILITY.md, cursor slot).
     pub async fn leave_out(&self, plan: &Plan) -> Result<(), Trouble> {
-        let sieve = &plan.recipe.sieve;
+        let sieve = &plan.recipe.rule.sieve;
         if sieve.takes_all() {
             return Ok(());
         }
@@ -147,7 +151,8 @@ impl Publisher {
         let Some(upload) = self.store.begin(&plan.name, &plan.object, bytes).await? else { return Ok(None) };
         *self.upload() = Some(upload.clone());
         let plan = Plan { upload: Some(upload.clone()), ..plan.clone() };
-        self.ledger.commit(0..0, Outcome::Delivered, Bytes::from(plan.to_note())).await?;
+        let note = Note { plan: Some(plan), ..(*self.note).clone() };
+        self.ledger.commit(0..0, Outcome::Delivered, Bytes::from(note.to_bytes())).await?;
         Ok(Some(upload))
     }
 
@@ -201,7 +206,7 @@ impl Publisher {
 /// A stretch read again.
 struct Reading<'a> {
     ledger: &'a Ledger,
-    sieve: &'a Sieve,
+    plan: &'a Plan,
     scan: Scan,
     range: Range<u64>,
     damaged: Vec<Range<u64>>,
@@ -210,7 +215,7 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn new(ledger: &'a Ledger, plan: &'a Plan) -> Self {
         let range = plan.object.first..plan.object.last + 1;
-        Reading { ledger, sieve: &plan.recipe.sieve, scan: ledger.scan(range.clone()), range, damaged: Vec::new() }
+        Reading { ledger, plan, scan: ledger.scan(range.clone()), range, damaged: Vec::new() }
     }
 
     /// The next megabyte or so; nothing at the end. Damage is noted and passed.
@@ -227,24 +232,38 @@ impl<'a> Reading<'a> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let kept = self.sieve.part(&head, std::slice::from_ref(&items)).kept;
+            let sieved = self.plan.recipe.rule.sieve.part(&head, &[items]).kept;
+            let by_span_time = self.plan.recipe.rule.path.is_by_span_time();
+            let kept = if by_span_time { sieved } else { self.in_lane(&head, sieved, None) };
             if kept.is_empty() {
                 continue;
             }
             match self.ledger.body(&head).await {
                 Ok(body) => {
+                    let kept = if by_span_time { self.in_lane(&head, kept, Some(&body)) } else { kept };
+                    if kept.is_empty() {
+                        continue;
+                    }
                     let part = |items| Part { head: head.clone(), items, body: body.clone() };
                     parts.extend(kept.into_iter().map(part));
                     bytes += body.len() as u64;
                 }
                 Err(ReadError::Damaged { .. }) => {
-                    let first = head.at.first;
-                    self.damaged.push(first + u64::from(items.start)..first + u64::from(items.end));
+                    let position = |item| head.at.first + u64::from(item);
+                    self.damaged.extend(kept.iter().map(|items| position(items.start)..position(items.end)));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(parts)
+    }
+
+    /// What of a frame's items is planned.
+    fn in_lane(&self, head: &Head, kept: Vec<Range<u32>>, body: Option<&[u8]>) -> Vec<Range<u32>> {
+        let Recipe { rule, lane, .. } = &self.plan.recipe;
+        let Some(lane) = lane else { return kept };
+        let lanes = rule.lanes(head, &kept, &self.plan.object.channel, body);
+        lanes.into_iter().filter(|(_, of)| of == lane).map(|(items, _)| items).collect()
     }
 }
 

@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What is taken, for errors.
-pub const FORMS: &str = "\"builtin\", \"file:///DIR\", \"s3://BUCKET/PREFIX\", \"gs://BUCKET/PREFIX\", \"az://CONTAINER/PREFIX\" or \"none\"";
+pub const FORMS: &str = "\"builtin\", \"file:///DIR\", \"s3://BUCKET/PREFIX\", \"gs://BUCKET/PREFIX\", \"az://CONTAINER/PREFIX\", \"hdfs://NAMENODE[:PORT]/PATH\" or \"none\"";
 
 /// Keys of object stores are at most 1024 bytes long; the rest is for directories and the object's name.
 const PREFIX_BYTES_MAX: usize = 512;
 
 /// More than any host name; a plan records it beside all else.
 const ENDPOINT_BYTES_MAX: usize = 400;
+
+/// Longest host name that DNS knows.
+const HOST_BYTES_MAX: usize = 253;
 
 /// Where an archive's objects go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub enum Target {
     BuiltIn { dir: PathBuf, keep_bytes: u64 },
     /// `file:///dir`: the user's, never trimmed.
     Local { dir: PathBuf },
-    /// An object store: never trimmed.
+    /// An object store or HDFS: never trimmed.
     Remote(Remote),
 }
 
@@ -57,25 +60,28 @@ pub enum Scheme {
     Gs,
     /// Azure Blob Storage.
     Az,
+    /// A Hadoop file system.
+    Hdfs,
 }
 
 impl Scheme {
-    const ALL: [Scheme; 3] = [Scheme::S3, Scheme::Gs, Scheme::Az];
+    const ALL: [Scheme; 4] = [Scheme::S3, Scheme::Gs, Scheme::Az, Scheme::Hdfs];
 
     fn name(self) -> &'static str {
         match self {
             Scheme::S3 => "s3",
             Scheme::Gs => "gs",
             Scheme::Az => "az",
+            Scheme::Hdfs => "hdfs",
         }
     }
 }
 
-/// A place in an object store.
+/// A place in an object store, or in a Hadoop file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
     pub scheme: Scheme,
-    /// Or container.
+    /// Or container; or a name service, or the NameNode's host, with its port if that is not [`NAMENODE_PORT`].
     pub bucket: String,
     /// Without slashes at its ends; may be empty.
     pub prefix: String,
@@ -97,8 +103,11 @@ impl Remote {
             || (prefix.len() <= PREFIX_BYTES_MAX
                 && prefix.split('/').all(good_segment)
                 && prefix.bytes().all(good_byte));
-        let good = is_bucket(bucket) && good_prefix;
-        good.then(|| Remote { scheme, bucket: bucket.to_owned(), prefix: prefix.to_owned(), endpoint: None })
+        let bucket = match scheme {
+            Scheme::Hdfs => namenode(bucket).filter(|_| !prefix.contains(':'))?,
+            Scheme::S3 | Scheme::Gs | Scheme::Az => Some(bucket).filter(|bucket| is_bucket(bucket))?,
+        };
+        good_prefix.then(|| Remote { scheme, bucket: bucket.to_owned(), prefix: prefix.to_owned(), endpoint: None })
     }
 
     /// Takes `http(s)://HOST[:PORT]`; gives `None` for anything else.
@@ -137,6 +146,20 @@ fn is_bucket(text: &str) -> bool {
     (3..=63).contains(&text.len()) && text.bytes().all(good)
 }
 
+/// Hadoop's own default.
+pub const NAMENODE_PORT: u16 = 8020;
+
+/// `HOST[:PORT]`, the port left out where it is [`NAMENODE_PORT`]. A name service may have capitals, which count.
+fn namenode(text: &str) -> Option<&str> {
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let good = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+    let good_port = |port: &str| port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == port);
+    if host.is_empty() || host.len() > HOST_BYTES_MAX || !host.bytes().all(good) || !port.is_none_or(good_port) {
+        return None;
+    }
+    Some(if port == Some(&NAMENODE_PORT.to_string()) { host } else { text })
+}
+
 /// Of an upload in parts; the last is smaller. S3 asks for 5 MiB at least and takes 10,000.
 pub const PART_BYTES: u64 = 8 << 20;
 
@@ -147,7 +170,7 @@ pub struct Connect {
     pub region: Option<String>,
     /// Whether S3's bucket stands in the path (default), and not in the host name.
     pub path_style: bool,
-    /// Each request, with its body. Default 2 min.
+    /// Each request, with its body; of HDFS, each megabyte. Default 2 min.
     pub timeout: Duration,
     /// Sent in one request, held in memory while it is: under 64 MB with all else that an archive holds then. Default,
     /// and at most, 48 MiB.

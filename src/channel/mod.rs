@@ -98,12 +98,27 @@ pub struct Item {
 }
 
 /// Keys of an [`Origin`] that listeners give a meaning; a label has another.
-pub const ORIGIN_KEYS: [&str; 4] = ["listener", "peer", "category", "via"];
+pub const ORIGIN_KEYS: [&str; 5] = ["listener", "peer", "category", "via", REPLAYED];
 
 /// Where a frame came from: (key, value) pairs, at most 1 KiB in all; longer values are cut.
 /// Keys in use: [`ORIGIN_KEYS`], `via` repeatedly, and the labels of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin(pub Vec<(String, String)>);
+
+/// The key in the origin of what an archive had before; whatever its value is.
+const REPLAYED: &str = "replayed";
+
+impl Origin {
+    /// The same, of what an archive had before.
+    pub fn replayed(&self) -> Origin {
+        let mark = (REPLAYED.to_owned(), "yes".to_owned());
+        Origin(self.0.iter().cloned().chain([mark]).collect())
+    }
+
+    pub fn is_replayed(&self) -> bool {
+        self.0.iter().any(|(key, _)| key == REPLAYED)
+    }
+}
 
 /// A frame before it has a position.
 #[derive(Debug)]
@@ -166,6 +181,9 @@ pub enum Outcome {
 pub enum AppendError {
     #[error("the channel is full")]
     Full,
+    /// Nor would an empty channel take it.
+    #[error("it is larger than the whole channel")]
+    TooLarge,
     #[error("the disk has too little room left")]
     DiskLow,
     #[error("the disk failed: {0}")]
@@ -306,6 +324,7 @@ impl Worker {
         tasks::in_place_of_a_thread(async move {
             while let Some(due) = turn(&ours) {
                 shared.bell.heard(due).await;
+                tasks::take_time().await;
             }
         });
         Ok(Worker::Task(owner))
@@ -404,8 +423,9 @@ impl Channel {
             return Receipt(Answer::Known(Ok(at..at)));
         }
         // Room for the two heads that a lone message may need.
-        if bytes + 2 * segment::HEAD_BYTES > self.0.shared.settings.capacity_bytes {
-            return Receipt(Answer::Known(Err(AppendError::Full)));
+        let Settings { capacity_bytes, capacity_spans, .. } = self.0.shared.settings;
+        if bytes + 2 * segment::HEAD_BYTES > capacity_bytes || capacity_spans.is_some_and(|most| items > most) {
+            return Receipt(Answer::Known(Err(AppendError::TooLarge)));
         }
         let (reply, answer) = oneshot::channel();
         let mut queue = self.0.shared.queue();

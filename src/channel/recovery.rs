@@ -44,7 +44,7 @@ pub fn open(settings: Settings, disk: Arc<dyn Disk>, clock: Clock) -> Result<Ope
     refuse_half_a_log(&*disk, &dir)?;
     let id = open_id(&*disk, &dir)?;
     let slots = Slots::open(&*disk, &dir)?;
-    let rows = slots.read(&dir, &id)?;
+    let rows = slots.recover(&dir, &id)?;
     let floor = Floor::of(&rows);
     let mut recovery = Recovery { disk, dir, id, clock, settings, floor, taken: 0, found: Found::default() };
     let names = recovery.names()?;

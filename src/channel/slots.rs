@@ -57,8 +57,9 @@ impl Slots {
         Ok(Slots { file })
     }
 
-    /// Reads all rows.
-    pub fn read(&self, dir: &Path, channel: &[u8; 16]) -> Result<Vec<Row>, OpenError> {
+    /// Reads all rows. What it found may be in the page cache alone, left by a process that was killed: each row's
+    /// newest slot is written again over itself and synced, so that what is built on it does not stand on nothing.
+    pub fn recover(&self, dir: &Path, channel: &[u8; 16]) -> Result<Vec<Row>, OpenError> {
         let path = Slots::path(dir);
         let mut raw = vec![0; FILE_BYTES];
         let got = read_full(&*self.file, &mut raw, 0).map_err(|source| OpenError::Io { path: path.clone(), source })?;
@@ -66,7 +67,22 @@ impl Slots {
             return Err(OpenError::Damaged { path, what: format!("{got} bytes long, expected {FILE_BYTES}") });
         }
         let twins = raw.as_chunks::<{ 2 * SLOT_BYTES }>().0;
-        twins.iter().enumerate().map(|(n, twins)| read_row(n, twins, channel, &path)).collect()
+        let rows = twins.iter().enumerate().map(|(n, twins)| read_row(n, twins, channel, &path));
+        let rows = rows.collect::<Result<Vec<Row>, OpenError>>()?;
+        self.write_again(&rows, twins).map_err(|source| OpenError::Io { path, source })?;
+        Ok(rows)
+    }
+
+    /// The same bytes in the same place: a torn one of them is whole again at the next start, or was never durable, and
+    /// then its twin was.
+    fn write_again(&self, rows: &[Row], twins: &[[u8; 2 * SLOT_BYTES]]) -> io::Result<()> {
+        let mut written = false;
+        for (n, (row, twins)) in rows.iter().zip(twins).enumerate().filter(|(_, (row, _))| row.generation > 0) {
+            let newest = (row.generation % 2) as usize * SLOT_BYTES;
+            self.write(n, row.generation, &twins[newest..newest + SLOT_BYTES])?;
+            written = true;
+        }
+        if written { self.sync() } else { Ok(()) }
     }
 
     /// Writes a slot; it is durable after [`sync`](Self::sync).

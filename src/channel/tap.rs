@@ -18,7 +18,7 @@ use super::cursor::{Cursor, NOTE_BYTES_MAX};
 use super::reader::{At, Bodies, Event, Reader};
 use super::scan::Scan;
 use super::state::{Shared, State};
-use super::{AppendError, Head, Outcome, ReadError, Taken, Takes};
+use super::{AppendError, Head, Intake, Outcome, ReadError, Taken, Takes};
 use crate::tasks;
 
 /// Heads taken from the cache at a time.
@@ -329,6 +329,13 @@ impl Ledger {
         let (mut state, now) = (self.0.shared.state(), Instant::now());
         state.mark(now);
         state.timeline.older_than(now, age)
+    }
+
+    /// Whether intake stands still for want of room, and no drain is further behind than this one.
+    pub fn keeps_intake_waiting(&self) -> bool {
+        let mut state = self.0.shared.state();
+        let low = state.cursor(self.0.row).low;
+        state.intake == Intake::Full && state.cursors().all(|cursor| cursor.low >= low)
     }
 
     /// Items that this drain has not settled.

@@ -32,13 +32,20 @@ pub struct Asked {
     pub config: Option<OsString>,
 }
 
+impl Asked {
+    /// The archive that is asked for, whatever is configured.
+    pub fn url(&self) -> Option<&str> {
+        if let Command::Archive(options) = &self.command { options.url.as_deref() } else { None }
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     Run,
     Check { resolved: bool },
     Channel(channel::Verb),
     DeadLetters { verb: Verb, filter: Filter },
-    Archive(archive::options::Options),
+    Archive(Box<archive::options::Options>),
 }
 
 /// The flags of `-h`; all others stand in `--help`, under a heading of their own.
@@ -67,7 +74,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Err
         }
         Some(("archive", archive)) => {
             let (verb, inner) = archive.subcommand().expect("clap demands a verb of `archive`");
-            asked(Command::Archive(archive::options::read(verb, inner)?), inner)
+            asked(Command::Archive(Box::new(archive::options::read(verb, inner)?)), inner)
         }
         Some((_, inner)) => {
             let (verb, inner) = inner.subcommand().expect("clap demands a verb of `channel`");

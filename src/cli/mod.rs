@@ -59,14 +59,18 @@ pub fn main(
 }
 
 fn carry_out(asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
+    let asked = match began(asked) {
+        Ok(asked) => asked,
+        Err(what) => return complain(&what, Exit::Configuration),
+    };
     let working_dir = source::working_dir();
-    let layers = match &asked.command {
-        Command::Archive(archive::options::Options { url: Some(url), .. }) => {
+    let layers = match asked.url() {
+        Some(url) => {
             // It is the archive of a configuration that says nothing else.
-            let flags = vec![(row(Scope::Shorthand, "archive"), vec![url.clone()])];
+            let flags = vec![(row(Scope::Shorthand, "archive"), vec![url.to_owned()])];
             Layers { config: None, flags, environment: Vec::new(), working_dir }
         }
-        _ => Layers { config: asked.config, flags: asked.flags, environment, working_dir },
+        None => Layers { config: asked.config, flags: asked.flags, environment, working_dir },
     };
     let understood = match layers.understand() {
         Ok(understood) => understood,
@@ -77,8 +81,21 @@ fn carry_out(asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
         Command::Check { resolved: true } => answer(&understood.resolved.to_string()),
         Command::Check { resolved: false } => answer("the configuration is understood in full\n"),
         Command::DeadLetters { verb, filter } => dead_letters::run(verb, &filter, understood.settings),
-        Command::Archive(options) => archive::run(options, understood.settings),
+        Command::Archive(options) => archive::run(*options, understood.settings),
         Command::Channel(verb) => channel::run(verb, understood.settings),
+    }
+}
+
+/// As a replay that goes on was asked for when it began; anything else as it is.
+fn began(asked: Asked) -> Result<Asked, String> {
+    let Command::Archive(options) = &asked.command else { return Ok(asked) };
+    let Some(line) = archive::began(options) else { return Ok(asked) };
+    match args::parse(line?).map_err(|error| error.to_string())? {
+        Line::Asked(Asked { command: Command::Archive(mut options), flags, config }) => {
+            options.goes_on();
+            Ok(Asked { command: Command::Archive(options), flags, config })
+        }
+        _ => Err("--resume: that is no replay".to_owned()),
     }
 }
 

@@ -65,10 +65,12 @@ fn scribe(values: &Values) -> scribe::Settings {
         categories: values.words("scribe.categories"),
         frame_bytes_max: values.size("scribe.frame_max"),
         frame_timeout: values.time("scribe.frame_timeout"),
+        frame_rate_min: values.number("scribe.frame_rate_min"),
         connections_max: values.size("scribe.connections_max"),
         labels: values.labels("scribe.labels").into_iter().collect(),
         keep_binary_annotations: values.text("scribe.binary_annotations") == "keep",
         allow_shutdown: values.yes("scribe.allow_shutdown"),
+        replay_mark: values.yes("scribe.replay_mark"),
     }
 }
 
@@ -80,11 +82,13 @@ fn http(values: &Values) -> http::Settings {
         decoded_ratio_max: values.size("http.decoded_ratio_max"),
         header_timeout: values.time("http.header_timeout"),
         body_timeout: values.time("http.body_timeout"),
+        body_rate_min: values.number("http.body_rate_min"),
         idle_timeout: values.time("http.idle_timeout"),
         connections_max: values.size("http.connections_max"),
         labels: values.labels("http.labels").into_iter().collect(),
         keep_binary_annotations: values.text("http.binary_annotations") == "keep",
         allowed_origins: values.words("http.allowed_origins"),
+        replay_mark: values.yes("http.replay_mark"),
     }
 }
 
@@ -115,14 +119,20 @@ fn log(values: &Values) -> Log {
 }
 
 /// What a drain takes, whichever kind it is of.
-pub fn sieve(values: &Values) -> Sieve {
-    let filter = Filter {
+fn filter(values: &Values) -> Filter {
+    Filter {
         listeners: values.words("filter.listeners"),
         categories: values.words("filter.categories"),
         services: values.words("filter.services"),
         services_exclude: values.words("filter.services_exclude"),
         labels: values.labels("filter.labels"),
-    };
+        leave_replayed: false,
+    }
+}
+
+/// What an archive takes: as a rule nothing that one had before.
+pub fn archived(values: &Values) -> Sieve {
+    let filter = Filter { leave_replayed: !values.yes("filter.replayed"), ..filter(values) };
     Sieve::new(filter, values.share("sample_rate"))
 }
 
@@ -136,7 +146,7 @@ fn group(name: &str, values: &Values, sinks: &[Values]) -> super::Drain {
         drain: drain::Settings {
             name: name.into(),
             policy: policy(&values.text("policy")),
-            sieve: sieve(values),
+            sieve: Sieve::new(filter(values), values.share("sample_rate")),
             max_age: values.time_or("max_age"),
             overflow: if values.text("overflow") == "skip" { drain::Overflow::Skip } else { drain::Overflow::Block },
             batch,
@@ -211,13 +221,13 @@ fn format(text: &str) -> archive::Format {
 pub fn path(archive: &Values) -> Template {
     let path = Template::parse(&archive.text("path")).expect("the table checks it");
     let zone = archive.text("zone").parse().expect("the table checks it");
-    path.in_zone(zone).rounded(archive.time_or("round"))
+    path.in_zone(zone).rounded(archive.time_or("round")).by_span_time(archive.text("time") == "span")
 }
 
 fn archive(name: &str, values: &Values, data: &Path, free_min_bytes: Option<u64>) -> archive::Settings {
     archive::Settings {
         name: name.into(),
-        sieve: sieve(values),
+        sieve: archived(values),
         target: target(values, data),
         built_in: data.join("archive"),
         data: data.to_owned(),

@@ -11,20 +11,24 @@ use super::resolved::Resolved;
 
 /// What listeners, the admin port and the log take over while they run. The rest is sockets, the log's files, and
 /// limits that are counted from the start.
-pub const LIVE: [&str; 15] = [
+pub const LIVE: [&str; 19] = [
     "scribe.categories",
     "scribe.frame_max",
     "scribe.frame_timeout",
+    "scribe.frame_rate_min",
     "scribe.binary_annotations",
     "scribe.allow_shutdown",
+    "scribe.replay_mark",
     "http.body_max",
     "http.decoded_max",
     "http.decoded_ratio_max",
     "http.header_timeout",
     "http.body_timeout",
+    "http.body_rate_min",
     "http.idle_timeout",
     "http.binary_annotations",
     "http.allowed_origins",
+    "http.replay_mark",
     "admin.token_file",
     "log.level",
 ];

@@ -13,7 +13,7 @@ use super::drains::{Drain, Kind};
 use super::layers::Values;
 use super::problem::{Origin, Problem};
 use super::value::{Value, show_time};
-use crate::archive::path::LASTS_MIN;
+use crate::archive::path::{self, LASTS_MIN};
 use crate::archive::plan::Place;
 use crate::archive::target::{Remote, Scheme, Target};
 use crate::drain::sieve::TEXT_BYTES_MAX;
@@ -41,6 +41,7 @@ pub fn all(values: &Values, drains: &[Drain], problems: &mut Vec<Problem>) {
                 problems.extend(sieve_is_short(archive));
                 problems.extend(directories_last(archive));
                 problems.extend(built_in_is_flat(archive));
+                problems.extend(labels_are_given(archive, values));
             }
             Kind::Retired => {}
         }
@@ -184,7 +185,7 @@ fn no_sync_in_memory(values: &Values) -> Option<Problem> {
 
 /// An archive's plans record what it takes.
 fn sieve_is_short(archive: &Values) -> Option<Problem> {
-    let long = build::sieve(archive).to_string().len();
+    let long = build::archived(archive).to_string().len();
     (long > TEXT_BYTES_MAX).then(|| {
         let what = format!(
             "filter and sample_rate take {long} bytes in an archive's plans, which have room for {TEXT_BYTES_MAX}: use \
@@ -222,7 +223,7 @@ fn each_its_own_place(drains: &[Drain]) -> Vec<Problem> {
 /// A directory has at least one object: those of seconds would have no more than one each.
 fn directories_last(archive: &Values) -> Option<Problem> {
     const DAY: u64 = 86_400;
-    if !archive.intact(&["path", "zone", "round"]) {
+    if !archive.intact(&["path", "time", "zone", "round"]) {
         return None;
     }
     let divides = |round: &Duration| round.subsec_nanos() == 0 && DAY.is_multiple_of(round.as_secs());
@@ -235,6 +236,22 @@ fn directories_last(archive: &Values) -> Option<Problem> {
         "each directory would last {}: with round = \"{}\" or more it lasts longer",
         show_time(short),
         show_time(LASTS_MIN)
+    );
+    Some(Problem::new(archive.at("path"), archive.full_key("path"), what))
+}
+
+/// A placeholder that is neither ours nor a label of any listener was meant to be another.
+fn labels_are_given(archive: &Values, gateway: &Values) -> Option<Problem> {
+    const LABELS: [&str; 2] = ["scribe.labels", "http.labels"];
+    if !archive.intact(&["path", "time", "zone", "round"]) || !gateway.intact(&LABELS) {
+        return None;
+    }
+    let given = LABELS.map(|key| gateway.labels(key));
+    let template = build::path(archive);
+    let unknown = template.labels().find(|label| !given.iter().any(|labels| labels.contains_key(*label)))?;
+    let what = format!(
+        "{{{unknown}}} is none of {}, nor a label that scribe.labels or http.labels gives",
+        path::placeholders()
     );
     Some(Problem::new(archive.at("path"), archive.full_key("path"), what))
 }
@@ -254,10 +271,11 @@ fn keeps_to_its_own(archive: &Values, gateway: &Values) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut wrong = |key: &str, what: String| problems.push(Problem::new(archive.at(key), archive.full_key(key), what));
     let remote = Remote::parse(&text);
-    if remote.is_none() && archive.text("endpoint") != "none" {
+    let scheme = remote.as_ref().map(|remote| remote.scheme);
+    if scheme.is_none_or(|scheme| scheme == Scheme::Hdfs) && archive.text("endpoint") != "none" {
         wrong("endpoint", "is for s3://, gs:// and az:// alone".to_owned());
     }
-    if remote.as_ref().is_none_or(|remote| remote.scheme != Scheme::S3) && archive.text("region") != "none" {
+    if scheme != Some(Scheme::S3) && archive.text("region") != "none" {
         wrong("region", "is for s3:// alone".to_owned());
     }
     let dir = text.strip_prefix("file://");

@@ -121,6 +121,14 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         Gateway,
+        "scribe.frame_rate_min",
+        bytes(1, GIB),
+        "4KiB",
+        "Least bytes a second, on average, of a call that takes longer than 5 s",
+        "slower than any line between machines; a peer that stalls on purpose must not hold others' memory",
+    ),
+    row(
+        Gateway,
         "scribe.connections_max",
         count(1, CONNECTIONS_MAX),
         "10000",
@@ -151,6 +159,14 @@ pub static SETTINGS: &[Setting] = &[
         "false",
         "Whether fb303's shutdown stops the gateway",
         "nobody is asked for a password here",
+    ),
+    row(
+        Gateway,
+        "scribe.replay_mark",
+        Kind::Bool,
+        "true",
+        "Whether what comes marked by spangate archive replay is known as archived before; else it is archived again",
+        "a mark costs nobody's spans but its sender's, who could as well not send them",
     ),
     row(
         Gateway,
@@ -195,6 +211,14 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row(
         Gateway,
+        "http.body_rate_min",
+        bytes(1, GIB),
+        "4KiB",
+        "Least bytes a second, on average, of a body that takes longer than 5 s",
+        "as scribe.frame_rate_min",
+    ),
+    row(
+        Gateway,
         "http.idle_timeout",
         time(ms(100), DAY),
         "60s",
@@ -224,6 +248,14 @@ pub static SETTINGS: &[Setting] = &[
         "*",
         "Origins that browsers may send from (CORS); none: no such headers",
         "as Zipkin has it",
+    ),
+    row(
+        Gateway,
+        "http.replay_mark",
+        Kind::Bool,
+        "true",
+        "As scribe.replay_mark, for the header spangate-replay of HTTP and gRPC",
+        "as there",
     ),
     row(
         Gateway,
@@ -522,8 +554,8 @@ pub static SETTINGS: &[Setting] = &[
         "archive",
         Kind::Archive,
         "builtin",
-        "Where: builtin is DATA/archive; file:///DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX and az://CONTAINER/PREFIX \
-            are never trimmed; none: no such drain",
+        "Where: builtin is DATA/archive; file:///DIR, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX and \
+            hdfs://NAMENODE[:PORT]/PATH are never trimmed; none: no such drain",
         "a first start shows its spans without any set-up",
     ),
     row(
@@ -555,7 +587,7 @@ pub static SETTINGS: &[Setting] = &[
         "timeout",
         time(ms(100), HOUR),
         "2m",
-        "A request to a store must be answered in this time, with its body of at most 48 MiB",
+        "A request to a store must be answered in this time, with its body of at most 48 MiB; to HDFS, of 1 MiB",
         "such a body passes a line of 3.4 Mbit/s in it",
     ),
     row(
@@ -579,9 +611,18 @@ pub static SETTINGS: &[Setting] = &[
         "path",
         Kind::Template,
         "",
-        "Directories of objects, by receive time: Flume's escapes of time and {channel}. Where archive is not builtin, \
-         the default is dt=%Y-%m-%d/hour=%H/",
+        "Directories of objects: Flume's escapes of time, {service} {category} {peer} {listener} and labels of each \
+         span, {host} {channel} {first} {last}. Where archive is not builtin, the default is dt=%Y-%m-%d/hour=%H/",
         "zcat DATA/archive/*.gz finds all; Spark, Trino and DuckDB see dt and hour as columns",
+    ),
+    row(
+        Archive,
+        "time",
+        Kind::Choice(&["received", "span"]),
+        "received",
+        "Whose time directories are of: that at which spans came in, or their own, where that is at most 7 days before \
+         and 1 day behind it",
+        "a directory is complete when its hour is over, and no clock of a tracer makes directories",
     ),
     row(
         Archive,
@@ -671,6 +712,14 @@ pub static SETTINGS: &[Setting] = &[
         "none",
         "Labels that a span has to carry, all of them; scribe.labels and http.labels set them",
         "as above",
+    ),
+    row(
+        Archive,
+        "filter.replayed",
+        Kind::Bool,
+        "false",
+        "Whether it takes spans that spangate archive replay sends, which an archive had before",
+        "a replay into a gateway must not make the archive hold a span twice",
     ),
     row(
         Archive,

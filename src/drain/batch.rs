@@ -288,7 +288,8 @@ impl Batch {
                 via.push(gateway.clone());
             }
         }
-        Load { pieces, spans: self.spans, bytes: self.bytes, via }
+        // The mark of a replay ends here: a batch may hold spans without it, which are to be archived behind us.
+        Load { pieces, spans: self.spans, bytes: self.bytes, via, replayed: false }
     }
 }
 

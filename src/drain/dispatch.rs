@@ -14,6 +14,7 @@ use super::cut::{Cutter, Lane};
 use super::group::{SinkId, Ticket};
 use super::judge::Held;
 use super::run::{DEAD_MAX, Flow};
+use super::trickle::{Crowd, FAILED_LAST};
 use crate::channel::Taken;
 
 impl Flow {
@@ -42,8 +43,7 @@ impl Flow {
         self.start_burial();
         self.reroute(now);
         while self.read_pause.is_none() && self.dead.len() < DEAD_MAX && self.group.has_room(now) {
-            let next = self.apart(now).or_else(|| self.tried_before(now)).or_else(|| self.fresh(now));
-            let Some((batch, ticket)) = next else { break };
+            let Some((batch, ticket)) = self.next(now) else { break };
             self.group.sent(&ticket, batch.spans, now);
             self.backlog.sent(&batch, now);
             self.start_send(batch, ticket);
@@ -51,17 +51,44 @@ impl Flow {
         self.report.holds(self.judge.held());
     }
 
-    /// Whether a batch may be sent for the first time: not while many have failed, or too much is kept apart.
-    fn wants_new(&self) -> bool {
-        let failed = self.waiting.iter().filter(|batch| !batch.is_well()).count();
-        failed < self.settings.in_flight_max * self.group.len() && self.judge.has_room()
+    /// What is kept apart goes first, for its turn comes rarely. But span for span the flow has as many turns: neither
+    /// a rate nor the sinks are used up by what nobody takes.
+    fn next(&mut self, now: Instant) -> Option<(Batch, Ticket)> {
+        let first = if self.owed_to_flow == 0 { self.apart(now) } else { None };
+        if first.is_none()
+            && let Some((batch, ticket)) = self.tried_before(now).or_else(|| self.fresh(now))
+        {
+            self.owed_to_flow = self.owed_to_flow.saturating_sub(batch.spans);
+            return Some((batch, ticket));
+        }
+        let apart = first.or_else(|| self.apart(now))?;
+        // What goes while the flow has nothing to send is not owed to it.
+        self.owed_to_flow = apart.0.spans;
+        Some(apart)
+    }
+
+    /// How much waits in vain: batches that failed, spans that were refused.
+    fn crowd(&self) -> Crowd {
+        let failed = || self.waiting.iter().filter(|batch| !batch.is_well());
+        let many = failed().count() >= self.settings.in_flight_max * self.group.len() || !self.judge.has_room();
+        match many {
+            false => Crowd::Few,
+            true if self.judge.is_full() => Crowd::Full,
+            true if failed().map(|batch| batch.stretches.len()).sum::<usize>() >= FAILED_LAST => Crowd::Full,
+            true => Crowd::Many,
+        }
+    }
+
+    /// From when on a batch may be sent for the first time.
+    fn new_at(&self, now: Instant) -> Option<Instant> {
+        self.trickle.due(self.crowd(), now)
     }
 
     /// Whether there is a batch that was not sent yet and may be.
     pub(super) fn has_new(&self, now: Instant) -> bool {
         let (limits, mut lanes) = (self.group.largest(), self.cutter.lanes());
         let sendable = |lane| ready(&self.cutter, &self.backlog, lane, &limits, now).is_some_and(|at| at <= now);
-        self.wants_new() && lanes.any(sendable)
+        self.new_at(now).is_some_and(|at| at <= now) && lanes.any(sendable)
     }
 
     /// When something is to be done although nothing has happened. What was due at `now` has been done, or waits for
@@ -70,11 +97,12 @@ impl Flow {
         if self.read_pause.is_some() {
             return self.read_pause;
         }
-        let (apart, wants_new) = (self.judge.wakes(), self.wants_new());
+        let (apart, new_at) = (self.judge.wakes(), self.new_at(now));
         let wake = self.group.wakes(now, |sink, limits| {
             let tried = self.waiting.iter().filter(move |batch| batch.lane.is_none_or(|lane| lane == sink));
             let tried = tried.map(|batch| self.backlog.free_at(&batch.stretches[0], now));
-            let new = ready(&self.cutter, &self.backlog, self.lane(sink), limits, now).filter(|_| wants_new);
+            let new = ready(&self.cutter, &self.backlog, self.lane(sink), limits, now);
+            let new = new.zip(new_at).map(|(ready, at)| ready.max(at));
             // What is kept apart waits for the time of a sink, too.
             tried.chain(new).chain(apart)
         });
@@ -96,8 +124,8 @@ impl Flow {
         self.group.by_trace().then_some(sink)
     }
 
-    /// What is kept apart and may be tried: first, for its turn comes rarely. A sink that is to be probed gets it only
-    /// where nothing else is there, or where nothing else would show that it is well.
+    /// What is kept apart and may be tried. A sink that is to be probed gets it only where nothing else is there, or
+    /// where nothing else would show that it is well.
     fn apart(&mut self, now: Instant) -> Option<(Batch, Ticket)> {
         if self.judge.held() == Held::default() {
             return None;
@@ -140,9 +168,8 @@ impl Flow {
 
     /// A batch of what was not tried yet, for a sink that takes one now.
     fn fresh(&mut self, now: Instant) -> Option<(Batch, Ticket)> {
-        if !self.wants_new() {
-            return None;
-        }
+        let crowd = self.crowd();
+        self.trickle.due(crowd, now).filter(|at| *at <= now)?;
         let (cutter, backlog, judge) = (&self.cutter, &self.backlog, &self.judge);
         let by_trace = self.group.by_trace();
         let ticket = self.group.pick(now, |sink, limits| {
@@ -151,7 +178,9 @@ impl Flow {
         })?;
         let lane = self.lane(ticket.sink);
         let limits = self.cutter.first(lane).map_or(ticket.limits, |first| self.backlog.within(first, &ticket.limits));
+        let limits = self.trickle.within(crowd, limits);
         let batch = self.cutter.cut(lane, &limits);
+        self.trickle.sent(crowd, now);
         Some((self.cut_to(batch, &limits, ticket.sink, now), ticket))
     }
 

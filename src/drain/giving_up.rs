@@ -136,7 +136,10 @@ impl GivingUp {
         if let Some(Untold { spans, positions, .. }) = self.skipped.told(now) {
             let (first, last, channel) = (positions.start, positions.end - 1, self.channel.as_str());
             let kept = match &*self.kept_in.borrow() {
-                Some(places) => format!("the objects that cover these positions hold them, in {places}"),
+                Some(places) => format!(
+                    "the objects that cover these positions hold them, in {places}; to send them later: spangate archive \
+                     replay --channel {channel} --first {first} --last {last} --into URL"
+                ),
                 None => "no archive has all spans, so they are lost to it".to_owned(),
             };
             tracing::warn!(drain, spans, first, last, channel, "the channel was full: spans were skipped; {kept}");

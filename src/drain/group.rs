@@ -24,6 +24,7 @@ use policy::Candidate;
 use window::Window;
 
 pub(super) use bucket::Bucket;
+pub(super) use member::PROBE_SPANS_MAX;
 pub use policy::Policy;
 
 /// A sink's name within its group; never used twice.
@@ -53,6 +54,8 @@ pub(super) enum Answer {
     Misconfigured,
     /// It was not asked after all, or the try said nothing about it.
     Void,
+    /// A suspect broke it: it does not rest for that. One that is probed is asked again after the shortest rest.
+    Spared,
 }
 
 /// What an answer changed.

@@ -119,9 +119,14 @@ impl Judge {
         self.pen.held()
     }
 
-    /// Whether what is new may be sent: not while more refused spans wait apart than are kept.
+    /// Whether what is new may be sent as it comes: not while so many refused spans wait apart.
     pub fn has_room(&self) -> bool {
         self.pen.has_room()
+    }
+
+    /// Whether nothing more that is refused can be kept.
+    pub fn is_full(&self) -> bool {
+        self.pen.is_full()
     }
 
     /// Whether [`take`](Self::take) would give a batch.
@@ -226,8 +231,8 @@ impl Judge {
             let reason = format!("{mass}; its spans stay in the channel (mass_refusal = \"hold\"). The last: {reason}");
             return Ruling { answer: Answer::Misconfigured, fate: Fate::Apart, reason };
         }
-        // Only where mass refusals are to be dead letters is there no room left here: a proof is not waited for.
-        let given_up = !self.pen.has_room();
+        // Where mass refusals are to be dead letters a proof is not waited for when there is no room for more.
+        let given_up = self.mass_refusal == MassRefusal::DeadLetter && !self.pen.has_room();
         if given_up || is_refused_for_good(&batch.history, scene.up) {
             return Ruling {
                 answer: Answer::Well(scene.took),
@@ -254,7 +259,7 @@ impl Judge {
         }
         let mass = [&record.window, &self.window].into_iter().find_map(|window| window.mass());
         let mass = mass.map(|(refused, all)| format!("refuses {refused} of the last minute's {all} spans"));
-        mass.or_else(|| (!self.pen.has_room()).then(|| "refuses more spans than are kept apart".to_owned()))
+        mass.or_else(|| self.pen.is_full().then(|| "refuses more spans than are kept apart".to_owned()))
     }
 
     fn failed(&mut self, mut batch: Batch, sink: SinkId, reason: String, scene: &Scene<'_>) -> Ruling {
@@ -287,7 +292,7 @@ impl Judge {
     fn failed_apart(&mut self, mut batch: Batch, sink: SinkId, reason: String, scene: &Scene<'_>) -> Ruling {
         let mark = self.tries;
         batch.history.suspect = true;
-        let ruling = |fate, reason| Ruling { answer: Answer::Void, fate, reason };
+        let ruling = |fate, reason| Ruling { answer: Answer::Spared, fate, reason };
         // Where nothing passes, as in an outage, one suspect at a time is cut on, not all of them.
         let cuts = self.passed > batch.history.born || self.pen.is_oldest_suspect(&batch);
         if cuts && let Some((first, second)) = batch.halves(mark) {

@@ -21,6 +21,7 @@ mod run;
 mod seat;
 pub mod sieve;
 mod status;
+mod trickle;
 mod watch;
 
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! The run of a drain: take, cut, choose (`dispatch`), judge, in one task.
 //!
 //! What it holds is bounded: batches under way or tried in vain (`in_flight_max` a sink, whole or in
-//! parts) and what waits to be cut into two more, of a thousand frame heads each. While no sink takes
-//! anything, no frame is taken and no bytes are held. On stop nothing new is sent, what is under way
+//! parts), what `trickle` adds to them, and what waits to be cut into two more, of a thousand frame heads
+//! each. While no sink takes anything, few frames are taken and no bytes are held. On stop nothing new is sent, what is under way
 //! gets its time, and all that is unsettled stays in the channel.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +27,7 @@ use super::judge::{Fate, Judge, Ruling, Scene, Sent};
 use super::roster::Roster;
 use super::seat::Seat;
 use super::status::{Report, Status};
+use super::trickle::Trickle;
 use super::watch::{Look, Watched};
 use crate::channel::{Kind, Ledger, Outcome, ReadError, Taken, Tap};
 use crate::clock::Clock;
@@ -78,6 +79,9 @@ pub(super) struct Flow {
     pub(super) giving_up: GivingUp,
     /// Batches to be tried again, oldest first.
     pub(super) waiting: VecDeque<Batch>,
+    /// Spans that the flow sends before what is kept apart has its turn again.
+    pub(super) owed_to_flow: u32,
+    pub(super) trickle: Trickle,
     pub(super) dead: VecDeque<Dead>,
     burying: bool,
     /// Sends and burials under way.
@@ -112,6 +116,8 @@ impl Drain {
             backlog: Backlog::new(settings.backlog_rate, clock),
             giving_up: GivingUp::new(&settings, &tap, kept_in),
             waiting: VecDeque::new(),
+            owed_to_flow: 0,
+            trickle: Trickle::new(settings.backoff_min, settings.backoff_max),
             dead: VecDeque::new(),
             burying: false,
             work: FuturesUnordered::new(),
@@ -272,6 +278,7 @@ impl Flow {
     fn carry_out(&mut self, fate: Fate) {
         match fate {
             Fate::Delivered(batch) => {
+                self.trickle.passed();
                 let positions = batch.positions().into_iter();
                 self.ledger.settle_all(positions.map(|positions| (positions, Outcome::Delivered)));
             }

@@ -27,6 +27,8 @@ pub struct Filter {
     pub services_exclude: Vec<String>,
     /// Of the origin; each has to be there.
     pub labels: BTreeMap<String, String>,
+    /// Leaves out what comes from a replay of an archive, which had it before.
+    pub leave_replayed: bool,
 }
 
 /// Filters and samples. Cheap to ask.
@@ -61,7 +63,13 @@ impl Sieve {
 
     /// Whether it leaves nothing out.
     pub fn takes_all(&self) -> bool {
-        self.filter == Filter::default() && self.rate >= 1.0
+        !self.filter.leave_replayed && self.takes_all_once()
+    }
+
+    /// Whether it leaves nothing out but what an archive had before.
+    pub fn takes_all_once(&self) -> bool {
+        let filter = Filter { leave_replayed: self.filter.leave_replayed, ..Filter::default() };
+        self.filter == filter && self.rate >= 1.0
     }
 
     /// Parts `open`, items of a frame of spans.
@@ -72,6 +80,9 @@ impl Sieve {
         if !self.takes_origin(&head.origin) {
             let left_out = open.iter().map(|range| (range.clone(), Outcome::Filtered)).collect();
             return Parted { kept: Vec::new(), left_out };
+        }
+        if self.takes_all_once() {
+            return Parted { kept: open.to_vec(), left_out: Vec::new() };
         }
         let services: Vec<bool> = head.labels.iter().map(|label| self.takes_service(Some(label))).collect();
         let nameless = self.takes_service(None);
@@ -115,7 +126,8 @@ impl Sieve {
     fn takes_origin(&self, origin: &Origin) -> bool {
         let of = |key: &str| origin.0.iter().find(|(known, _)| known == key).map(|(_, value)| value);
         let among = |words: &[String], key| words.is_empty() || of(key).is_some_and(|value| words.contains(value));
-        among(&self.filter.listeners, "listener")
+        !(self.filter.leave_replayed && origin.is_replayed())
+            && among(&self.filter.listeners, "listener")
             && among(&self.filter.categories, "category")
             && self.filter.labels.iter().all(|(key, value)| of(key) == Some(value))
     }

@@ -19,7 +19,7 @@ use crate::sink::{Sink, Verdict};
 /// State changes of one sink that are logged in a minute: three outages.
 const LINES_MAX: u32 = 6;
 const MINUTE: Duration = Duration::from_secs(60);
-const PAUSED: &str = "too many refused or suspect spans wait: nothing new is sent";
+const PAUSED: &str = "many refused spans wait and none passes: new ones are tried a few at a time";
 
 /// A sink's state as people name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -66,7 +66,7 @@ impl Ready {
 
 /// Where archives keep everything, if any does.
 pub fn kept_in(settings: &Settings) -> Option<String> {
-    let whole = settings.archives.iter().filter(|archive| archive.sieve.takes_all());
+    let whole = settings.archives.iter().filter(|archive| archive.sieve.takes_all_once());
     let places: Vec<String> = whole.map(|archive| archive.target.to_string()).collect();
     (!places.is_empty()).then(|| places.join(" and "))
 }

@@ -2,11 +2,12 @@
 //! that says yes, and says it after the channel's receipt resolved.
 //!
 //! `sockets` binds and accepts within the connection limit, `rarely` keeps what hostile peers
-//! can provoke to one line a minute, `live` holds what a reload replaces.
+//! can provoke to one line a minute, `live` holds what a reload replaces, `pace` is how fast a message must come.
 
 pub mod http;
 pub mod intake;
 mod live;
+mod pace;
 mod rarely;
 pub mod scribe;
 mod sockets;

@@ -51,6 +51,8 @@ pub struct Load {
     pub bytes: usize,
     /// Gateways that these spans have passed (`spangate-via`), this one not among them.
     pub via: Vec<String>,
+    /// Whether an archive had these spans before, and the peer is to know.
+    pub replayed: bool,
 }
 
 /// What a sink says of a load. The text names URL, status and reason for log and dead letter; it is never matched on.

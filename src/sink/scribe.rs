@@ -16,6 +16,7 @@ use super::quote::{QUOTED_MAX, quote};
 use super::{Load, Sending, Sink, Verdict};
 use crate::span::canonical;
 use crate::tasks;
+use crate::wire::replay;
 use crate::wire::scribe::call::{Answer, LogCall};
 use crate::wire::scribe::{ExceptionKind, ResultCode};
 use crate::wire::v1::encode::{Form, encode_span};
@@ -143,6 +144,9 @@ fn encode(load: &Load, category: &str) -> Result<Vec<u8>, NotSent> {
     let room = load.bytes.saturating_mul(4).min(FRAME_BYTES_MAX);
     let (mut frame, mut entry) = (Vec::with_capacity(room), Vec::new());
     let mut call = LogCall::begin(SEQID, &mut frame);
+    if load.replayed {
+        call.entry(replay::CATEGORY, &[], &mut frame);
+    }
     for span in load.pieces.iter().flat_map(|piece| canonical::elements(piece)) {
         entry.clear();
         let written = span

@@ -17,6 +17,7 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, Hea
 use reqwest::{Client, Url};
 
 use super::{Load, Looking, Sending, Sink, Verdict, failure};
+use crate::wire::replay;
 
 /// Zipkin closes idle connections after 15 s (Armeria's default): ours go before that.
 const POOL_IDLE: Duration = Duration::from_secs(10);
@@ -113,6 +114,9 @@ impl Zipkin {
             .header(CONTENT_TYPE, encoded.content_type)
             .header(VIA, self.via(load))
             .body(encoded.body);
+        if load.replayed {
+            request = request.header(replay::HEADER, "1");
+        }
         if self.settings.gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }

@@ -61,6 +61,20 @@ pub fn trace_id_of(span: &[u8]) -> Result<TraceId, Malformed> {
     }
 }
 
+/// The timestamp, microseconds since the epoch, 0 for none; what comes behind it is not looked at.
+pub fn timestamp_of(span: &[u8]) -> Result<u64, Malformed> {
+    let mut cursor = Cursor::new(span);
+    while !cursor.is_empty() {
+        match cursor.key()? {
+            TRACE_ID | PARENT_ID | ID | NAME => _ = cursor.bytes()?,
+            KIND => _ = cursor.varint()?,
+            TIMESTAMP => return cursor.fixed64(),
+            _ => break,
+        }
+    }
+    Ok(0)
+}
+
 const TRACE_ID: u32 = tag(1, LENGTH_DELIMITED);
 const PARENT_ID: u32 = tag(2, LENGTH_DELIMITED);
 const ID: u32 = tag(3, LENGTH_DELIMITED);

@@ -14,6 +14,7 @@ pub mod inflate;
 pub mod json_v1;
 pub mod json_v2;
 pub mod proto3;
+pub mod replay;
 pub mod scribe;
 mod text;
 pub mod thrift;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod buckets;
+mod lanes;
 
 use std::collections::BTreeMap;
 use std::io::{IoSlice, Read};

@@ -93,7 +93,7 @@ spangate.toml:25:22: drain.zipkin.batch.byte: unknown key; did you mean drain.zi
 spangate.toml:28:11: drain.zipkin.sinks: the collector http://zipkin-1:9411/api/v2/spans is there twice
 spangate.toml:29:11: drain.zipkin.sinks.url: found "thrift://zipkin-2:9410", expected http(s)://HOST[:9411], with or without /api/v2/spans, dns+http(s)://HOST[:9411] for each of its addresses, or scribe://HOST[:9410]
 spangate.toml:29:47: drain.zipkin.sinks.timeout: found "10", expected a time from 10ms to 1h, such as "20ms", "5s", "1m"
-spangate.toml:33:11: drain.archive.archive: found "ftp://bucket/spans", expected "builtin", "file:///DIR", "s3://BUCKET/PREFIX", "gs://BUCKET/PREFIX", "az://CONTAINER/PREFIX" or "none"
+spangate.toml:33:11: drain.archive.archive: found "ftp://bucket/spans", expected "builtin", "file:///DIR", "s3://BUCKET/PREFIX", "gs://BUCKET/PREFIX", "az://CONTAINER/PREFIX", "hdfs://NAMENODE[:PORT]/PATH" or "none"
 variable SPANGATE_CHANEL_SYNC: unknown variable; did you mean SPANGATE_CHANNEL_SYNC?
 variable SPANGATE_LOG_FORMAT: log.format: found "xml", expected "text" or "json"
 flag --admin-address: admin.address: found "9412", expected IP:PORT such as "0.0.0.0:1463" or "[::]:1463", a list of them, or "none" to switch it off

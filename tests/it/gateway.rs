@@ -10,6 +10,7 @@ mod directories;
 mod disk;
 mod failures;
 mod flume;
+mod lanes;
 mod letters;
 mod memory;
 mod overflow;

@@ -1,6 +1,8 @@
 //! `spangate archive`: what was acknowledged is found in the archive, each span once, and is sent again from there.
 #![allow(clippy::disallowed_methods, reason = "a test reads and writes files of its own")]
 
+mod replay;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -3,6 +3,7 @@
 
 mod forms;
 mod grpc;
+mod hostile;
 mod http;
 mod rig;
 mod scribe;

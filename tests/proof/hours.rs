@@ -22,6 +22,7 @@ use self::bucket::Bucket;
 use self::collectors::{Collector, Group};
 use self::life::{End, live};
 use self::script::Script;
+pub use self::world::Plant;
 use self::world::World;
 use super::{Budget, Tally};
 use crate::support::disk::SimDisk;
@@ -47,22 +48,35 @@ pub struct Outside {
     bucket: Option<Arc<Bucket>>,
 }
 
+/// What the story of this seed comes to: the same number each time.
+pub fn digest(seed: u64) -> u64 {
+    alone(move || hour(seed, false, None).digest())
+}
+
+/// What is said of an hour in which something is wrong.
+pub fn planted(seed: u64, plant: Plant) -> Option<String> {
+    alone(move || hour(seed, false, Some(plant)).broken())
+}
+
+/// A thread is simulated for as long as it lives.
+fn alone<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    std::thread::spawn(work).join().expect("no panic")
+}
+
 /// Simulates an hour a try.
 pub fn hours(budget: Budget) -> Tally {
     let tells = std::env::var_os("SOAK_STORY").is_some();
-    // A thread is simulated for as long as it lives.
-    let simulated = std::thread::spawn(move || {
+    alone(move || {
         let mut tally = Tally::default();
         for seed in budget.seeds() {
             let again = format!("cargo test --release --test soak -- hours --seed {seed} --tries 1");
-            match catch_unwind(AssertUnwindSafe(|| hour(seed, tells))) {
+            match catch_unwind(AssertUnwindSafe(|| hour(seed, tells, None))) {
                 Ok(world) => count(&mut tally, &world, &again),
                 Err(_) => tally.failed(format!("hours, seed {seed}: a panic, see above"), &again),
             }
         }
         tally
-    });
-    simulated.join().expect("a panic fails its hour")
+    })
 }
 
 fn count(tally: &mut Tally, world: &World, again: &str) {
@@ -84,11 +98,13 @@ fn count(tally: &mut Tally, world: &World, again: &str) {
 }
 
 /// Goes through the hour of this seed; what is told of it says whether it ended well.
-fn hour(seed: u64, tells: bool) -> Arc<World> {
-    tasks::simulate();
+fn hour(seed: u64, tells: bool, plant: Option<Plant>) -> Arc<World> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    // A disk that is slow now and then, though not so slow that a cursor would be late.
+    tasks::simulate_at(move || Duration::from_millis(if rng.u8(..8) == 0 { rng.u64(1..9) } else { rng.u64(..2) }));
     fastrand::seed(seed);
     let hour = Arc::new(Hour { script: Script::new(seed) });
-    let outside = Outside::new(&hour.script, tells);
+    let outside = Outside::new(&hour.script, tells, plant);
     let world = outside.world.clone();
     world.tell("hour", seed, || format!("{:#?}", hour.script));
     let (mut disk, mut end) = (SimDisk::new(), None);
@@ -117,8 +133,8 @@ fn hour(seed: u64, tells: bool) -> Arc<World> {
 }
 
 impl Outside {
-    fn new(script: &Script, tells: bool) -> Outside {
-        let world = World::new(script.bad, tells);
+    fn new(script: &Script, tells: bool, plant: Option<Plant>) -> Outside {
+        let world = World::new(script.bad, tells, plant);
         let mut outside = Outside { groups: Vec::new(), collectors: Vec::new(), bucket: None, world };
         let world = &outside.world;
         for (feed, name) in script.feeds.iter().zip(["zipkin", "second"]) {

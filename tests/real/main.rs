@@ -2,8 +2,8 @@
 //! `make dashboard` Prometheus.
 //!
 //! Each test starts what it needs in a directory of its own and on ports of its own; nothing outlives it. Figures that
-//! a person wants to see are printed. REAL_ZIPKIN_JAR, REAL_PYTHON and REAL_BRAVE come from the Makefile; without
-//! them the tests fail and say so.
+//! a person wants to see are printed. REAL_ZIPKIN_JAR, REAL_PYTHON, REAL_BRAVE and REAL_HDFS come
+//! from the Makefile; without them the tests fail and say so.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 #[path = "../support/mod.rs"]
@@ -13,6 +13,7 @@ mod clients;
 mod dashboard;
 mod equality;
 mod graph;
+mod hdfs;
 mod kills;
 mod lake;
 mod proto;

@@ -21,7 +21,7 @@ type Proof = fn(Budget) -> Tally;
 
 /// Name, what it tries, and how.
 const KINDS: &[(&str, &str, Proof)] = &[
-    // One a line.
+    ("crash", "crashes and faults at every call of the channel's workloads", proof::crash::proof),
     ("fuzz", "every reader of bytes, fed with mutations of what it reads", proof::fuzz::run),
     ("hours", "virtual time: failing collectors, store and disk, crashes with restart", proof::hours::hours),
     ("kills", "the real process, killed under load again and again", proof::kills::kills),

@@ -1,28 +1,55 @@
 //! A disk in memory that can fail, fill up, lose power and rot.
 //!
-//! Keeps two images: what a running system reads (page cache) and what would survive a loss
-//! of power. Un-synced sectors of 512 bytes and directory entries survive or not by seed.
-//! Mutating calls are counted; the nth can fail, or be the last that happens.
+//! Keeps two images of each file: what a running system reads (page cache) and what would survive a loss of power.
+//! Un-synced sectors of 512 bytes, lengths and directory entries survive or not, each on its own, by seed. Calls that
+//! change something are counted; any of them can fail, or be the last that happens. A [film](SimDisk::film) has the
+//! disk as it was before each: one run of a workload gives all its crash points. Copies share pages.
+
+mod calls;
+mod inode;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IoSlice};
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use spangate::disk::{Disk, Entry, File, Open, Space};
+use spangate::disk::Disk;
+use tokio::time::Instant;
 
-const SECTOR: usize = 512;
+use inode::Inode;
 
 /// What the call with the chosen number does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
-    /// Fails with EIO; a write may have been carried out, a sync loses its pages: they are
-    /// read as written, count as clean, and are not on disk.
+    /// Fails with EIO; a write was carried out, a sync loses its pages: they are read as written, count as clean, and
+    /// are not on disk.
     Fail,
-    /// Fails with ENOSPC and does nothing.
+    /// As `Fail`, but what a sync loses is read as the disk has it from then on, as after an eviction.
+    Evict,
+    /// A write gets half way, to no sector's end, and fails with EIO. Other calls as with `Fail`.
+    Short,
+    /// Fails with ENOSPC and does nothing; a sync loses its pages.
     NoSpace,
+    /// The same with EDQUOT.
+    Quota,
+    /// The same with EROFS.
+    ReadOnly,
     /// Nothing happens any more from here on: the machine is off.
     Off,
+}
+
+impl Fault {
+    fn error(self) -> io::Error {
+        let code = match self {
+            Fault::NoSpace => 28,
+            Fault::Quota => 122,
+            Fault::ReadOnly => 30,
+            Fault::Fail | Fault::Evict | Fault::Short | Fault::Off => 5,
+        };
+        io::Error::from_raw_os_error(code)
+    }
 }
 
 /// What becomes of un-synced data when the power goes.
@@ -36,34 +63,65 @@ pub enum Power {
     Some(u64),
 }
 
+/// What the disk says and does not do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Lie {
+    /// Directory syncs are answered and forgotten.
+    Directories,
+    /// fdatasync is.
+    Data,
+    /// fsync is.
+    All,
+}
+
+/// The disk before a call.
+pub struct Shot {
+    /// The call's number.
+    pub call: u64,
+    pub disk: SimDisk,
+    /// Of whoever [films](SimDisk::film).
+    pub mark: u64,
+    /// By tokio's clock.
+    pub at: Instant,
+}
+
 #[derive(Clone)]
 pub struct SimDisk(Arc<Mutex<Inner>>);
 
 #[derive(Clone, Default)]
 struct Inner {
-    files: Vec<Inode>,
-    names: BTreeMap<PathBuf, usize>,
-    durable_names: BTreeMap<PathBuf, usize>,
+    files: Vec<Arc<Inode>>,
+    names: Arc<BTreeMap<PathBuf, usize>>,
+    durable_names: Arc<BTreeMap<PathBuf, usize>>,
     /// Entries not yet synced, in order.
     entries: Vec<Change>,
-    dirs: BTreeSet<PathBuf>,
-    synced_dirs: BTreeSet<PathBuf>,
+    dirs: Arc<BTreeSet<PathBuf>>,
+    synced_dirs: Arc<BTreeSet<PathBuf>>,
     calls: u64,
-    fault: Option<(u64, Fault)>,
+    reads: u64,
+    fault: Option<(Range<u64>, Fault)>,
+    read_fault: Option<u64>,
+    lie: Option<Lie>,
     /// Syncs of data fail while this is set.
     sync_fails: bool,
     reads_fail: bool,
     off: bool,
     free: Option<u64>,
     locked: BTreeSet<PathBuf>,
+    film: Option<Film>,
 }
 
-#[derive(Clone, Default)]
-struct Inode {
-    cache: Vec<u8>,
-    disk: Vec<u8>,
-    /// Sectors of `cache` that a sync would write.
-    dirty: BTreeSet<usize>,
+#[derive(Clone)]
+struct Film {
+    shots: Arc<Mutex<Vec<Shot>>>,
+    mark: Arc<AtomicU64>,
+}
+
+impl Film {
+    fn shot(&self, inner: &Inner, call: u64) -> Shot {
+        let disk = SimDisk(Arc::new(Mutex::new(inner.killed())));
+        Shot { call, disk, mark: self.mark.load(Ordering::Relaxed), at: Instant::now() }
+    }
 }
 
 #[derive(Clone)]
@@ -74,16 +132,13 @@ struct Change {
 }
 
 fn eio() -> io::Error {
-    io::Error::from_raw_os_error(5)
-}
-
-fn enospc() -> io::Error {
-    io::Error::from_raw_os_error(28)
+    Fault::Fail.error()
 }
 
 impl SimDisk {
     pub fn new() -> SimDisk {
-        SimDisk(Arc::new(Mutex::new(Inner { dirs: [PathBuf::from("/")].into(), ..Inner::default() })))
+        let dirs = Arc::new([PathBuf::from("/")].into());
+        SimDisk(Arc::new(Mutex::new(Inner { dirs, ..Inner::default() })))
     }
 
     pub fn disk(&self) -> Arc<dyn Disk> {
@@ -95,15 +150,39 @@ impl SimDisk {
         self.inner().calls
     }
 
+    /// Reads of files so far.
+    pub fn reads(&self) -> u64 {
+        self.inner().reads
+    }
+
     /// The call with this number (from 1, counted from the disk's making) meets the fault.
     pub fn fault_at(&self, call: u64, fault: Fault) {
-        self.inner().fault = Some((call, fault));
+        self.fault_in(call..call.saturating_add(1), fault);
+    }
+
+    /// All calls with these numbers do.
+    pub fn fault_in(&self, calls: Range<u64>, fault: Fault) {
+        self.inner().fault = Some((calls, fault));
     }
 
     /// The next call meets the fault.
     pub fn fault_next(&self, fault: Fault) {
+        self.fault_at(self.calls() + 1, fault);
+    }
+
+    /// The read with this number (from 1) fails with EIO.
+    pub fn fail_read_at(&self, read: u64) {
+        self.inner().read_fault = Some(read);
+    }
+
+    /// Every fault that was set is gone.
+    pub fn mend(&self) {
         let mut inner = self.inner();
-        inner.fault = Some((inner.calls + 1, fault));
+        (inner.fault, inner.read_fault, inner.sync_fails, inner.reads_fail) = (None, None, false, false);
+    }
+
+    pub fn lie(&self, lie: Lie) {
+        self.inner().lie = Some(lie);
     }
 
     /// Nothing happens any more from here on.
@@ -128,63 +207,94 @@ impl SimDisk {
         self.inner().free = Some(free);
     }
 
+    /// Keeps the disk as it is before each call from here on, with what `mark` holds then.
+    pub fn film(&self, mark: Arc<AtomicU64>) {
+        self.inner().film = Some(Film { shots: Arc::default(), mark });
+    }
+
+    /// What was filmed, and the end of it.
+    pub fn cut(&self) -> Vec<Shot> {
+        let Some(film) = self.inner().film.take() else { return Vec::new() };
+        let mut shots = std::mem::take(&mut *film.shots.lock().unwrap());
+        let inner = self.inner();
+        shots.push(film.shot(&inner, inner.calls + 1));
+        drop(inner);
+        shots
+    }
+
+    /// Whether these bytes of a file, and its name, outlive a loss of power now.
+    pub fn outlives(&self, path: &Path, bytes: Range<usize>) -> bool {
+        let inner = self.inner();
+        let file = inner.names.get(path);
+        file.is_some_and(|file| {
+            inner.durable_names.get(path) == Some(file) && inner.files[*file].is_saved(bytes.start, bytes.end)
+        })
+    }
+
     /// What a new process finds after the old one was killed: the page cache is as it was.
     pub fn killed(&self) -> SimDisk {
-        let inner = self.inner();
-        let fresh = Inner {
-            fault: None,
-            sync_fails: false,
-            reads_fail: false,
-            off: false,
-            locked: BTreeSet::new(),
-            ..inner.clone()
-        };
-        SimDisk(Arc::new(Mutex::new(fresh)))
+        SimDisk(Arc::new(Mutex::new(self.inner().killed())))
     }
 
     /// What a new process finds after a loss of power.
     pub fn lost_power(&self, power: Power) -> SimDisk {
-        let mut inner = self.killed().inner().clone();
-        let mut chance = fastrand::Rng::with_seed(match power {
-            Power::Some(seed) => seed,
-            _ => 0,
-        });
-        let mut survives = |_: usize| match power {
-            Power::Nothing => false,
-            Power::Everything => true,
-            Power::Some(_) => chance.bool(),
-        };
-        for file in &mut inner.files {
-            file.lose(&mut survives);
+        self.without_power(power).0
+    }
+
+    /// The same, and a number that tells this outcome from the others that this disk could have; `None` where it could
+    /// have no other.
+    pub fn without_power(&self, power: Power) -> (SimDisk, Option<u64>) {
+        let mut inner = self.inner().killed();
+        let mut chance = Chance::new(power);
+        for file in inner.files.iter_mut().filter(|file| !file.is_clean()) {
+            chance.turn();
+            Arc::make_mut(file).lose(&mut || chance.survives());
         }
+        chance.turn();
+        let durable = Arc::make_mut(&mut inner.durable_names);
         for change in std::mem::take(&mut inner.entries) {
-            if survives(0) {
-                change.apply(&mut inner.durable_names);
+            if chance.survives() {
+                change.apply(durable);
             }
         }
         inner.names = inner.durable_names.clone();
-        SimDisk(Arc::new(Mutex::new(inner)))
+        (SimDisk(Arc::new(Mutex::new(inner))), chance.outcome())
+    }
+
+    /// Whether a loss of power changes nothing.
+    pub fn is_saved(&self) -> bool {
+        let inner = self.inner();
+        inner.entries.is_empty() && inner.files.iter().all(|file| file.is_clean())
     }
 
     /// Flips a bit, on disk and in the cache.
     pub fn flip(&self, path: &Path, at: usize) {
+        self.flip_bit(path, at, 0);
+    }
+
+    pub fn flip_bit(&self, path: &Path, at: usize, bit: u8) {
         let mut inner = self.inner();
         let file = inner.names[path];
-        inner.files[file].cache[at] ^= 1;
-        inner.files[file].disk[at] ^= 1;
+        let file = Arc::make_mut(&mut inner.files[file]);
+        file.cache.flip(at, bit);
+        file.disk.flip(at, bit);
     }
 
     /// Overwrites, on disk and in the cache.
     pub fn overwrite(&self, path: &Path, at: usize, bytes: &[u8]) {
         let mut inner = self.inner();
         let file = inner.names[path];
-        inner.files[file].cache[at..at + bytes.len()].copy_from_slice(bytes);
-        inner.files[file].disk[at..at + bytes.len()].copy_from_slice(bytes);
+        let file = Arc::make_mut(&mut inner.files[file]);
+        file.cache.write(bytes, at);
+        file.disk.write(bytes, at);
     }
 
     pub fn read(&self, path: &Path) -> Vec<u8> {
         let inner = self.inner();
-        inner.files[inner.names[path]].cache.clone()
+        let cache = &inner.files[inner.names[path]].cache;
+        let mut bytes = vec![0; cache.len];
+        cache.read(&mut bytes, 0);
+        bytes
     }
 
     /// All files, sorted.
@@ -194,34 +304,49 @@ impl SimDisk {
 
     /// Directories that were ever synced.
     pub fn synced_dirs(&self) -> BTreeSet<PathBuf> {
-        self.inner().synced_dirs.clone()
+        (*self.inner().synced_dirs).clone()
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
     }
+}
 
-    /// Counts a mutating call; what goes wrong with it.
-    fn call(&self) -> io::Result<(std::sync::MutexGuard<'_, Inner>, Option<Fault>)> {
-        let mut inner = self.inner();
-        if inner.off {
-            return Err(eio());
-        }
-        inner.calls += 1;
-        let fault = inner.fault.filter(|(n, _)| *n == inner.calls).map(|(_, fault)| fault);
-        inner.off = fault == Some(Fault::Off);
-        if fault == Some(Fault::NoSpace) {
-            return Err(enospc());
-        }
-        Ok((inner, fault))
+/// What survives, and a number of all that was decided.
+struct Chance {
+    power: Power,
+    random: fastrand::Rng,
+    /// Of 8, for what is decided now.
+    odds: u8,
+    decided: u64,
+    count: u64,
+}
+
+impl Chance {
+    fn new(power: Power) -> Chance {
+        let seed = if let Power::Some(seed) = power { seed } else { 0 };
+        let mut random = fastrand::Rng::with_seed(seed);
+        Chance { power, odds: random.u8(1..8), random, decided: 0xcbf2_9ce4_8422_2325, count: 0 }
     }
 
-    /// As [`call`](Self::call), for calls that do nothing when they fail.
-    fn plain(&self) -> io::Result<std::sync::MutexGuard<'_, Inner>> {
-        match self.call()? {
-            (inner, None) => Ok(inner),
-            _ => Err(eio()),
-        }
+    /// Another file: some disks lose one wholly and another not at all.
+    fn turn(&mut self) {
+        self.odds = *self.random.choice([0, 1, 4, 7, 8]).as_ref().unwrap();
+    }
+
+    fn survives(&mut self) -> bool {
+        let survives = match self.power {
+            Power::Nothing => false,
+            Power::Everything => true,
+            Power::Some(_) => self.random.u8(0..8) < self.odds,
+        };
+        self.decided = (self.decided ^ (u64::from(survives) + 1)).wrapping_mul(0x100_0000_01b3);
+        self.count += 1;
+        survives
+    }
+
+    fn outcome(&self) -> Option<u64> {
+        (self.count > 0).then_some(self.decided)
     }
 }
 
@@ -236,62 +361,39 @@ impl Change {
     }
 }
 
-impl Inode {
-    fn mark(&mut self, from: usize, to: usize) {
-        self.dirty.extend(from / SECTOR..to.div_ceil(SECTOR));
-    }
-
-    /// What is cut off reads as zeros if the file grows again, there and on disk.
-    fn set_len(&mut self, len: usize) {
-        self.mark(len, self.disk.len().max(self.cache.len()).max(len));
-        self.cache.resize(len, 0);
-    }
-
-    fn flush(&mut self) {
-        self.disk.resize(self.cache.len(), 0);
-        for sector in std::mem::take(&mut self.dirty) {
-            self.copy(sector);
-        }
-    }
-
-    fn copy(&mut self, sector: usize) {
-        let end = ((sector + 1) * SECTOR).min(self.cache.len());
-        let start = (sector * SECTOR).min(end);
-        if self.disk.len() < end {
-            self.disk.resize(end, 0);
-        }
-        self.disk[start..end].copy_from_slice(&self.cache[start..end]);
-    }
-
-    fn lose(&mut self, survives: &mut dyn FnMut(usize) -> bool) {
-        if self.disk.len() != self.cache.len() && survives(0) {
-            self.disk.resize(self.cache.len(), 0);
-        }
-        for sector in std::mem::take(&mut self.dirty) {
-            if survives(sector) {
-                self.copy(sector);
-            }
-        }
-        self.cache = self.disk.clone();
-    }
-}
-
 impl Inner {
+    fn killed(&self) -> Inner {
+        Inner {
+            fault: None,
+            read_fault: None,
+            sync_fails: false,
+            reads_fail: false,
+            off: false,
+            locked: BTreeSet::new(),
+            film: None,
+            ..self.clone()
+        }
+    }
+
     fn change(&mut self, dir: &Path, gone: Option<&Path>, set: Option<(&Path, usize)>) {
         let change = Change {
             dir: dir.to_owned(),
             gone: gone.map(Path::to_owned),
             set: set.map(|(path, file)| (path.to_owned(), file)),
         };
-        change.apply(&mut self.names);
+        change.apply(Arc::make_mut(&mut self.names));
         self.entries.push(change);
     }
 
     fn sync_dir(&mut self, dir: &Path) {
-        self.synced_dirs.insert(dir.to_owned());
+        Arc::make_mut(&mut self.synced_dirs).insert(dir.to_owned());
+        if self.lie == Some(Lie::Directories) {
+            return;
+        }
         let (synced, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.entries).into_iter().partition(|c| c.dir == dir);
-        synced.iter().for_each(|c| c.apply(&mut self.durable_names));
+        let durable = Arc::make_mut(&mut self.durable_names);
+        synced.iter().for_each(|c| c.apply(durable));
         self.entries = kept;
     }
 
@@ -304,173 +406,5 @@ impl Inner {
             self.change(from.parent().unwrap(), Some(from), None);
         }
         Ok(())
-    }
-}
-
-impl Disk for SimDisk {
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        if matches!(how, Open::Read | Open::Write) {
-            let inner = self.inner();
-            let file = *inner.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-            return if inner.off { Err(eio()) } else { Ok(Arc::new(SimFile { disk: self.clone(), file })) };
-        }
-        let mut inner = self.plain()?;
-        let file = match inner.names.get(path) {
-            Some(_) if how == Open::CreateNew => return Err(io::ErrorKind::AlreadyExists.into()),
-            Some(&file) => {
-                inner.files[file].set_len(0);
-                file
-            }
-            None => {
-                let dir = path.parent().unwrap().to_owned();
-                if !inner.dirs.contains(&dir) {
-                    return Err(io::ErrorKind::NotFound.into());
-                }
-                inner.files.push(Inode::default());
-                let file = inner.files.len() - 1;
-                inner.change(&dir, None, Some((path, file)));
-                file
-            }
-        };
-        Ok(Arc::new(SimFile { disk: self.clone(), file }))
-    }
-
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        let mut inner = self.plain()?;
-        inner.dirs.extend(dir.ancestors().map(Path::to_owned));
-        Ok(())
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        let inner = self.inner();
-        if inner.off {
-            return Err(eio());
-        }
-        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-        let files = inner.names.iter().filter(|(path, _)| path.parent() == Some(dir));
-        let file = |(path, &file): (&PathBuf, &usize)| Entry {
-            name: name(path),
-            len: inner.files[file].cache.len() as u64,
-            is_dir: false,
-        };
-        let dirs = inner.dirs.iter().filter(|path| path.parent() == Some(dir));
-        let dirs = dirs.map(|path| Entry { name: name(path), len: 0, is_dir: true });
-        Ok(files.map(file).chain(dirs).collect())
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.plain()?.rename(from, to)
-    }
-
-    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut inner = self.plain()?;
-        if inner.names.contains_key(to) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        inner.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut inner = self.plain()?;
-        if !inner.names.contains_key(path) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        inner.change(path.parent().unwrap(), Some(path), None);
-        Ok(())
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.plain()?.sync_dir(dir);
-        Ok(())
-    }
-
-    fn space(&self, _: &Path) -> io::Result<Space> {
-        let inner = self.inner();
-        Ok(Space { free: inner.free.unwrap_or(1 << 40), total: 1 << 40 })
-    }
-
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        if !self.inner().locked.insert(path.to_owned()) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        struct Unlock(SimDisk, PathBuf);
-        impl Drop for Unlock {
-            fn drop(&mut self) {
-                self.0.inner().locked.remove(&self.1);
-            }
-        }
-        Ok(Box::new(Unlock(self.clone(), path.to_owned())))
-    }
-}
-
-struct SimFile {
-    disk: SimDisk,
-    file: usize,
-}
-
-impl File for SimFile {
-    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
-        let inner = self.disk.inner();
-        if inner.off || inner.reads_fail {
-            return Err(eio());
-        }
-        let cache = &inner.files[self.file].cache;
-        let from = (at as usize).min(cache.len());
-        let n = buf.len().min(cache.len() - from);
-        buf[..n].copy_from_slice(&cache[from..from + n]);
-        Ok(n)
-    }
-
-    fn write_at(&self, bufs: &[IoSlice<'_>], at: u64) -> io::Result<()> {
-        let (mut inner, fault) = self.disk.call()?;
-        let file = &mut inner.files[self.file];
-        let mut end = at as usize;
-        for buf in bufs {
-            if file.cache.len() < end + buf.len() {
-                file.cache.resize(end + buf.len(), 0);
-            }
-            file.cache[end..end + buf.len()].copy_from_slice(buf);
-            end += buf.len();
-        }
-        file.mark(at as usize, end);
-        if fault.is_some() { Err(eio()) } else { Ok(()) }
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let (mut inner, fault) = self.disk.call()?;
-        if fault == Some(Fault::Off) {
-            return Err(eio());
-        }
-        if fault.is_some() || inner.sync_fails {
-            inner.files[self.file].dirty.clear();
-            return Err(eio());
-        }
-        inner.files[self.file].flush();
-        Ok(())
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        let mut inner = self.disk.plain()?;
-        if inner.free.is_some_and(|free| free < len) {
-            return Err(enospc());
-        }
-        let file = &mut inner.files[self.file];
-        let len = (len as usize).max(file.cache.len());
-        file.cache.resize(len, 0);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut inner = self.disk.plain()?;
-        inner.files[self.file].set_len(len as usize);
-        Ok(())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.inner().files[self.file].cache.len() as u64)
     }
 }

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::time::ESCAPES;
 use super::*;
 
 const CHANNEL: &str = "0123456789abcdef0123456789abcdef";
@@ -146,24 +147,100 @@ fn an_unknown_escape_is_refused_with_its_place_and_the_known_ones() {
     assert!(refused("%é").starts_with("at character 1, %é is none of "));
 }
 
+fn origin(pairs: &[(&str, &str)]) -> Origin {
+    Origin(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+}
+
 #[test]
-fn what_a_peer_chose_is_refused_as_not_in_this_version() {
+fn placeholders_are_filled_from_the_span_and_where_it_came_from() {
+    let from = origin(&[("listener", "scribe"), ("peer", "10.0.0.1"), ("category", "zipkin"), ("zone", "eu/1")]);
+    let lane = |text: &str, service| template(text).on_host("gate.example").lane(NOVEMBER, CHANNEL, &from, service);
+    for (text, expected) in [
+        ("{service}/%H", "checkout/06/"),
+        ("%{service}", "checkout/"),
+        ("s={service},c=%{category}", "s=checkout,c=zipkin/"),
+        ("{peer}/{listener}", "10.0.0.1/scribe/"),
+        ("{zone}", "eu%2F1/"),
+        ("{host}/{rack}", "gate.example/none/"),
+        ("{first}-{last}", "{first}-{last}/"),
+    ] {
+        assert_eq!(lane(text, Some("checkout")), expected, "{text}");
+    }
+    assert_eq!(lane("s={service}", None), "s=none/");
+    assert_eq!(lane("{service}", Some("../x")), "%2E.%2Fx/");
+    assert!(!template("%H/{host}/{channel}/{first}").is_per_span());
+    assert!(
+        ["{service}", "{peer}", "%{category}", "{listener}", "{zone}"].iter().all(|text| template(text).is_per_span())
+    );
+    assert_eq!(template("{zone}/{service}/%{rack}").labels().collect::<Vec<_>>(), ["zone", "rack"]);
+}
+
+#[test]
+fn positions_are_filled_in_when_an_object_is_planned() {
+    let expected = "00000000000000000007/x-18446744073709551614/";
+    assert_eq!(super::at("{first}/x-{last}/", 7, u64::MAX - 1), expected);
+    assert_eq!(super::at("a%7Bfirst%7D/", 7, 8), "a%7Bfirst%7D/");
+}
+
+#[test]
+fn a_host_is_that_of_the_first_word_and_of_those_alone_who_ask_for_it() {
+    let on = |text: &str, host: &str| template(text).on_host(host);
+    assert_eq!(on("{host}", "a").on_host("b"), on("{host}", "a"));
+    assert_eq!(on("%H", "a"), on("%H", "b"));
+    assert_eq!(template("{host}").dir(0, CHANNEL), "none/", "before it is said");
+    assert!(!host_name().is_empty());
+}
+
+#[test]
+fn a_template_comes_back_from_its_line() {
+    let plain = template("dt=%Y/%{category}");
+    let lines = [
+        plain.clone(),
+        template("{host}-%H").on_host("a b"),
+        plain.clone().in_zone("+05:45".parse().unwrap()),
+        plain.clone().by_span_time(true),
+        plain.rounded(Some(Duration::from_secs(600))),
+    ];
+    for template in lines {
+        assert_eq!(Template::from_line(&template.to_string()), Some(template));
+    }
+    for line in [
+        "",
+        "received",
+        "sent UTC 0  %H",
+        "received CET 0  %H",
+        "received UTC x  %H",
+        "received UTC 0 a/b %H",
+        "received UTC 0  %Q",
+    ] {
+        assert_eq!(Template::from_line(line), None, "{line}");
+    }
+}
+
+#[test]
+fn by_the_times_of_spans_a_path_with_a_time_is_of_each_span() {
+    for (text, expected) in [("%H", true), ("dt=%Y-%m-%d", true), ("", false), ("{host}/%z", false)] {
+        let path = template(text).by_span_time(true);
+        assert_eq!((path.is_by_span_time(), path.is_per_span()), (expected, expected), "{text}");
+    }
+    assert!(!template("{service}").by_span_time(true).is_by_span_time());
+    assert!(!template("%H").by_span_time(false).is_per_span());
+}
+
+#[test]
+fn a_placeholder_that_is_no_name_is_refused_with_those_that_are() {
+    let known = "{service} {category} {peer} {listener} {host} {channel} {first} {last}";
     for (text, at, found) in [
-        ("{service}/%Y", 1, "{service}"),
-        ("%Y/{peer}", 4, "{peer}"),
-        ("%{category}", 1, "%{category}"),
         ("a/%{any header}/b", 3, "%{any header}"),
         ("%[localhost]", 1, "%[localhost]"),
-        ("{first}", 1, "{first}"),
+        ("a{channel", 2, "{channel"),
+        ("{é", 1, "{é"),
+        ("{}", 1, "{}"),
+        ("{via}", 1, "{via}"),
+        ("%Y{a/b}", 3, "{a/"),
     ] {
-        let expected = format!(
-            "at character {at}, {found} is not in this version, whose paths are made of time and {{channel}} alone"
-        );
-        assert_eq!(refused(text), expected);
+        assert_eq!(refused(text), format!("at character {at}, {found} is none of {known}, nor a label"));
     }
-    assert_eq!(refused("{zone}"), "at character 1, {zone} is not known; {channel} is");
-    assert_eq!(refused("a{channel"), "at character 2, {channel is not known; {channel} is");
-    assert_eq!(refused("{é"), "at character 1, {é is not known; {channel} is");
 }
 
 #[test]
@@ -181,11 +258,13 @@ fn a_hostile_template_is_refused_by_name() {
 
 #[test]
 fn a_template_is_bounded_in_length_and_depth() {
-    assert!(Template::parse(&"a".repeat(BYTES_MAX - 1)).is_ok());
-    assert_eq!(Template::parse(&"a".repeat(BYTES_MAX)), Err(PathError::Long));
-    assert!(Template::parse(&"%A".repeat(14)).is_ok());
-    assert_eq!(Template::parse(&"%A".repeat(15)), Err(PathError::Long));
-    assert_eq!(Template::parse(&"{channel}".repeat(4)), Err(PathError::Long));
+    assert!(Template::parse(&"a".repeat(LANE_BYTES_MAX - 1)).is_ok());
+    assert_eq!(Template::parse(&"a".repeat(LANE_BYTES_MAX)), Err(PathError::Long));
+    assert!(Template::parse(&"%A".repeat(28)).is_ok());
+    assert_eq!(Template::parse(&"%A".repeat(29)), Err(PathError::Long));
+    assert!(Template::parse("%Y-%m-%d/{service}/{category}/{peer}").is_ok());
+    assert_eq!(Template::parse("{service}/{category}/{peer}/{zone}"), Err(PathError::Long));
+    assert_eq!(Template::parse(&"%%".repeat(TEXT_BYTES_MAX / 2 + 1)), Err(PathError::Long));
     assert!(Template::parse(&"a/".repeat(DEPTH_MAX)).is_ok());
     assert_eq!(Template::parse(&"a/".repeat(DEPTH_MAX + 1)), Err(PathError::Deep));
 }
@@ -204,19 +283,22 @@ fn a_zone_is_utc_or_an_offset() {
 
 proptest! {
     #[test]
-    fn whatever_is_typed_and_whatever_the_clock_says_a_path_is_clean_and_bounded(
+    fn whatever_is_typed_and_whatever_clock_and_peers_say_a_path_is_clean_and_bounded(
         pieces in prop::collection::vec(
-            prop_oneof!["%[%a-zA-Z]", "[a-z./_=-]", "[{}%]{1,2}", Just("{channel}".to_owned()), "[/a]", any::<char>().prop_map(String::from)],
+            prop_oneof!["%[%a-zA-Z]", "[a-z./_=-]", "[{}%]{1,2}", prop::sample::select(vec!["{channel}", "{host}", "%{service}", "{peer}", "{rack}", "{last}"]).prop_map(String::from), "[/a]", any::<char>().prop_map(String::from)],
             0..8,
         ),
         us in any::<u64>(),
         round in prop_oneof![Just(0u64), Just(10), Just(1440)],
+        words in prop::collection::vec(prop_oneof![any::<String>(), "[./_]{0,3}", "\\PC{60,70}"], 4),
     ) {
         let text = pieces.concat();
         if let Ok(template) = Template::parse(&text) {
             let template = template.in_zone("-09:30".parse().unwrap()).rounded((round > 0).then(|| Duration::from_secs(round * 60)));
-            let dir = template.dir(us, CHANNEL);
-            prop_assert!(dir.len() <= BYTES_MAX);
+            let from = origin(&[("peer", &words[0]), ("rack", &words[1])]);
+            let dir = template.on_host(&words[2]).lane(us, CHANNEL, &from, Some(&words[3]));
+            let dir = super::at(&dir, us, us);
+            prop_assert!(dir.len() <= LANE_BYTES_MAX, "{} bytes: {dir:?}", dir.len());
             prop_assert!(dir.is_empty() || dir.ends_with('/'));
             prop_assert!(is_clean(&format!("{dir}x")), "{dir:?} of {text:?}");
         }

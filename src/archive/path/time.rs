@@ -46,6 +46,17 @@ impl FromStr for Zone {
     }
 }
 
+/// As it is read.
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, minutes) = (if self.minutes < 0 { '-' } else { '+' }, self.minutes.unsigned_abs());
+        match minutes {
+            0 => f.write_str("UTC"),
+            _ => write!(f, "{sign}{:02}:{:02}", minutes / 60, minutes % 60),
+        }
+    }
+}
+
 fn two_digits(text: &str) -> Result<i16, NoZone> {
     match text.as_bytes() {
         [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => Ok(i16::from(tens - b'0') * 10 + i16::from(ones - b'0')),

@@ -3,12 +3,13 @@
 use super::*;
 use crate::archive::Target;
 use crate::archive::format::Format;
+use crate::archive::lane::Rule;
 use crate::archive::object::Object;
 use crate::archive::plan::{Place, Recipe};
 use crate::channel::{Channel, Draft, Item, Origin, Settings, Start, Sync, Takes};
 use crate::clock::Clock;
 use crate::disk::MemoryDisk;
-use crate::drain::sieve::Filter;
+use crate::drain::sieve::{Filter, Sieve};
 use crate::metrics::{Registry, TABLE};
 
 /// Items of a frame, each of one kibibyte.
@@ -53,7 +54,8 @@ async fn a_piece_has_a_bound_whatever_a_sieve_takes_of_its_frames() {
         spans: u64::from(frames),
         bytes: u64::from(frames) << 10,
     };
-    let recipe = Recipe { format: Format::Parquet1, sieve: Sieve::new(Filter::default(), 0.0) };
+    let rule = Rule { sieve: Sieve::new(Filter::default(), 0.0), ..Rule::default() };
+    let recipe = Recipe { format: Format::Parquet1, rule, lane: None };
     let place = Place::of(&Target::Local { dir: "/spans".into() }).expect("a directory");
     let (plan, ledger) = (Plan::new(recipe, place, "", object), tap.ledger());
     let mut reading = Reading::new(&ledger, &plan);

@@ -29,7 +29,7 @@ use crate::tasks;
 const PIECE_BYTES: u64 = 1 << 20;
 
 /// A request without a body has its answer in this time or will have none.
-const SHORT: Duration = Duration::from_secs(30);
+pub(super) const SHORT: Duration = Duration::from_secs(30);
 
 /// The metadata that holds an object's facts: `x-amz-meta-spangate`.
 const FACTS: &str = "spangate";

@@ -1,8 +1,8 @@
 //! From a place to its store: what each ecosystem asks for, and where it keeps its credentials.
 //!
 //! Credentials, regions and proxies come from the variables that the ecosystem's own tools read
-//! (`AWS_*`, `GOOGLE_*`, `AZURE_*`), from web identity, or from the machine's metadata service. What
-//! our configuration says goes before them.
+//! (`AWS_*`, `GOOGLE_*`, `AZURE_*`), from web identity, or from the machine's metadata service; HDFS has
+//! them in Hadoop's own configuration. What our configuration says goes before them.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{BackoffConfig, ClientConfigKey, RetryConfig};
 
 use super::bucket::{Bucket, reason};
-use super::{Staging, Store};
+use super::{Staging, Store, hdfs};
 use crate::archive::target::{Connect, Remote, Scheme};
 
 /// Within one try of ours: a busy store must not cost a large upload that has got far.
@@ -23,6 +23,7 @@ const RETRIES_MAX: usize = 3;
 /// The store of a remote place, or why there can be none. Touches nothing.
 pub fn connect(remote: &Remote, connect: &Connect, staging: Staging) -> Result<Arc<dyn Store>, String> {
     let bucket = match remote.scheme {
+        Scheme::Hdfs => return hdfs::connect(remote, connect, staging),
         Scheme::S3 => s3(remote, connect, staging),
         Scheme::Gs => gs(remote, connect, staging),
         Scheme::Az => az(remote, connect, staging),
@@ -147,6 +148,7 @@ mod tests {
         assert!(made("s3://spans/x", None).is_ok());
         assert!(made("s3://spans/x", Some("http://localhost:9000")).is_ok());
         assert!(made("gs://spans/x", Some("http://localhost:4443")).is_ok());
+        assert!(made("hdfs://namenode/x", None).is_ok());
         let error = made("az://spans/x", None).map(|_| ()).unwrap_err();
         assert!(error.contains("Account must be specified"), "{error}");
     }

@@ -17,10 +17,10 @@ use crate::archive::object::{Object, ObjectName};
 use crate::disk::{Disk, File, Open};
 use crate::tasks;
 
-const STAGING: &str = "_spangate";
+pub(super) const STAGING: &str = "_spangate";
 
 /// Directories in each other that a listing goes into: a template's bound, with room to spare.
-const DEPTH_MAX: usize = 32;
+pub(super) const DEPTH_MAX: usize = 32;
 
 /// Cheap to clone. Its own calls block; those of [`Store`] do so on a blocking thread.
 #[derive(Clone)]
@@ -196,7 +196,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// `None` for a file that no archive named.
-fn parsed_name(file: &str) -> Option<ObjectName> {
+pub(super) fn parsed_name(file: &str) -> Option<ObjectName> {
     ObjectName::parse(file, Format::of_name(file)?.extension())
 }
 

@@ -7,6 +7,7 @@
 
 mod bucket;
 mod connect;
+mod hdfs;
 mod inside;
 pub mod local;
 mod staging;

@@ -8,6 +8,9 @@ fn a_url_has_one_form() {
         ("s3://spans/a=b/100%/", "s3://spans/a=b/100%"),
         ("gs://my.bucket_1/x", "gs://my.bucket_1/x"),
         ("az://container/x/y", "az://container/x/y"),
+        ("hdfs://namenode.example.org:9000/spans/", "hdfs://namenode.example.org:9000/spans"),
+        ("hdfs://namenode:8020/", "hdfs://namenode"),
+        ("hdfs://Bulk_1/a=b/50%", "hdfs://Bulk_1/a=b/50%"),
     ] {
         assert_eq!(Remote::parse(text).map(|remote| remote.url()).as_deref(), Some(form), "{text}");
     }
@@ -31,6 +34,18 @@ fn what_is_no_place_in_a_store_is_refused() {
         "spans/x",
         "s3://späns/x",
         "S3://spans/x",
+        "hdfs:///spans",
+        "hdfs://",
+        "hdfs://namenode:/x",
+        "hdfs://namenode:0/x",
+        "hdfs://namenode:08020/x",
+        "hdfs://namenode:65536/x",
+        "hdfs://namenode:1:2/x",
+        "hdfs://me@namenode/x",
+        "hdfs://[::1]:8020/x",
+        "hdfs://namenode/a:b",
+        "hdfs://namenode/../x",
+        "viewfs://bulk/x",
     ] {
         assert_eq!(Remote::parse(text), None, "{text}");
     }

@@ -7,7 +7,9 @@
 mod cat;
 mod list;
 pub mod options;
+mod replay;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -44,13 +46,27 @@ fn carry_out(options: Options, store: Arc<dyn Store>, runtime: &Runtime) -> Exit
         Ok(objects) => objects,
         Err(error) => return complain(&error.to_string(), Exit::Fault),
     };
+    let mut objects = objects;
+    objects.sort_by(|a, b| (&a.parsed, &a.name).cmp(&(&b.parsed, &b.name)));
     match options.verb {
+        Verb::Replay(replay) => replay::replay(&replay, options.selection, objects, store, runtime),
         Verb::List { json } => runtime.block_on(list::list(&*store, &options.selection, objects, json)),
         Verb::Cat { origin } => {
             let walk = Walk::new(store, runtime.handle().clone(), options.selection, objects);
             runtime.block_on(tasks::blocking(move || cat::cat(walk, origin)))
         }
     }
+}
+
+/// The command line that a replay began with, where `options` only say that it is to go on.
+pub(super) fn began(options: &Options) -> Option<Result<Vec<OsString>, String>> {
+    let Verb::Replay(replay) = &options.verb else { return None };
+    let line = |arguments: Vec<String>| {
+        let state = format!("--state={}", replay.state.display());
+        let command = ["spangate", "archive", "replay"].map(str::to_owned);
+        command.into_iter().chain(arguments).chain([state]).map(OsString::from).collect()
+    };
+    replay.resumes.then(|| replay::arguments(replay).map(line))
 }
 
 /// The settings of the archive that is meant; an error says which there are.

@@ -1,9 +1,12 @@
 //! The flags of `spangate archive`, and what they mean.
 
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::replay;
 use crate::archive::read::{Positions, Selection, Trace};
 use crate::clock::{self, Clock};
+use crate::config::collector;
 use crate::config::value::duration;
 
 /// What is asked of an archive.
@@ -23,6 +26,21 @@ pub struct Options {
 pub enum Verb {
     List { json: bool },
     Cat { origin: bool },
+    Replay(replay::Options),
+}
+
+/// More is no bound.
+const RATE_MAX: u64 = 1_000_000;
+/// As many as a message of `spangate send`: every default takes it.
+const BATCH_MAX: u64 = 10_000;
+
+impl Options {
+    /// It is a replay, and another run has left its state.
+    pub fn goes_on(&mut self) {
+        if let Verb::Replay(replay) = &mut self.verb {
+            replay.resumes = true;
+        }
+    }
 }
 
 const CLOSING: &str = "\
@@ -44,10 +62,12 @@ pub fn command(config: Vec<Arg>) -> Command {
             .action(ArgAction::SetTrue)
             .help("Each within an object that says when and where it came in, as far as that is kept"),
     );
+    let replay =
+        verb("replay", "Sends spans again, to a Zipkin collector or to a gateway").args(rows()).args(sending());
     Command::new("archive")
         .about("What an archive holds: listed, printed, sent again")
         .subcommand_required(true)
-        .subcommands([list, cat])
+        .subcommands([list, cat, replay])
 }
 
 fn text(name: &'static str, value: &'static str, help: &'static str) -> Arg {
@@ -86,6 +106,36 @@ fn rows() -> Vec<Arg> {
     ]
 }
 
+fn sending() -> Vec<Arg> {
+    let number = |name, value, help, range| text(name, value, help).value_parser(value_parser!(u64).range(range));
+    vec![
+        text("into", "URL", "The collector http(s)://HOST[:9411], or a gateway, also scribe://HOST:1463")
+            .required_unless_present("resume")
+            .value_parser(destination),
+        number("rate", "SPANS", "Spans a second [2000]", 1..=RATE_MAX).default_value("2000").hide_default_value(true),
+        number("batch", "SPANS", "Spans of a request [500]", 1..=BATCH_MAX)
+            .default_value("500")
+            .hide_default_value(true),
+        text("patience", "TIME", "How long nothing may get through before it stops [5m]")
+            .value_parser(|text: &str| duration(text).ok_or("expected a time such as 5m"))
+            .default_value("5m")
+            .hide_default_value(true),
+        text("state", "FILE", "Where its progress is kept [spangate-replay.json]")
+            .default_value("spangate-replay.json")
+            .hide_default_value(true),
+        text("resume", "FILE", "Go on with a replay that stopped, by that file; nothing else is to be said")
+            .exclusive(true),
+    ]
+}
+
+/// A collector's URL, of one destination.
+fn destination(url: &str) -> Result<String, String> {
+    match collector::normalise(url) {
+        Ok(url) if !url.starts_with("dns+") => Ok(url),
+        _ => Err("expected http(s)://HOST[:9411] or scribe://HOST:PORT".to_owned()),
+    }
+}
+
 /// A moment, microseconds since the epoch; of `2h`: so long ago.
 fn time(text: &str) -> Result<u64, String> {
     let ago = || {
@@ -101,7 +151,8 @@ pub fn read(verb: &str, matches: &ArgMatches) -> Result<Options, clap::Error> {
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let verb = match verb {
         "list" => Verb::List { json: matches.get_flag("json") },
-        _ => Verb::Cat { origin: matches.get_flag("origin") },
+        "cat" => Verb::Cat { origin: matches.get_flag("origin") },
+        _ => Verb::Replay(sent(matches)),
     };
     Ok(Options {
         verb,
@@ -111,6 +162,39 @@ pub fn read(verb: &str, matches: &ArgMatches) -> Result<Options, clap::Error> {
         region: text("region"),
         selection: selection(matches)?,
     })
+}
+
+fn sent(matches: &ArgMatches) -> replay::Options {
+    let number = |name: &str| *matches.get_one::<u64>(name).expect("it has a default");
+    let text = |name: &str| matches.get_one::<String>(name).cloned();
+    let resumed = text("resume");
+    replay::Options {
+        into: text("into").unwrap_or_default(),
+        rate: number("rate"),
+        batch: usize::try_from(number("batch")).expect("it is bounded"),
+        patience: *matches.get_one("patience").expect("it has a default"),
+        resumes: resumed.is_some(),
+        state: resumed.or_else(|| text("state")).expect("it has a default").into(),
+        arguments: arguments(matches),
+    }
+}
+
+/// What was typed, with times that will mean the same later.
+fn arguments(matches: &ArgMatches) -> Vec<String> {
+    let typed = |name: &&str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let names = matches.ids().map(clap::Id::as_str).filter(|name| *name != "state");
+    let mut arguments = Vec::new();
+    for name in names.filter(typed) {
+        if let Ok(Some(us)) = matches.try_get_one::<u64>(name)
+            && ["from", "to"].contains(&name)
+        {
+            arguments.push(format!("--{name}={}", clock::rfc3339(*us)));
+            continue;
+        }
+        let values = matches.get_raw(name).into_iter().flatten();
+        arguments.extend(values.map(|value| format!("--{name}={}", value.to_string_lossy())));
+    }
+    arguments
 }
 
 fn selection(matches: &ArgMatches) -> Result<Selection, clap::Error> {

@@ -15,7 +15,7 @@ pub mod options;
 mod padding;
 mod progress;
 mod shop;
-mod tally;
+pub(super) mod tally;
 mod traces;
 mod worker;
 

@@ -150,7 +150,7 @@ fn a_drain_of_either_kind_filters_and_samples() {
         ..Filter::default()
     };
     assert_eq!(settings.drains[0].drain.sieve, Sieve::new(filter, 0.1));
-    let filter = Filter { services_exclude: vec!["probe".into()], ..Filter::default() };
+    let filter = Filter { services_exclude: vec!["probe".into()], leave_replayed: true, ..Filter::default() };
     assert_eq!(settings.archives[0].sieve, Sieve::new(filter, 1.0));
 }
 
@@ -324,7 +324,9 @@ fn archives_keep_apart_from_each_other_and_from_the_data_directory() {
         [drain.g]\narchive = \"s3://bucket/x/\"\nkeep = \"1GiB\"\n\
         [drain.h]\narchive = \"s3://bucket/x\"\nendpoint = \"http://minio:9000\"\n\
         [drain.i]\narchive = \"file:///i\"\nendpoint = \"http://minio:9000\"\nregion = \"eu-west-1\"\n\
-        [drain.j]\narchive = \"gs://bucket/x\"\nregion = \"eu-west-1\"\n";
+        [drain.j]\narchive = \"gs://bucket/x\"\nregion = \"eu-west-1\"\n\
+        [drain.k]\narchive = \"hdfs://namenode:8020/x\"\n[drain.l]\narchive = \"hdfs://namenode/x/y\"\n\
+        endpoint = \"http://minio:9000\"\n[drain.m]\narchive = \"hdfs://namenode/x/z\"\n";
     assert_eq!(
         Case::file(file).problems(),
         [
@@ -334,13 +336,17 @@ fn archives_keep_apart_from_each_other_and_from_the_data_directory() {
              \"builtin\", or a directory of its own",
             "spangate.toml:9:8: drain.d.keep: is for \"builtin\" alone: what you name yourself is never trimmed",
             "spangate.toml:11:11: drain.e.archive: found \"hdfs:/bucket\", expected \"builtin\", \"file:///DIR\", \
-             \"s3://BUCKET/PREFIX\", \"gs://BUCKET/PREFIX\", \"az://CONTAINER/PREFIX\" or \"none\"",
+             \"s3://BUCKET/PREFIX\", \"gs://BUCKET/PREFIX\", \"az://CONTAINER/PREFIX\", \
+             \"hdfs://NAMENODE[:PORT]/PATH\" or \"none\"",
             "spangate.toml:14:8: drain.g.archive: drain f writes to s3://bucket/x, and both name objects by channel and \
              positions, whatever the path: give each its own place, none within the other",
             "spangate.toml:16:8: drain.g.keep: is for \"builtin\" alone: what you name yourself is never trimmed",
             "spangate.toml:22:12: drain.i.endpoint: is for s3://, gs:// and az:// alone",
             "spangate.toml:23:10: drain.i.region: is for s3:// alone",
             "spangate.toml:26:10: drain.j.region: is for s3:// alone",
+            "spangate.toml:31:12: drain.l.endpoint: is for s3://, gs:// and az:// alone",
+            "spangate.toml:32:8: drain.m.archive: drain k writes to hdfs://namenode/x, and both name objects by channel and \
+             positions, whatever the path: give each its own place, none within the other",
         ]
     );
 }

@@ -38,13 +38,25 @@ fn zone_and_rounding_belong_to_the_template() {
 }
 
 #[test]
+fn directories_are_of_the_time_at_which_spans_came_in_unless_it_is_said_otherwise() {
+    let by_span_time = |lines: &str| {
+        let file = format!("[drain.archive]\narchive = \"file:///a\"\n{lines}");
+        Case::file(&file).understood().settings.archives[0].path.is_by_span_time()
+    };
+    assert!(!by_span_time("") && !by_span_time("time = \"received\""));
+    assert!(by_span_time("time = \"span\""));
+    assert!(!by_span_time("time = \"span\"\npath = \"{service}\""), "no time is asked for");
+    let expected = "spangate.toml:3:8: drain.a.time: found \"sent\", expected \"received\" or \"span\"";
+    assert_eq!(problems("time = \"sent\""), [expected]);
+}
+
+#[test]
 fn a_template_that_was_not_understood_is_refused_with_the_place() {
     let known = "%Y %y %m %n %B %b %d %e %j %A %a %H %k %I %l %p %M %S %s %z %D and %%";
-    let later = "is not in this version, whose paths are made of time and {channel} alone";
+    let ours = "{service} {category} {peer} {listener} {host} {channel} {first} {last}";
     for (path, why) in [
         ("dt=%Q", format!("at character 4, %Q is none of {known}")),
-        ("%Y/{service}", format!("at character 4, {{service}} {later}")),
-        ("%{host}", format!("at character 1, %{{host}} {later}")),
+        ("%[localhost]", format!("at character 1, %[localhost] is none of {ours}, nor a label")),
         ("/abs", "at character 1, a directory has no name: paths are relative".to_owned()),
         ("a/../b", "at character 3, a directory begins with .: readers pass over those".to_owned()),
     ] {
@@ -54,6 +66,16 @@ fn a_template_that_was_not_understood_is_refused_with_the_place() {
         );
         assert_eq!(problems(&format!("path = \"{path}\"")), [expected]);
     }
+}
+
+#[test]
+fn a_placeholder_is_ours_or_a_label_that_a_listener_gives() {
+    let labels = "[scribe]\nlabels = { zone = \"a\" }\n[http]\nlabels = { \"rack.unit\" = \"7\" }\n";
+    let file = |path: &str| format!("{labels}[drain.archive]\narchive = \"file:///a\"\npath = \"{path}\"\n");
+    assert_eq!(dirs(&file("%Y/{zone}/%{rack.unit}/{service}")), ["2026/none/none/none/"]);
+    let expected = "spangate.toml:7:8: drain.archive.path: {servce} is none of {service} {category} {peer} {listener} {host} \
+        {channel} {first} {last}, nor a label that scribe.labels or http.labels gives";
+    assert_eq!(Case::file(&file("{zone}/{servce}")).problems(), [expected]);
 }
 
 #[test]

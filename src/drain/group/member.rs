@@ -1,5 +1,7 @@
 //! One sink of a group: where it stands, what is under way to it, what it may take.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::super::BatchSettings;
@@ -10,7 +12,7 @@ use super::window::Window;
 use super::{Answer, Change, SinkId, State};
 
 /// Spans of a probe: enough to be a request like others, and few to wait for the timeout of a sink that hangs.
-pub(super) const PROBE_SPANS_MAX: u32 = 100;
+pub(in crate::drain) const PROBE_SPANS_MAX: u32 = 100;
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -123,17 +125,24 @@ impl Member {
                 let wait = self.backoff.fail();
                 self.rest(State::Resting { until: now + wait })
             }
-            // A probe that was not sent leaves the sink where it stood: it may be probed at once.
-            Answer::Void if self.state == State::Probing => {
-                let rest = match self.misconfigured {
-                    true => State::Misconfigured { until: now },
-                    false => State::Resting { until: now },
-                };
-                self.enter(rest);
-                Change::Nothing
-            }
-            Answer::Void | Answer::Well(_) => Change::Nothing,
+            // A probe that was not sent: it may be probed at once.
+            Answer::Void => self.stay(now),
+            // Thousands of suspects in turn would else be as many probes at once.
+            Answer::Spared => self.stay(now + self.backoff.bounded(Duration::ZERO)),
+            Answer::Well(_) => Change::Nothing,
         }
+    }
+
+    /// One that was probed is left where it stood, and may be probed again from `until` on.
+    fn stay(&mut self, until: Instant) -> Change {
+        if self.state == State::Probing {
+            let rest = match self.misconfigured {
+                true => State::Misconfigured { until },
+                false => State::Resting { until },
+            };
+            self.enter(rest);
+        }
+        Change::Nothing
     }
 
     fn well(&mut self) -> Change {

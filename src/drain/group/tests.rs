@@ -206,6 +206,28 @@ fn a_probe_that_was_not_sent_may_be_tried_at_once() {
 }
 
 #[test]
+fn a_probe_that_a_suspect_broke_is_made_again_after_the_shortest_rest_however_often() {
+    let (mut group, mut now) = (group(1), Instant::now());
+    rest_all(&mut group, now);
+    now += MAX;
+    for _ in 0..50 {
+        let probe = group.any(now).unwrap();
+        assert_eq!(group.answer(&probe, Answer::Spared, now), Change::Nothing);
+        assert_eq!(group.state(0), State::Resting { until: now + MIN });
+        assert!(group.any(now).is_none());
+        now += MIN;
+    }
+}
+
+#[test]
+fn a_sink_that_is_up_does_not_rest_for_a_suspect() {
+    let (mut group, now) = (group(1), Instant::now());
+    let ticket = group.any(now).unwrap();
+    assert_eq!(group.answer(&ticket, Answer::Spared, now), Change::Nothing);
+    assert_eq!((group.state(0), group.any(now).is_some()), (State::Up, true));
+}
+
+#[test]
 fn all_sinks_resting_wake_with_the_first() {
     let (mut group, now) = (group(5), Instant::now());
     rest_all(&mut group, now);

@@ -15,8 +15,12 @@ use super::super::batch::{Batch, Stretch};
 use super::super::group::SinkId;
 use super::record::Record;
 
-/// Refused spans kept. A thousand of a minute hold their sink; this is four such minutes. Each holds its frame's head.
+/// Refused spans kept while new ones are sent as they come. A thousand of a minute hold their sink; this is four such
+/// minutes. Each holds its frame's head.
 const REFUSED_MAX: usize = 4096;
+/// Refused spans kept while new ones are tried a few at a time: in four times as many without a good one between, their
+/// sink is what is wrong.
+const REFUSED_LAST: usize = 4 * REFUSED_MAX;
 /// Spans of suspects: a dozen batches of the default size.
 const SUSPECT_SPANS_MAX: u64 = 65_536;
 
@@ -27,7 +31,7 @@ pub struct Held {
     pub refused: u64,
     /// Spans of batches that break sinks.
     pub suspects: u64,
-    /// Nothing new is sent, for too much is kept.
+    /// New spans are sent a few at a time, for too much is kept.
     pub paused: bool,
 }
 
@@ -73,6 +77,11 @@ impl Pen {
 
     pub fn has_room(&self) -> bool {
         self.refused.len() < REFUSED_MAX
+    }
+
+    /// Whether nothing more can be kept.
+    pub fn is_full(&self) -> bool {
+        self.refused.len() >= REFUSED_LAST
     }
 
     /// One goes whatever its size.

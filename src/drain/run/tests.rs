@@ -328,7 +328,7 @@ async fn a_preferred_collector_that_is_held_to_a_rate_gets_the_flow_though_anoth
 #[tokio::test]
 async fn what_is_kept_apart_is_tried_as_soon_as_a_rate_lets_it() {
     let bench = Bench::new();
-    let sink = Arc::new(Picky(std::sync::atomic::AtomicBool::new(false)));
+    let sink = Arc::new(Picky::default());
     let usual = |settings: &mut Settings| {
         settings.rate_max = Some(10);
         (settings.backoff_min, settings.backoff_max) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -395,8 +395,14 @@ async fn a_collector_that_begins_to_drop_is_sent_half_and_more_again_when_it_has
     bench.channel.stop();
 }
 
-/// A collector that refuses spans that begin with an x, until it is told to take them.
-struct Picky(std::sync::atomic::AtomicBool);
+/// A collector that refuses spans that begin with an x, or breaks on them, until it is told to take them.
+#[derive(Default)]
+struct Picky {
+    takes_all: std::sync::atomic::AtomicBool,
+    breaks: bool,
+    /// Spans sent to it, alone and in company.
+    sent: Mutex<(u64, u64)>,
+}
 
 impl Sink for Picky {
     fn name(&self) -> &str {
@@ -408,16 +414,104 @@ impl Sink for Picky {
     }
 
     fn send<'a>(&'a self, load: &'a Load) -> Sending<'a> {
-        let takes = self.0.load(std::sync::atomic::Ordering::Relaxed);
+        let takes = self.takes_all.load(std::sync::atomic::Ordering::Relaxed);
         let bad = load.pieces.iter().any(|piece| piece.chunks(10).any(|span| span[0] == b'x'));
-        Box::pin(async move { if bad && !takes { Verdict::Refused("400".into()) } else { Verdict::Delivered } })
+        let mut sent = self.sent.lock().unwrap();
+        *(if load.spans == 1 { &mut sent.0 } else { &mut sent.1 }) += u64::from(load.spans);
+        Box::pin(async move {
+            match bad && !takes {
+                true if self.breaks => Verdict::Elsewhere { reason: "500".into(), maybe_taken: false },
+                true => Verdict::Refused("400".into()),
+                false => Verdict::Delivered,
+            }
+        })
     }
+}
+
+fn bad(number: u64, spans: u32) -> Draft {
+    Draft { body: b"x123456789".repeat(spans as usize).into(), ..message(number, spans, MINUTE_US) }
+}
+
+fn outcome(bench: &Bench, outcome: Outcome) -> u64 {
+    bench.channel.snapshot().accounts[0].outcomes.get(&outcome).copied().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn spans_that_are_kept_apart_get_half_of_a_rate_at_most_while_others_wait() {
+    let bench = Bench::new();
+    let sink = Arc::new(Picky { breaks: true, ..Picky::default() });
+    let usual = |settings: &mut Settings| {
+        settings.rate_max = Some(20);
+        settings.batch.spans = 10;
+        (settings.backoff_min, settings.backoff_max) = (Duration::from_millis(200), Duration::from_secs(1));
+    };
+    let mut drain = bench.drain(usual, std::slice::from_ref(&sink));
+    bench.channel.append((0..10).map(|n| bad(n, 10)).collect()).wait().await.unwrap();
+    bench.append(500, 10, MINUTE_US).await;
+    tokio::time::pause();
+    // Until what is bad is told from the rest, the collector rests for it.
+    for _ in 0..600 {
+        run(&mut drain, Duration::from_secs(1)).await;
+        if drain.status().held().suspects >= 20 {
+            break;
+        }
+    }
+    let (taken, (alone, _)) = (outcome(&bench, Outcome::Delivered), *sink.sent.lock().unwrap());
+    run(&mut drain, Duration::from_secs(60)).await;
+    let (taken, alone) = (outcome(&bench, Outcome::Delivered) - taken, sink.sent.lock().unwrap().0 - alone);
+    assert!(taken >= 500 && alone >= 20, "{taken} delivered, {alone} alone in 1,200 spans' time");
+    tokio::time::resume();
+    bench.channel.stop();
+}
+
+#[tokio::test]
+async fn spans_that_break_their_sink_one_by_one_do_not_block_the_good_ones_behind_them() {
+    let bench = Bench::new();
+    let sink = Arc::new(Picky { breaks: true, ..Picky::default() });
+    let mut drain = bench.drain(|settings| settings.batch.spans = 1, std::slice::from_ref(&sink));
+    bench.channel.append(vec![bad(0, 40)]).wait().await.unwrap();
+    bench.append(1, 200, MINUTE_US).await;
+    tokio::time::pause();
+    run(&mut drain, Duration::from_secs(600)).await;
+    assert_eq!((outcome(&bench, Outcome::DeadLettered), outcome(&bench, Outcome::Delivered)), (40, 200));
+    tokio::time::resume();
+    bench.channel.stop();
+}
+
+#[tokio::test]
+async fn a_good_span_behind_more_refused_ones_than_are_kept_gets_through_and_speaks_for_its_sink() {
+    const BAD: u64 = 4_200;
+    let bench = Bench::new();
+    let sink = Arc::new(Picky::default());
+    let usual = |settings: &mut Settings| {
+        // Fewer than a thousand a minute are refused alone, or the sink were held for that.
+        settings.rate_max = Some(16);
+        settings.batch.spans = 1;
+        (settings.backoff_min, settings.backoff_max) = (Duration::from_millis(200), Duration::from_secs(10));
+    };
+    let mut drain = bench.drain(usual, std::slice::from_ref(&sink));
+    bench.channel.append((0..BAD / 10).map(|n| bad(n, 10)).collect()).wait().await.unwrap();
+    bench.append(50, 10, MINUTE_US).await;
+    tokio::time::pause();
+    let status = drain.status();
+    let mut minutes = 0;
+    while outcome(&bench, Outcome::Delivered) < 500 {
+        run(&mut drain, Duration::from_secs(60)).await;
+        minutes += 1;
+        assert!(minutes < 600, "{:?}, {:?}", status.held(), status.sinks());
+        assert!(status.sinks()[0].standing == super::super::Standing::Up, "its sink is not held");
+    }
+    run(&mut drain, Duration::from_secs(1_200)).await;
+    assert_eq!((outcome(&bench, Outcome::DeadLettered), outcome(&bench, Outcome::Delivered)), (BAD, 500));
+    assert_eq!(status.held(), super::super::Held::default());
+    tokio::time::resume();
+    bench.channel.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_flow_that_is_refused_by_half_fewer_than_a_thousand_are_letters_and_the_rest_waits_for_a_mended_sink() {
     let bench = Bench::new();
-    let sink = Arc::new(Picky(std::sync::atomic::AtomicBool::new(false)));
+    let sink = Arc::new(Picky::default());
     let mut drain = bench.drain(|_| (), std::slice::from_ref(&sink));
     let half_bad = |n| Draft { body: b"0123456789x123456789".repeat(50).into(), ..message(n, 100, MINUTE_US) };
     bench.channel.append((0..60).map(half_bad).collect()).wait().await.unwrap();
@@ -425,7 +519,7 @@ async fn of_a_flow_that_is_refused_by_half_fewer_than_a_thousand_are_letters_and
     let account = || bench.channel.snapshot().accounts.remove(0);
     let script = async {
         wait_until(|| status.sinks()[0].standing == super::super::Standing::Misconfigured).await;
-        sink.0.store(true, std::sync::atomic::Ordering::Relaxed);
+        sink.takes_all.store(true, std::sync::atomic::Ordering::Relaxed);
         wait_until(|| account().waiting == 0).await;
         stop.cancel();
     };

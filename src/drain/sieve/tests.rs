@@ -127,6 +127,20 @@ fn each_trace_is_kept_or_left_out_as_by_zipkins_own_sampler() {
 }
 
 #[test]
+fn what_was_archived_before_is_left_out_where_that_is_asked() {
+    let (fresh, again) =
+        (head(&[("listener", "http")], &["a"]), head(&[("listener", "http"), ("replayed", "yes")], &["a"]));
+    let open = [0..1];
+    for (leave_replayed, of_again) in [(true, vec![]), (false, vec![0..1])] {
+        let sieve = Sieve::new(Filter { leave_replayed, ..Filter::default() }, 1.0);
+        assert_eq!(sieve.part(&fresh, &open).kept, open);
+        let parted = sieve.part(&again, &open);
+        assert_eq!(parted.kept, of_again);
+        assert!(parted.left_out.iter().all(|(_, outcome)| *outcome == Outcome::Filtered));
+    }
+}
+
+#[test]
 fn a_sieve_comes_back_from_its_text() {
     let filter = Filter {
         listeners: words(&["http"]),
@@ -134,6 +148,7 @@ fn a_sieve_comes_back_from_its_text() {
         services: words(&["shop*", "é"]),
         services_exclude: words(&["x"]),
         labels: [("zone".to_owned(), "a=b".to_owned())].into(),
+        leave_replayed: true,
     };
     for (filter, rate) in [(Filter::default(), 1.0), (Filter::default(), 0.1), (filter.clone(), 0.3), (filter, 1.0)] {
         let sieve = Sieve::new(filter, rate);
@@ -142,6 +157,9 @@ fn a_sieve_comes_back_from_its_text() {
         assert_eq!(text.parse::<Sieve>().unwrap(), sieve);
     }
     assert_eq!(Sieve::default().to_string(), "");
+    let once = Sieve::new(Filter { leave_replayed: true, ..Filter::default() }, 1.0);
+    assert_eq!(once.to_string(), r#"{"leave_replayed":true}"#);
+    assert!(once.takes_all_once() && !once.takes_all());
     assert_eq!(Sieve::new(Filter::default(), 0.1).to_string(), r#"{"sample_rate":"0.1"}"#);
 }
 

@@ -28,6 +28,8 @@ struct Form {
     /// As Rust prints and reads it: a JSON number would be read as another width first.
     #[serde(skip_serializing_if = "Option::is_none")]
     sample_rate: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    leave_replayed: bool,
 }
 
 /// A text that is no sieve of this version's.
@@ -40,9 +42,10 @@ impl fmt::Display for Sieve {
         if self.takes_all() {
             return Ok(());
         }
-        let Filter { listeners, categories, services, services_exclude, labels } = self.filter.clone();
+        let filter = self.filter.clone();
+        let Filter { listeners, categories, services, services_exclude, labels, leave_replayed } = filter;
         let sample_rate = (self.rate < 1.0).then(|| self.rate.to_string());
-        let form = Form { listeners, categories, services, services_exclude, labels, sample_rate };
+        let form = Form { listeners, categories, services, services_exclude, labels, sample_rate, leave_replayed };
         f.write_str(&serde_json::to_string(&form).expect("words are JSON"))
     }
 }
@@ -59,10 +62,11 @@ impl FromStr for Sieve {
             return Err(TextError("expected a JSON object".to_owned()));
         }
         let form: Form = serde_json::from_str(text).map_err(|error| TextError(error.to_string()))?;
-        let Form { listeners, categories, services, services_exclude, labels, sample_rate } = form;
+        let Form { listeners, categories, services, services_exclude, labels, sample_rate, leave_replayed } = form;
         let typed = sample_rate.unwrap_or_else(|| "1".to_owned());
         let rate = typed.parse::<f32>().ok().filter(|rate| (0.0..=1.0).contains(rate));
         let rate = rate.ok_or_else(|| TextError(format!("sample_rate is {typed:?}, expected 0.0 to 1.0")))?;
-        Ok(Sieve::new(Filter { listeners, categories, services, services_exclude, labels }, rate))
+        let filter = Filter { listeners, categories, services, services_exclude, labels, leave_replayed };
+        Ok(Sieve::new(filter, rate))
     }
 }

@@ -7,10 +7,11 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::problem::Problem;
 use crate::listener::intake::Permit;
+use crate::listener::pace::Pace;
 
 /// A refused body is read and thrown away for at most this long, and as far as its limit: a peer
 /// that writes its whole body before it reads would otherwise see a reset instead of the answer.
@@ -21,6 +22,8 @@ const DISCARD: Duration = Duration::from_secs(2);
 pub(super) struct Limits {
     pub bytes_max: usize,
     pub timeout: Duration,
+    /// Bytes a second, once it took a while.
+    pub rate_min: u64,
 }
 
 /// The length that the head announces, if any.
@@ -66,10 +69,14 @@ async fn gather(
     read: &impl Fn(usize),
 ) -> Result<Bytes, Problem> {
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+    let mut pace = Pace::begin(limits.rate_min);
     loop {
         let have = first.len() + rest.len();
+        let wait_left = permit.wait_left();
         permit.step(have, expected.max(1)).await.map_err(Problem::Refused)?;
-        let Some(frame) = body.frame().await else { break };
+        pace.pause(wait_left - permit.wait_left());
+        let frame = timeout_at(pace.deadline(have), body.frame()).await;
+        let Some(frame) = frame.map_err(|_late| Problem::SlowRate(limits.rate_min))? else { break };
         let Ok(data) = frame.map_err(|e| Problem::Broken(e.to_string()))?.into_data() else { continue };
         read(data.len());
         if have + data.len() > limits.bytes_max {

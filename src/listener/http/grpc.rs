@@ -58,7 +58,7 @@ pub(super) async fn report(request: Request) -> Response<Body> {
     };
     if let Some((status, told)) = plain {
         let (head, body) = request.into_parts();
-        unread(&connection, &head.headers, body).await;
+        unread(&connection, &head.headers, body, "not_grpc").await;
         return text(status, told);
     }
     match take(&connection, request).await {
@@ -82,23 +82,25 @@ async fn take(connection: &Connection, request: Request) -> Result<(), Problem> 
     let door = &connection.grpc.door;
     let (head, body) = request.into_parts();
     let headers = &head.headers;
-    let known = spans::origin(&connection.grpc, headers).and_then(|origin| Ok((origin, coding(headers)?)));
+    let known = spans::origin(connection, &connection.grpc, headers).and_then(|origin| Ok((origin, coding(headers)?)));
     let (origin, coding) = match known {
         Ok(known) => known,
         Err(problem) => {
-            unread(connection, headers, body).await;
+            unread(connection, headers, body, problem.reason()).await;
             return Err(problem);
         }
     };
     let mut permit = connection.share.permit();
-    let list = read(connection, headers, body, coding, &mut permit).await.inspect_err(|_| door.unread())?;
+    let list = read(connection, headers, body, coding, &mut permit)
+        .await
+        .inspect_err(|problem| door.unread(problem.reason()))?;
     let form = Form { encoding: Encoding::Proto3, options: connection.server.v1_options() };
     spans::store(&connection.grpc, origin, form, list, permit).await
 }
 
 /// A request that is refused for its head.
-async fn unread(connection: &Connection, headers: &HeaderMap, body: Body) {
-    connection.grpc.door.unread();
+async fn unread(connection: &Connection, headers: &HeaderMap, body: Body, reason: &'static str) {
+    connection.grpc.door.unread(reason);
     spans::pass_over(connection, &connection.grpc.door, headers, body).await;
 }
 
@@ -112,7 +114,7 @@ async fn read(
 ) -> Result<Bytes, Problem> {
     let settings = connection.server.settings.get();
     let bytes_max = settings.body_bytes_max.saturating_add(PREFIX_BYTES);
-    let limits = body::Limits { bytes_max, timeout: settings.body_timeout };
+    let limits = body::Limits { bytes_max, timeout: settings.body_timeout, rate_min: settings.body_rate_min };
     let body = body::read(headers, body, limits, permit, |bytes| connection.grpc.door.read(bytes)).await;
     let body = body.map_err(|problem| match problem {
         Problem::TooLarge { .. } => Problem::TooLarge { what: "a message", bytes_max: settings.body_bytes_max },
@@ -163,9 +165,9 @@ fn refused(problem: &Problem) -> Response<Body> {
 fn code_of(problem: &Problem) -> u16 {
     match problem {
         Problem::Invalid(_) | Problem::Corrupt(_) => code::INVALID_ARGUMENT,
-        Problem::TooLarge { .. } | Problem::Ratio(_) => code::RESOURCE_EXHAUSTED,
+        Problem::TooLarge { .. } | Problem::Ratio(_) | Problem::RefusedForGood(_) => code::RESOURCE_EXHAUSTED,
         Problem::Encoding(_) => code::UNIMPLEMENTED,
-        Problem::Slow(_) => code::DEADLINE_EXCEEDED,
+        Problem::Slow(_) | Problem::SlowRate(_) => code::DEADLINE_EXCEEDED,
         Problem::Broken(_) | Problem::Framing(_) => code::INTERNAL,
         Problem::Refused(_) => code::UNAVAILABLE,
         Problem::Loop => code::FAILED_PRECONDITION,

@@ -41,6 +41,8 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// A started body likewise. Default 30 s.
     pub body_timeout: Duration,
+    /// Bytes a second of a body, on average, once it took 5 s. Default 4 KiB.
+    pub body_rate_min: u64,
     /// Default 60 s.
     pub idle_timeout: Duration,
     /// Default 10,000.
@@ -51,6 +53,8 @@ pub struct Settings {
     pub keep_binary_annotations: bool,
     /// Default `*`, as Zipkin's; empty: no CORS headers.
     pub allowed_origins: Vec<String>,
+    /// Whether a request with [the mark](crate::wire::replay) is one of what was archived before. Default true.
+    pub replay_mark: bool,
 }
 
 /// Sockets that listen and do not accept yet.

@@ -30,6 +30,8 @@ pub(super) enum Problem {
     Encoding(String),
     #[error("the body was not complete within {0} s")]
     Slow(u64),
+    #[error("the body came slower than {0} bytes a second")]
+    SlowRate(u64),
     #[error("the body ended early: {0}")]
     Broken(String),
     /// Of gRPC's own framing.
@@ -37,6 +39,9 @@ pub(super) enum Problem {
     Framing(&'static str),
     #[error("not accepted: {0}; send again later")]
     Refused(Refusal),
+    /// To send it again as it is would be in vain.
+    #[error("Request Entity Too Large: {0}")]
+    RefusedForGood(Refusal),
     #[error("this request has passed this gateway already: its collectors lead back to it")]
     Loop,
 }
@@ -49,7 +54,7 @@ const RETRY_LATER: u64 = 10;
 pub(super) fn retry_seconds(refusal: Refusal) -> u64 {
     match refusal {
         Refusal::Busy | Refusal::TimedOut | Refusal::Gone => RETRY_SOON,
-        Refusal::Full | Refusal::DiskLow | Refusal::Failed | Refusal::Stopping => RETRY_LATER,
+        Refusal::Full | Refusal::TooLarge | Refusal::DiskLow | Refusal::Failed | Refusal::Stopping => RETRY_LATER,
     }
 }
 
@@ -65,14 +70,36 @@ impl Problem {
         Problem::Encoding(String::from_utf8_lossy(name).chars().take(40).collect())
     }
 
+    /// What intake said.
+    pub fn refused(refusal: Refusal) -> Problem {
+        if refusal == Refusal::TooLarge { Problem::RefusedForGood(refusal) } else { Problem::Refused(refusal) }
+    }
+
+    /// Its counter, one of intake's `REASONS`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Problem::Invalid(_) => "invalid",
+            Problem::Corrupt(_) => "corrupt",
+            Problem::TooLarge { .. } => "too_large",
+            Problem::Ratio(_) => "ratio",
+            Problem::Encoding(_) => "encoding",
+            Problem::Slow(_) => "slow",
+            Problem::SlowRate(_) => "slow_rate",
+            Problem::Broken(_) => "broken",
+            Problem::Framing(_) => "framing",
+            Problem::Refused(refusal) | Problem::RefusedForGood(refusal) => refusal.label(),
+            Problem::Loop => "loop",
+        }
+    }
+
     pub fn status(&self) -> StatusCode {
         match self {
             Problem::Invalid(_) | Problem::Corrupt(_) | Problem::Broken(_) | Problem::Framing(_) => {
                 StatusCode::BAD_REQUEST
             }
-            Problem::TooLarge { .. } | Problem::Ratio(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Problem::TooLarge { .. } | Problem::Ratio(_) | Problem::RefusedForGood(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Problem::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Problem::Slow(_) => StatusCode::REQUEST_TIMEOUT,
+            Problem::Slow(_) | Problem::SlowRate(_) => StatusCode::REQUEST_TIMEOUT,
             Problem::Refused(_) => StatusCode::SERVICE_UNAVAILABLE,
             Problem::Loop => StatusCode::LOOP_DETECTED,
         }
@@ -88,7 +115,9 @@ impl Problem {
             // RFC 9110, 15.5.16: what would have been taken.
             Problem::Encoding(_) => drop(headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd"))),
             // The rest of the body may still be on its way.
-            Problem::Slow(_) => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
+            Problem::Slow(_) | Problem::SlowRate(_) => {
+                drop(headers.insert(CONNECTION, HeaderValue::from_static("close")))
+            }
             _ => {}
         }
         response
@@ -98,9 +127,9 @@ impl Problem {
         match self {
             Problem::Invalid(_) => 0,
             Problem::Corrupt(_) => 1,
-            Problem::TooLarge { .. } | Problem::Ratio(_) => 2,
+            Problem::TooLarge { .. } | Problem::Ratio(_) | Problem::RefusedForGood(_) => 2,
             Problem::Encoding(_) => 3,
-            Problem::Slow(_) => 4,
+            Problem::Slow(_) | Problem::SlowRate(_) => 4,
             Problem::Broken(_) => 5,
             Problem::Refused(_) => 6,
             Problem::Loop => 7,

@@ -22,7 +22,7 @@ use crate::span::Batch;
 use crate::wire::detect::Encoding;
 use crate::wire::inflate::{self, Coding, InflateError};
 use crate::wire::v1::Options;
-use crate::wire::{DecodeError, Limits};
+use crate::wire::{DecodeError, Limits, replay};
 
 /// Channels that a request has passed: each gateway on the way adds its own.
 const VIA: &str = "spangate-via";
@@ -64,17 +64,19 @@ async fn take(connection: &Connection, request: Request, encoding_of: EncodingOf
     let door = &connection.http.door;
     let (head, body) = request.into_parts();
     let headers = &head.headers;
-    let known = origin(&connection.http, headers).and_then(|origin| Ok((origin, coding(headers)?)));
+    let known = origin(connection, &connection.http, headers).and_then(|origin| Ok((origin, coding(headers)?)));
     let (origin, coding) = match known {
         Ok(known) => known,
         Err(problem) => {
-            door.unread();
+            door.unread(problem.reason());
             pass_over(connection, door, headers, body).await;
             return Err(problem);
         }
     };
     let mut permit = connection.share.permit();
-    let body = read(connection, headers, body, coding, &mut permit).await.inspect_err(|_| door.unread())?;
+    let body = read(connection, headers, body, coding, &mut permit)
+        .await
+        .inspect_err(|problem| door.unread(problem.reason()))?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = Form { encoding: encoding_of(content_type), options: connection.server.v1_options() };
     store(&connection.http, origin, form, body, permit).await
@@ -109,7 +111,7 @@ pub(super) async fn store(
         return Ok(());
     }
     let groups = vec![Group { origin, batch, ..Group::default() }];
-    door.accept(Message { groups, decoded_bytes }, permit).await.map_err(Problem::Refused)
+    door.accept(Message { groups, decoded_bytes }, permit).await.map_err(Problem::refused)
 }
 
 /// Reads the body of a request that is refused for its head, and counts its bytes.
@@ -118,8 +120,14 @@ pub(super) async fn pass_over(connection: &Connection, door: &Door, headers: &He
     body::pass_over(headers, body, bytes_max, |bytes| door.read(bytes)).await;
 }
 
-/// Where the request came from, with the channels that it passed.
-pub(super) fn origin(entrance: &Entrance, headers: &HeaderMap) -> Result<Arc<Origin>, Problem> {
+/// Where the request came from, with the mark of a replay and the channels that it passed.
+pub(super) fn origin(
+    connection: &Connection,
+    entrance: &Entrance,
+    headers: &HeaderMap,
+) -> Result<Arc<Origin>, Problem> {
+    let marked = headers.contains_key(replay::HEADER) && connection.server.settings.get().replay_mark;
+    let origin = if marked { Arc::new(entrance.origin.replayed()) } else { entrance.origin.clone() };
     let via: Vec<String> = headers
         .get_all(VIA)
         .iter()
@@ -128,7 +136,7 @@ pub(super) fn origin(entrance: &Entrance, headers: &HeaderMap) -> Result<Arc<Ori
         .filter(|one| !one.is_empty())
         .collect();
     if via.is_empty() {
-        return Ok(entrance.origin.clone());
+        return Ok(origin);
     }
     let own = entrance.door.intake().channel_id();
     if via.len() > VIA_MAX || via.iter().any(|one| one == own) {
@@ -136,7 +144,7 @@ pub(super) fn origin(entrance: &Entrance, headers: &HeaderMap) -> Result<Arc<Ori
     }
     let cut = |one: String| one[..one.floor_char_boundary(VIA_BYTES_MAX)].to_owned();
     let passed = via.into_iter().map(|one| ("via".to_owned(), cut(one)));
-    Ok(Arc::new(Origin(entrance.origin.0.iter().cloned().chain(passed).collect())))
+    Ok(Arc::new(Origin(origin.0.iter().cloned().chain(passed).collect())))
 }
 
 /// How the body is compressed. Zipkin would try to parse what it cannot decompress; 415 says
@@ -166,7 +174,11 @@ async fn read(
     permit: &mut Permit,
 ) -> Result<Bytes, Problem> {
     let settings = connection.server.settings.get();
-    let limits = body::Limits { bytes_max: settings.body_bytes_max, timeout: settings.body_timeout };
+    let limits = body::Limits {
+        bytes_max: settings.body_bytes_max,
+        timeout: settings.body_timeout,
+        rate_min: settings.body_rate_min,
+    };
     let body = body::read(headers, body, limits, permit, |bytes| connection.http.door.read(bytes)).await?;
     match coding {
         Some(coding) if !body.is_empty() => inflate(coding, &body, &settings, permit).await,

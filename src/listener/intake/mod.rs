@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 pub use self::asides::Asides;
 pub use self::permits::{Permit, Share};
+pub use self::tally::REASONS;
 use self::tally::{Sums, Tally};
 use crate::channel::{AppendError, Channel, Origin, Receipt};
 use crate::clock::Clock;
@@ -42,6 +43,9 @@ pub enum Refusal {
     Busy,
     #[error("the channel is full")]
     Full,
+    /// To send it again as it is would be in vain.
+    #[error("it is larger than the whole channel (channel.capacity, channel.capacity_spans)")]
+    TooLarge,
     #[error("the disk has too little room left")]
     DiskLow,
     #[error("the disk failed")]
@@ -57,9 +61,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub(self) const ALL: [Refusal; 7] = [
+    pub(self) const ALL: [Refusal; 8] = [
         Refusal::Busy,
         Refusal::Full,
+        Refusal::TooLarge,
         Refusal::DiskLow,
         Refusal::Failed,
         Refusal::Stopping,
@@ -72,6 +77,7 @@ impl Refusal {
         match self {
             Refusal::Busy => "busy",
             Refusal::Full => "full",
+            Refusal::TooLarge => "too_large",
             Refusal::DiskLow => "disk_low",
             Refusal::Failed => "failed",
             Refusal::Stopping => "stopping",
@@ -85,6 +91,7 @@ impl From<AppendError> for Refusal {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Full => Refusal::Full,
+            AppendError::TooLarge => Refusal::TooLarge,
             AppendError::DiskLow => Refusal::DiskLow,
             AppendError::Failed(_) => Refusal::Failed,
             AppendError::Stopping => Refusal::Stopping,
@@ -179,9 +186,9 @@ impl Door {
         self.tally.invalid(spans, decoded_bytes);
     }
 
-    /// A message refused before it was decoded: its spans were never seen, so none are counted.
-    pub fn unread(&self) {
-        self.tally.unread();
+    /// A message refused before it was decoded, for one of [`REASONS`]: its spans were never seen, so none are counted.
+    pub fn unread(&self, reason: &'static str) {
+        self.tally.unread(reason);
     }
 
     /// Begins to append a message that holds something. It is counted when the answer is known.

@@ -20,8 +20,11 @@ use tokio::time::{Instant, timeout};
 use super::{Refusal, Settings};
 use crate::metrics::Gauge;
 
-/// What is taken for a message that has begun to arrive. A message's permits then double, up to
-/// its length: so they are at most twice what the peer has sent, plus this.
+/// What is taken for a message of which nothing has arrived: so little that all connections together, stalled, leave
+/// most of the budget to others.
+const FIRST_BYTES: usize = 1024;
+
+/// Up to here permits are four times what has arrived, so that a usual message takes few steps; beyond, twice.
 const STEP_BYTES: usize = 64 * 1024;
 
 /// Connections' part of `bytes_in_flight`: one over this.
@@ -82,7 +85,7 @@ impl Permit {
     /// Bytes that may be read now, of a message of which `have` are there and `expected` are due
     /// in all. Takes a step where `have` has used up what is held.
     pub async fn step(&mut self, have: usize, expected: usize) -> Result<usize, Refusal> {
-        let step = (have * 2).max(STEP_BYTES).min(expected);
+        let step = (have * 4).clamp(FIRST_BYTES, STEP_BYTES).max(have * 2).min(expected);
         if have >= self.held as usize || expected <= step {
             self.grow(step).await?;
         }
@@ -198,7 +201,7 @@ mod tests {
             have = permit.step(have, 1_000_000).await.unwrap();
             steps.push(have);
         }
-        assert_eq!(steps, [65_536, 131_072, 262_144, 524_288, 1_000_000]);
+        assert_eq!(steps, [1_024, 4_096, 16_384, 65_536, 131_072, 262_144, 524_288, 1_000_000]);
         let mut small = budget.share().permit();
         assert_eq!(small.step(0, 100).await, Ok(100));
         assert_eq!(small.held, 100);

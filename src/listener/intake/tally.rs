@@ -3,6 +3,28 @@
 use super::{Message, Refusal};
 use crate::metrics::{Counter, Gauge, Registry};
 
+/// Why a message was refused whole: for what it holds, for how it came, or for what [`Refusal`] says.
+pub const REASONS: [&str; 18] = [
+    "invalid",
+    "too_large",
+    "ratio",
+    "corrupt",
+    "encoding",
+    "slow",
+    "slow_rate",
+    "broken",
+    "framing",
+    "not_grpc",
+    "loop",
+    "busy",
+    "full",
+    "disk_low",
+    "failed",
+    "stopping",
+    "timed_out",
+    "gone",
+];
+
 /// A message's spans and entries, known before it is answered.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sums {
@@ -32,6 +54,8 @@ pub(super) struct Tally {
     refused: [Counter; Refusal::ALL.len()],
     messages_accepted: Counter,
     messages_refused: Counter,
+    /// In the order of [`REASONS`].
+    messages_refused_for: [Counter; REASONS.len()],
     messages_empty: Counter,
     bytes: Counter,
     zipkin: Zipkin,
@@ -52,6 +76,7 @@ impl Tally {
             refused: Refusal::ALL.map(|refusal| spans("spangate_spans_refused_total", refusal.label())),
             messages_accepted: messages("accepted"),
             messages_refused: messages("refused"),
+            messages_refused_for: REASONS.map(|reason| spans("spangate_messages_refused_total", reason)),
             messages_empty: messages("empty"),
             bytes: by_listener("spangate_received_bytes_total"),
             zipkin: Zipkin::new(listener, zipkin),
@@ -72,16 +97,24 @@ impl Tally {
             self.received.increment(spans as u64);
             self.invalid.increment(spans as u64);
         });
-        self.messages_refused.increment(1);
+        self.refuse("invalid");
         self.zipkin.messages.increment(1);
         self.zipkin.messages_dropped.increment(1);
         self.zipkin.bytes.increment(decoded_bytes as u64);
     }
 
-    pub fn unread(&self) {
-        self.messages_refused.increment(1);
+    pub fn unread(&self, reason: &'static str) {
+        self.refuse(reason);
         self.zipkin.messages.increment(1);
         self.zipkin.messages_dropped.increment(1);
+    }
+
+    fn refuse(&self, reason: &str) {
+        let at = REASONS.iter().position(|known| *known == reason).expect("every reason is one of the list");
+        self.registry.together(|| {
+            self.messages_refused.increment(1);
+            self.messages_refused_for[at].increment(1);
+        });
     }
 
     /// Counts a message once, with its answer.
@@ -99,8 +132,8 @@ impl Tally {
         self.zipkin.message(sums.spans, sums.decoded_bytes);
         match answer {
             Ok(()) => self.messages_accepted.increment(1),
-            Err(_) => {
-                self.messages_refused.increment(1);
+            Err(refusal) => {
+                self.refuse(refusal.label());
                 self.zipkin.spans_dropped.increment(sums.spans);
             }
         }

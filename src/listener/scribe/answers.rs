@@ -20,9 +20,9 @@ use super::categories::Category;
 use super::connection::Server;
 use super::log::Call;
 use super::service::Service;
-use crate::listener::intake::{Pending, Permit};
+use crate::listener::intake::{Pending, Permit, Refusal};
 use crate::wire::fb303;
-use crate::wire::scribe::{Form, Header, LOG, MessageKind, ResultCode, reply_log};
+use crate::wire::scribe::{ExceptionKind, Form, Header, LOG, MessageKind, ResultCode, reply_exception, reply_log};
 
 /// Replies gathered before they are written.
 const REPLIES_BYTES: usize = 16 * 1024;
@@ -60,10 +60,18 @@ impl ReplyTo {
     }
 
     pub fn log(self, code: ResultCode) -> Vec<u8> {
+        self.written(|header, out| reply_log(header, code, out))
+    }
+
+    /// A refusal for good, which Scribe has no code for.
+    fn exception(self, what: &str) -> Vec<u8> {
+        self.written(|header, out| reply_exception(header, ExceptionKind::InternalError, what, out))
+    }
+
+    fn written(self, write: impl FnOnce(&Header<'_>, &mut Vec<u8>)) -> Vec<u8> {
         let mut out = Vec::new();
         if self.kind != MessageKind::Oneway {
-            let header = Header { name: LOG, seqid: self.seqid, form: self.form, kind: self.kind, len: 0 };
-            reply_log(&header, code, &mut out);
+            write(&Header { name: LOG, seqid: self.seqid, form: self.form, kind: self.kind, len: 0 }, &mut out);
         }
         out
     }
@@ -127,14 +135,16 @@ impl<'a> Writer<'a> {
             }
         };
         Call::count(&good, &self.server.categories, answer.is_ok());
-        let code = match answer {
-            Ok(()) => ResultCode::OK,
-            Err(refusal) => {
-                self.server.log_refusal(self.peer, refusal);
-                ResultCode::TRY_LATER
-            }
+        if let Err(refusal) = answer {
+            self.server.log_refusal(self.peer, refusal);
+        }
+        let reply = match answer {
+            Ok(()) => reply.log(ResultCode::OK),
+            // TRY_LATER would bring it back for ever.
+            Err(refusal @ Refusal::TooLarge) => reply.exception(&refusal.to_string()),
+            Err(_) => reply.log(ResultCode::TRY_LATER),
         };
-        self.out.extend_from_slice(&reply.log(code));
+        self.out.extend_from_slice(&reply);
     }
 
     async fn flush(&mut self) {

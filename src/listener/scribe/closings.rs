@@ -17,15 +17,16 @@ pub(super) enum Closing {
     BadLength(i32),
     BadHeader,
     SlowFrame,
+    SlowRate,
     RepliesUnread,
 }
 
 /// Counters and log lines of the connections that we closed.
-pub(super) struct Closings([(Counter, Rarely); 6]);
+pub(super) struct Closings([(Counter, Rarely); 7]);
 
 impl Closings {
     pub fn new(registry: &Registry) -> Self {
-        let reasons = ["http", "tls", "frame_length", "protocol", "slow_frame", "replies_unread"];
+        let reasons = ["http", "tls", "frame_length", "protocol", "slow_frame", "slow_rate", "replies_unread"];
         Closings(reasons.map(|reason| {
             let labels = [("listener", "scribe"), ("reason", reason)];
             (registry.counter("spangate_connections_refused_total", &labels), Rarely::default())
@@ -56,7 +57,8 @@ impl Closing {
             }
             Closing::BadHeader => (3, "a frame that holds no Thrift message".to_owned()),
             Closing::SlowFrame => (4, format!("frame not complete in {:?}", settings.frame_timeout)),
-            Closing::RepliesUnread => (5, format!("reply not taken in {:?}", settings.frame_timeout)),
+            Closing::SlowRate => (5, format!("frame came slower than {} bytes a second", settings.frame_rate_min)),
+            Closing::RepliesUnread => (6, format!("reply not taken in {:?}", settings.frame_timeout)),
         }
     }
 }
@@ -74,10 +76,12 @@ mod tests {
             categories: Vec::new(),
             frame_bytes_max: 1000,
             frame_timeout: Duration::ZERO,
+            frame_rate_min: 1,
             connections_max: 1,
             labels: Vec::new(),
             keep_binary_annotations: true,
             allow_shutdown: false,
+            replay_mark: true,
         };
         let why = |first: [u8; 4]| Closing::BadLength(i32::from_be_bytes(first)).why(&settings).1;
         assert!(why([0x80, 1, 0, 1]).contains("framed"));

@@ -24,6 +24,7 @@ use super::closings::{Closing, Closings};
 use super::frames::{Arrival, Inbox};
 use super::log::{Call, Decoder};
 use crate::listener::intake::{Door, Intake, Permit, Refusal, Share};
+use crate::listener::pace::Pace;
 use crate::listener::rarely::Rarely;
 use crate::listener::sockets::Seat;
 use crate::listener::{Live, Probe, heavy};
@@ -91,7 +92,7 @@ impl Server {
 
     pub fn log_refusal(&self, peer: SocketAddr, refusal: Refusal) {
         if let Some(left_out) = self.refused.due() {
-            tracing::warn!(%peer, left_out, "scribe call answered TRY_LATER: {refusal}");
+            tracing::warn!(%peer, left_out, "scribe call refused: {refusal}");
         }
     }
 
@@ -163,13 +164,15 @@ impl Reader<'_> {
             let mut permit = self.share.permit();
             let settings = self.server.settings.get();
             let deadline = Instant::now() + settings.frame_timeout;
-            let frame = self.inbox.frame(settings.frame_bytes_max, &mut permit);
+            let mut pace = Pace::begin(settings.frame_rate_min);
+            let frame = self.inbox.frame(settings.frame_bytes_max, &mut permit, &mut pace);
             let Ok(arrival) = timeout_at(deadline, frame).await else { return Ok(Some(Closing::SlowFrame)) };
             let Some(arrival) = arrival? else { return Ok(None) };
             let answered = match arrival {
                 Arrival::Frame(payload) => self.call(&payload, permit, &settings),
                 Arrival::Refused { prefix, bytes, refusal } => self.refused(&prefix, bytes, refusal),
                 Arrival::Foreign(foreign) => return Ok(Some(self.foreign(foreign).await)),
+                Arrival::Slow => return Ok(Some(Closing::SlowRate)),
                 Arrival::BadLength(length) => return Ok(Some(Closing::BadLength(length))),
             };
             let Some(answer) = answered else { return Ok(Some(Closing::BadHeader)) };
@@ -232,7 +235,7 @@ impl Reader<'_> {
     fn refused(&self, prefix: &[u8], bytes: usize, refusal: Refusal) -> Option<Answer> {
         let Server { door, categories, .. } = self.server;
         door.read(bytes);
-        door.unread();
+        door.unread(refusal.label());
         self.server.log_refusal(self.peer, refusal);
         let header = Header::parse_prefix(prefix).ok()??;
         if header.name == LOG {

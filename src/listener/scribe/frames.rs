@@ -9,8 +9,10 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
+use tokio::time::timeout_at;
 
 use crate::listener::intake::{Permit, Refusal};
+use crate::listener::pace::Pace;
 use crate::wire::scribe::{Foreign, HEADER_BYTES_MAX, Header, LOG};
 
 /// Read without a permit: enough for any header, and for all calls but `Log`.
@@ -33,6 +35,8 @@ pub(super) enum Arrival {
         refusal: Refusal,
     },
     Foreign(Foreign),
+    /// A payload that holds permits and comes too slowly.
+    Slow,
     /// A length that is not positive or above the limit.
     BadLength(i32),
 }
@@ -65,7 +69,12 @@ impl Inbox {
     }
 
     /// Reads the frame that has begun; `None` where the stream ends within it.
-    pub async fn frame(&mut self, bytes_max: usize, permit: &mut Permit) -> io::Result<Option<Arrival>> {
+    pub async fn frame(
+        &mut self,
+        bytes_max: usize,
+        permit: &mut Permit,
+        pace: &mut Pace,
+    ) -> io::Result<Option<Arrival>> {
         if !self.fill(LENGTH_BYTES).await? {
             return Ok(None);
         }
@@ -83,12 +92,13 @@ impl Inbox {
         if bytes <= PREFIX_BYTES && !is_log(&self.buf[LENGTH_BYTES..LENGTH_BYTES + bytes]) {
             return Ok(Some(Arrival::Frame(self.take(bytes))));
         }
-        self.body(bytes, permit).await
+        self.body(bytes, permit, pace).await
     }
 
-    async fn body(&mut self, bytes: usize, permit: &mut Permit) -> io::Result<Option<Arrival>> {
+    async fn body(&mut self, bytes: usize, permit: &mut Permit, pace: &mut Pace) -> io::Result<Option<Arrival>> {
         loop {
             let have = self.buf.len().saturating_sub(LENGTH_BYTES).min(bytes);
+            let wait_left = permit.wait_left();
             let allowed = match permit.step(have, bytes).await {
                 Ok(allowed) => allowed.min(bytes),
                 Err(refusal) => {
@@ -99,8 +109,24 @@ impl Inbox {
             if have == bytes {
                 return Ok(Some(Arrival::Frame(self.take(bytes))));
             }
-            if !self.fill(LENGTH_BYTES + allowed).await? {
-                return Ok(None);
+            pace.pause(wait_left - permit.wait_left());
+            match self.fill_apace(LENGTH_BYTES + allowed, pace).await? {
+                Some(true) => {}
+                Some(false) => return Ok(None),
+                None => return Ok(Some(Arrival::Slow)),
+            }
+        }
+    }
+
+    /// As [`fill`](Self::fill); `None` where the bytes come too slowly.
+    async fn fill_apace(&mut self, bytes: usize, pace: &Pace) -> io::Result<Option<bool>> {
+        loop {
+            let deadline = pace.deadline(self.buf.len());
+            match timeout_at(deadline, self.fill(bytes)).await {
+                Ok(filled) => return filled.map(Some),
+                // Some came meanwhile.
+                Err(_late) if pace.deadline(self.buf.len()) > deadline => {}
+                Err(_late) => return Ok(None),
             }
         }
     }

@@ -13,7 +13,7 @@ use super::categories::{CATEGORIES_MAX, CATEGORY_BYTES_MAX, Categories, Category
 use crate::channel::Origin;
 use crate::listener::intake::{Group, Message};
 use crate::wire::scribe::Entry;
-use crate::wire::{Limits, v1};
+use crate::wire::{Limits, replay, v1};
 
 /// Decodes the calls of one connection; what it has learnt of its categories is kept for the next.
 pub(super) struct Decoder {
@@ -84,6 +84,9 @@ impl Decoder {
         // The group of each category; a call has one as a rule, so the last is tried first.
         let mut groups: HashMap<&[u8], usize> = HashMap::new();
         let mut last: Option<(&[u8], usize)> = None;
+        let mut entries = entries.into_iter().peekable();
+        let marked = entries.next_if(|entry| entry.category == replay::CATEGORY.as_bytes()).is_some();
+        let replayed = marked && settings.replay_mark;
         for Entry { category, message } in entries {
             if category.is_empty() || !settings.takes(category) {
                 ignore(category, categories);
@@ -93,7 +96,7 @@ impl Decoder {
                 Some((same, group)) if same == category => group,
                 // Beyond the bound a category stands with the last one that has a group.
                 _ if groups.len() >= CATEGORIES_MAX => *groups.get(category).unwrap_or(&(CATEGORIES_MAX - 1)),
-                _ => *groups.entry(category).or_insert_with(|| self.group(category, &mut call, categories)),
+                _ => *groups.entry(category).or_insert_with(|| self.group(category, replayed, &mut call, categories)),
             };
             last = Some((category, group));
             self.entry(message, &options, group, &mut call, categories);
@@ -119,11 +122,12 @@ impl Decoder {
     }
 
     /// A new group for a category.
-    fn group(&mut self, category: &[u8], call: &mut Call, categories: &Categories) -> usize {
+    fn group(&mut self, category: &[u8], replayed: bool, call: &mut Call, categories: &Categories) -> usize {
         let next = call.good.len();
         let known = self.known(category, categories);
         call.good.push((known.category, 0));
-        call.message.groups.push(Group { origin: known.origin, ..Group::default() });
+        let origin = if replayed { Arc::new(known.origin.replayed()) } else { known.origin };
+        call.message.groups.push(Group { origin, ..Group::default() });
         next
     }
 

@@ -36,6 +36,8 @@ pub struct Settings {
     pub frame_bytes_max: usize,
     /// A started frame must be complete in this time, and a reply taken. Default 30 s.
     pub frame_timeout: Duration,
+    /// Bytes a second of a frame, on average, once it took 5 s. Default 4 KiB.
+    pub frame_rate_min: u64,
     /// Default 10,000.
     pub connections_max: usize,
     /// Carried by each span's origin, behind the listener's own keys. Default none.
@@ -44,6 +46,8 @@ pub struct Settings {
     pub keep_binary_annotations: bool,
     /// Whether fb303's `shutdown` stops the gateway. Default false: nobody is asked for a password here.
     pub allow_shutdown: bool,
+    /// Whether a call that begins with [the mark](crate::wire::replay) is one of what was archived before. Default true.
+    pub replay_mark: bool,
 }
 
 impl Settings {

@@ -283,3 +283,21 @@ async fn no_group_begins_in_a_sector_that_was_synced() {
         assert_eq!(within(tap.next()).await.unwrap().unwrap().head.at.offset % 512, 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_found_after_a_kill_is_still_there_after_the_next_loss_of_power() {
+    let settings = small();
+    let (disk, channel, tap) = begun(&settings);
+    // Killed between the write of the new drain's first slot and its sync.
+    disk.fault_at(disk.calls() + 2, Fault::Off);
+    channel.tap("late", Start::End, Takes::Common).map(|_| ()).unwrap_err();
+    let left = disk.killed();
+    drop((tap, channel));
+    let (channel, _) = open(&settings, &left.disk()).unwrap();
+    let late = channel.tap("late", Start::End, Takes::Common).unwrap();
+    say(&channel, "alpha").await;
+    let left = left.lost_power(Power::Nothing);
+    drop((late, channel));
+    let (channel, _) = open(&settings, &left.disk()).unwrap();
+    assert_eq!(account(&channel, "late").waiting, 1);
+}

@@ -27,7 +27,7 @@ fn load(ids: &[u64]) -> Load {
 
 fn load_of(pieces: Vec<Bytes>) -> Load {
     let bytes = pieces.iter().map(Bytes::len).sum();
-    Load { spans: pieces.len() as u32, bytes, pieces, via: vec!["earlier".to_owned()] }
+    Load { spans: pieces.len() as u32, bytes, pieces, via: vec!["earlier".to_owned()], replayed: false }
 }
 
 async fn verdict_of(play: Play) -> Verdict {

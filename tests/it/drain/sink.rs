@@ -27,6 +27,7 @@ fn load(ids: &[u64]) -> Load {
         bytes: pieces.iter().map(|p| p.len()).sum(),
         pieces,
         via: vec!["earlier".to_owned()],
+        replayed: false,
     }
 }
 

@@ -45,7 +45,13 @@ async fn a_group_that_skips_keeps_intake_open_and_the_log_names_what_the_archive
     let said: Vec<&str> = log.lines().filter(|line| line.contains("spans were skipped")).collect();
     assert!((1..=3).contains(&said.len()), "{log}");
     let place = dir.path().join("data/archive").display().to_string();
-    for part in ["drain=\"zipkin\"", "first=0", "the objects that cover these positions hold them", &place] {
+    for part in [
+        "drain=\"zipkin\"",
+        "first=0",
+        "the objects that cover these positions hold them",
+        &place,
+        "spangate archive replay --channel ",
+    ] {
         assert!(said[0].contains(part), "{part}: {}", said[0]);
     }
     let number =

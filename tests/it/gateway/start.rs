@@ -97,3 +97,17 @@ fn a_token_that_is_missing_or_too_short_refuses_the_start_and_is_not_shown() {
     let text = String::from_utf8_lossy(&resolved.stdout);
     assert!(text.contains(&format!("admin.token_file = \"{path}\"")) && !text.contains("a-secret"), "{text}");
 }
+
+#[test]
+fn a_configuration_of_hadoops_that_is_no_xml_refuses_the_start() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("core-site.xml"), "<configuration><property>").unwrap();
+    let data = dir.path().join("data").display().to_string();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_spangate"));
+    command.args(["run", "--data", &data, "--archive", "hdfs://namenode/spans"]);
+    for address in ["--scribe-address", "--http-address", "--admin-address"] {
+        command.args([address, "127.0.0.1:0"]);
+    }
+    let output = command.env("HADOOP_CONF_DIR", dir.path()).output().unwrap();
+    refused(&output, 2, &["hdfs://namenode/spans", "Hadoop's configuration", "XML"]);
+}

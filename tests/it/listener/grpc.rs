@@ -223,6 +223,18 @@ fn a_full_channel_is_unavailable_and_says_when_to_send_again() {
 }
 
 #[test]
+fn a_call_larger_than_the_whole_channel_is_resource_exhausted_and_not_asked_for_again() {
+    let rig = Rig::with(|settings| settings.channel.capacity_spans = Some(1));
+    let caller = Caller::new(&rig);
+    let refused = caller.report(&list(&["a", "b"]));
+    assert_eq!((refused.status, refused.pushback_ms), (Some(8), None), "{refused:?}");
+    assert!(refused.message.contains("larger than the whole channel"), "{refused:?}");
+    rig.assert_spans("grpc", 0, 0, &[("too_large", 2)]);
+    rig.assert_messages("grpc", 0, 1, 0);
+    assert_eq!(caller.report(&list(&["a"])).status, Some(0));
+}
+
+#[test]
 fn a_request_that_came_by_here_before_is_refused_for_good() {
     let rig = Rig::new();
     let told = Caller::new(&rig).call(&[("spangate-via", rig.channel.id())], &[&framed(0, &list(&["x"]))]);

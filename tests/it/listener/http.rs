@@ -293,13 +293,13 @@ fn a_full_channel_is_503_with_retry_after_and_every_span_is_counted() {
 #[test]
 fn without_permits_a_request_is_503_before_its_body_is_kept() {
     let rig = Rig::with(|s| {
-        s.intake = intake::Settings { bytes_in_flight: 256 * 1024, commit_wait: Duration::from_millis(100) };
+        s.intake = intake::Settings { bytes_in_flight: 4 * 1024, commit_wait: Duration::from_millis(100) };
     });
     let mut holders: Vec<Peer> = (0..4).map(|_| Peer::connect(rig.http)).collect();
     for holder in &mut holders {
         holder.send("POST /api/v2/spans HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n[");
     }
-    rig.wait_for("spangate_intake_bytes", 256 * 1024);
+    rig.wait_for("spangate_intake_bytes", 4 * 1024);
     let answer = post(&rig, "", spans(&["x"]));
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.body);
     drop(holders);

@@ -1,5 +1,6 @@
 //! Both listeners on ports of their own, and what came into the channel behind them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -151,7 +152,7 @@ impl Rig {
         let aside = format!("spangate_spans_set_aside_total{{listener=\"{listener}\",reason=\"undecodable\"}}");
         assert_eq!(self.metric(&aside), set_aside, "set aside");
         let mut sum = accepted + set_aside;
-        for reason in ["invalid", "busy", "full", "disk_low", "failed", "stopping", "timed_out", "gone"] {
+        for reason in ["invalid", "busy", "full", "too_large", "disk_low", "failed", "stopping", "timed_out", "gone"] {
             let series = format!("spangate_spans_refused_total{{listener=\"{listener}\",reason=\"{reason}\"}}");
             let expected = refused.iter().find(|(r, _)| *r == reason).map_or(0, |(_, count)| *count);
             assert_eq!(self.metric(&series), expected, "refused: {reason}");
@@ -166,6 +167,14 @@ impl Rig {
             let series = format!("spangate_messages_total{{listener=\"{listener}\",outcome=\"{outcome}\"}}");
             assert_eq!(self.metric(&series), expected, "messages {outcome}");
         }
+        assert_eq!(self.refused_for(listener).values().sum::<u64>(), refused, "messages by reason");
+    }
+
+    /// The messages of a listener that were refused whole, by reason.
+    pub fn refused_for(&self, listener: &str) -> BTreeMap<&'static str, u64> {
+        let by = |reason| format!("spangate_messages_refused_total{{listener=\"{listener}\",reason=\"{reason}\"}}");
+        let counted = intake::REASONS.map(|reason| (reason, self.metric(&by(reason))));
+        counted.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
     pub fn set_condition(&self, change: impl FnOnce(&mut Condition)) {
@@ -225,10 +234,12 @@ fn defaults(dir: &tempfile::TempDir) -> Settings {
             categories: vec!["zipkin".into()],
             frame_bytes_max: 16_384_000,
             frame_timeout: Duration::from_secs(30),
+            frame_rate_min: 4096,
             connections_max: 100,
             labels: vec![],
             keep_binary_annotations: true,
             allow_shutdown: false,
+            replay_mark: true,
         },
         http: http::Settings {
             addresses: vec![local],
@@ -237,11 +248,13 @@ fn defaults(dir: &tempfile::TempDir) -> Settings {
             decoded_ratio_max: 100,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            body_rate_min: 4096,
             idle_timeout: Duration::from_secs(60),
             connections_max: 100,
             labels: vec![],
             keep_binary_annotations: true,
             allowed_origins: vec!["*".into()],
+            replay_mark: true,
         },
     }
 }

@@ -243,18 +243,18 @@ fn a_full_channel_is_try_later_and_every_span_is_counted_as_refused() {
 fn without_permits_a_frame_is_thrown_away_and_answered_try_later_by_name() {
     let rig = Rig::with(|s| {
         s.intake = spangate::listener::intake::Settings {
-            bytes_in_flight: 256 * 1024,
+            bytes_in_flight: 16 * 1024,
             commit_wait: Duration::from_millis(100),
         };
     });
-    // Four frames that never end hold a quarter each.
+    // Four frames that never end hold four times what came of them, a quarter each.
     let mut holders: Vec<Client> = (0..4).map(|_| connected(&rig)).collect();
     let span = entry(1, 2, &"n".repeat(100_000));
     let call = frame(&message(true, CALL, "Log", 1, &log_arguments(&[("zipkin", &span)])));
     for holder in &mut holders {
-        holder.stream.write_all(&call[..2000]).unwrap();
+        holder.stream.write_all(&call[..4 + 1024]).unwrap();
     }
-    rig.wait_for("spangate_intake_bytes", 256 * 1024);
+    rig.wait_for("spangate_intake_bytes", 16 * 1024);
     let mut client = connected(&rig).unversioned();
     assert_eq!(client.log(&[("zipkin", &span)]), TRY_LATER);
     assert_eq!(client.log(&[("zipkin", &entry(1, 2, "small"))]), TRY_LATER);
@@ -417,10 +417,12 @@ fn a_taken_port_is_an_error_that_names_the_port_its_likely_owner_and_the_flag() 
         categories: vec![],
         frame_bytes_max: 1,
         frame_timeout: LONG,
+        frame_rate_min: 1,
         connections_max: 1,
         labels: vec![],
         keep_binary_annotations: true,
         allow_shutdown: false,
+        replay_mark: true,
     };
     let error = spangate::listener::scribe::bind(settings).err().expect("taken").to_string();
     for part in [&rig.scribe.port().to_string(), "Flume or scribed", "--scribe-address"] {

@@ -13,7 +13,7 @@ use fastrand::Rng;
 use spangate::archive::object::{Object, ObjectName};
 use spangate::archive::store::{Answer, Listed, Look, Publish, Staged, Staging, Store, StoreError};
 
-use super::world::World;
+use super::world::{Plant, World};
 
 /// In one request; more goes in parts.
 const PUT_BYTES_MAX: u64 = 4_000;
@@ -120,6 +120,17 @@ impl Bucket {
         inner
     }
 
+    fn done(&self, write: Write) -> Option<Publish> {
+        if self.world.is_planted(Plant::PublishedNowhere) {
+            return Some(Publish::Done);
+        }
+        if self.world.is_planted(Plant::PublishedTwice) {
+            let name = write.name.replace("-0-", "-1-");
+            self.inner().objects.insert(name, (write.object.clone(), write.bytes.clone()));
+        }
+        self.inner().apply(write)
+    }
+
     fn window(&self) -> Option<&Window> {
         let now = self.world.now();
         self.windows.iter().find(|window| (window.from..window.until).contains(&now))
@@ -165,7 +176,7 @@ impl View {
         if mood == Some(Mood::Breaks) && write.upload.is_some() {
             return Err(failed("write a part of", "reset"));
         }
-        let done = bucket.inner().apply(write).ok_or_else(|| failed("complete", "no such upload"))?;
+        let done = bucket.done(write).ok_or_else(|| failed("complete", "no such upload"))?;
         match mood {
             Some(Mood::LosesReplies) => Err(failed("write", "the reply was lost")),
             _ => Ok(done),
@@ -266,6 +277,16 @@ impl Store for View {
         })
     }
 
+    fn fetch<'a>(&'a self, name: &'a str, at: u64, len: u64) -> Answer<'a, Bytes> {
+        Box::pin(async move {
+            self.bucket.request("read").await?;
+            let inner = self.bucket.inner();
+            let (_, bytes) = inner.objects.get(name).ok_or_else(|| failed("read", "404"))?;
+            let (at, end) = ((at as usize).min(bytes.len()), (at.saturating_add(len) as usize).min(bytes.len()));
+            Ok(bytes.slice(at..end))
+        })
+    }
+
     fn list(&self) -> Answer<'_, Vec<Listed>> {
         Box::pin(async move {
             self.bucket.request("list").await?;
@@ -276,16 +297,6 @@ impl Store for View {
                 Some(Listed { name: name.clone(), parsed, bytes: bytes.len() as u64, written_us: None })
             });
             Ok(listed.collect())
-        })
-    }
-
-    fn fetch<'a>(&'a self, name: &'a str, at: u64, len: u64) -> Answer<'a, Bytes> {
-        Box::pin(async move {
-            self.bucket.request("read").await?;
-            let found = self.bucket.inner().objects.get(name).map(|(_, bytes)| bytes.clone());
-            let bytes = found.ok_or_else(|| failed("read", "there is no such object"))?;
-            let end = bytes.len() as u64;
-            Ok(bytes.slice(at.min(end) as usize..at.saturating_add(len).min(end) as usize))
         })
     }
 

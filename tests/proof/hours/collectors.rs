@@ -10,7 +10,7 @@ use fastrand::Rng;
 use spangate::sink::{Load, Sending, Sink, Verdict};
 use spangate::span::canonical;
 
-use super::world::{World, number_of};
+use super::world::{Plant, World, number_of};
 
 /// Of a sink.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -177,18 +177,26 @@ impl Collector {
 
     /// What one that looks at a load makes of it.
     fn judge(&self, spans: &[u64], sure: bool) -> Verdict {
-        let bad = self.world.bad;
+        let bad = self.world.bad();
         if spans.iter().any(|span| bad.breaks(*span)) {
             return Verdict::Elsewhere { reason: format!("{}: reset", self.name), maybe_taken: true };
         }
         if spans.iter().any(|span| bad.is_refused(*span)) {
             return Verdict::Refused(format!("{}: 400", self.name));
         }
-        self.group.take(spans, sure);
+        if !self.world.is_planted(Plant::TakenByNobody) {
+            self.group.take(spans, sure);
+        }
+        if self.world.is_planted(Plant::SentAgain) {
+            self.group.take(spans, sure);
+        }
         Verdict::Delivered
     }
 
     async fn answer(&self, load: &Load, spans: &[u64]) -> Verdict {
+        if self.world.is_planted(Plant::StandingStill) {
+            std::future::pending::<()>().await;
+        }
         let Some(window) = self.window().copied() else {
             tokio::time::sleep(self.millis(1..60)).await;
             return self.judge(spans, true);

@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::oracle;
-use super::script::{CALM, Crash, DiskFault, HOUR, Message};
+use super::script::{CALM, Crash, DiskFault, HOUR, Message, SOUND};
+use super::world::{Plant, World};
 use super::{Hour, Outside};
 use crate::support::disk::{Fault, SimDisk};
 
@@ -53,10 +54,13 @@ struct Life {
     clock: Clock,
     registry: Registry,
     tasks: Tasks,
+    /// What is not of the process, and goes on when it is told to stop.
+    around: Tasks,
 }
 
 /// Runs a process on what `disk` holds, until the next crash or the hour's end. `before` is what the last one left.
 pub async fn live(hour: Arc<Hour>, outside: Outside, disk: SimDisk, before: Option<End>) -> End {
+    disk.set_free(ROOM);
     let (registry, clock) = (Registry::new(TABLE), Clock::manual(outside.world.wall_us()));
     let settings = channel::Settings {
         dir: Path::new(DATA).join("channel"),
@@ -70,7 +74,7 @@ pub async fn live(hour: Arc<Hour>, outside: Outside, disk: SimDisk, before: Opti
     if let Some(End::Crashed { promised, last, .. }) = &before {
         oracle::restarted(&hour, &outside, &channel.snapshot(), promised, last);
     }
-    let life = Life { hour, outside, disk, channel, clock, registry, tasks: Tasks::new() };
+    let life = Life { hour, outside, disk, channel, clock, registry, tasks: Tasks::new(), around: Tasks::new() };
     life.start();
     let end = life.run().await;
     if life.tasks.failed() {
@@ -153,46 +157,60 @@ impl Life {
 
     async fn run(&self) -> End {
         let world = &self.outside.world;
-        self.tasks.spawn("tracers", self.tracers());
-        self.tasks.spawn("disk", self.disk_faults());
+        self.around.spawn("tracers", self.tracers());
+        self.around.spawn("disk", self.disk_faults());
         let crash = self.hour.script.crashes.iter().copied().find(|(at, _)| *at > world.now());
         let until = crash.map_or(HOUR, |(at, _)| at - BEHIND);
         self.look_until(world.moment(until)).await;
         let Some((at, crash)) = crash else {
-            oracle::emptied(&self.hour, &self.outside, &self.channel.snapshot());
-            world.holds(self.tasks.stop(Duration::from_secs(20)).await, || "the drains do not stop".into());
-            self.channel.stop();
-            return End::Stopped(self.channel.snapshot().accounts);
+            oracle::emptied(&self.outside, &self.channel.snapshot());
+            return End::Stopped(self.stop().await);
         };
+        let planted = world.is_planted(Plant::DiskOfBefore).then(|| self.disk.killed());
         let mut promised = self.channel.snapshot().accounts;
         sleep_until(world.moment(at)).await;
         if let Crash::AtCall(calls, _) = crash {
             self.disk.fault_at(self.disk.calls() + calls, Fault::Off);
             // What was promised moves on with the time.
             let mut behind = std::collections::VecDeque::from([promised]);
-            for _ in 0..60_000 {
+            for millis in 1..=30_000 {
                 if self.disk.is_off() {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                behind.push_back(self.channel.snapshot().accounts);
-                if behind.len() > BEHIND.as_millis() as usize {
-                    behind.pop_front();
+                if millis % 10 == 0 {
+                    behind.push_back(self.channel.snapshot().accounts);
+                    behind.drain(..behind.len().saturating_sub(12));
                 }
             }
             promised = behind.pop_front().expect("the first is there");
         }
+        if crash == Crash::Restart {
+            // What it has settled is all saved.
+            promised = self.stop().await;
+        }
         let last = self.channel.snapshot().accounts;
         let disk = match crash {
-            Crash::Killed => self.disk.killed(),
+            _ if planted.is_some() => planted.expect("it was just looked at"),
+            Crash::Killed | Crash::Restart => self.disk.killed(),
             Crash::Power(seed) | Crash::AtCall(_, seed) => {
                 self.disk.lost_power(crate::support::disk::Power::Some(seed))
             }
         };
         self.disk.turn_off();
-        world.crashed(oracle::disk_failed(&self.hour, world.now()));
+        if crash != Crash::Restart {
+            world.crashed(oracle::disk_failed(&self.hour, world.now()));
+        }
         world.tell("crash", 0, || format!("{crash:?}"));
         End::Crashed { crash, disk, promised, last }
+    }
+
+    /// Stops it in order; the accounts then.
+    async fn stop(&self) -> Vec<Account> {
+        let stopped = self.tasks.stop(Duration::from_secs(20)).await;
+        self.outside.world.holds(stopped, || "the drains do not stop".into());
+        self.channel.stop();
+        self.channel.snapshot().accounts
     }
 
     /// Looks at the ledger again and again.
@@ -213,11 +231,14 @@ impl Life {
 
     /// Sends what the script says, from now on.
     fn tracers(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (world, channel, tasks) = (self.outside.world.clone(), self.channel.clone(), self.tasks.clone());
+        let (world, channel, tasks) = (self.outside.world.clone(), self.channel.clone(), self.around.clone());
         let (hour, now) = (self.hour.clone(), world.now());
         async move {
             for message in hour.script.messages.iter().filter(|message| message.at >= now).copied() {
                 sleep_until(world.moment(message.at)).await;
+                if message.at >= SOUND {
+                    world.only_sound();
+                }
                 tasks.spawn("tracer", send(world.clone(), channel.clone(), message));
             }
         }
@@ -258,7 +279,7 @@ impl Life {
 }
 
 /// What a listener does with a message: yes, once it is durable, or no.
-async fn send(world: Arc<super::World>, channel: Channel, message: Message) {
+async fn send(world: Arc<World>, channel: Channel, message: Message) {
     let (draft, spans) = world.message(message.spans, message.listener);
     let mut drafts = vec![draft];
     drafts.extend((0..message.entries).map(|_| world.entry()));

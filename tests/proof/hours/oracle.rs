@@ -66,9 +66,9 @@ fn flows(outside: &Outside, group: &Group, feed: &Feed) {
     if group.last() >= long {
         return;
     }
-    let mut stuck = None;
+    let (bad, mut stuck) = (world.bad(), None);
     world.each_span(|number, made| {
-        let waits = made.acked.is_some_and(|at| at < long) && !world.bad.is_bad(number) && taken_by(feed, made);
+        let waits = made.acked.is_some_and(|at| at < long) && !bad.is_bad(number) && taken_by(feed, made);
         if waits && stuck.is_none() && !group.has(number) && !feed.gives_up() {
             stuck = Some(number);
         }
@@ -129,7 +129,7 @@ pub fn disk_failed(hour: &Hour, crash: Duration) -> bool {
 }
 
 /// When faults have stopped, nothing waits at the end.
-pub fn emptied(_: &Hour, outside: &Outside, snapshot: &Snapshot) {
+pub fn emptied(outside: &Outside, snapshot: &Snapshot) {
     for account in &snapshot.accounts {
         let what = || format!("{} still has {} waiting at the end: {account:?}", account.drain, account.waiting);
         outside.world.holds(account.waiting == 0, what);
@@ -185,9 +185,9 @@ fn delivered(
     let world = &outside.world;
     let dead: BTreeSet<u64> =
         letters.get(group.drain).into_iter().flat_map(|letters| letters.values().flatten()).copied().collect();
-    let (mut nowhere, mut first) = (0, None);
+    let (unsound, mut nowhere, mut first) = (world.bad(), 0, None);
     world.each_span(|number, made| {
-        let (taken, bad, letter) = (group.has(number), world.bad.is_bad(number), dead.contains(&number));
+        let (taken, bad, letter) = (group.has(number), unsound.is_bad(number), dead.contains(&number));
         let (wanted, name) = (taken_by(feed, made), group.drain);
         if made.acked.is_some() && wanted && !taken && !letter {
             nowhere += 1;

@@ -12,6 +12,8 @@ use super::{bucket, collectors};
 
 /// Nothing goes wrong from here on, and what waits has to go.
 pub const CALM: Duration = Duration::from_secs(47 * 60);
+/// The last span that is not sound.
+pub const SOUND: Duration = Duration::from_secs(54 * 60);
 /// The last message.
 const LAST: Duration = Duration::from_secs(57 * 60);
 pub const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -56,6 +58,8 @@ pub enum Crash {
     Power(u64),
     /// The machine goes off at the disk call so many from now.
     AtCall(u64, u64),
+    /// None: the process is told to stop, and starts again.
+    Restart,
 }
 
 /// One drain to a group.
@@ -105,11 +109,11 @@ impl Script {
         let bucket = (rng.u8(..5) < 3).then(|| store(rng, &mut faults));
         let format = if rng.u8(..4) == 0 { Format::Parquet1 } else { Format::JsonLinesGzip1 };
         // What is answered before its sync does not outlive the machine: then only the process dies.
-        let killed = crashes.iter().all(|(_, crash)| *crash == Crash::Killed);
+        let killed = crashes.iter().all(|(_, crash)| matches!(crash, Crash::Killed | Crash::Restart));
         let sync = if killed && rng.bool() { Sync::Every(Duration::from_millis(200)) } else { Sync::Always };
         Script {
             seed,
-            bad: Bad { refused_every: rng.u64(90..1_000), breaks_every: rng.u64(200..2_000) },
+            bad: Bad { refused_every: rng.u64(90..1_000), breaks_every: rng.u64(200..2_000), until: u64::MAX },
             feeds,
             messages: messages(rng, &crashes),
             disk: disk(rng),
@@ -128,9 +132,11 @@ fn crashes(rng: &mut Rng) -> Vec<(Duration, Crash)> {
     let mut crashes = Vec::new();
     let mut at = seconds(rng, 300..1_800);
     while at < CALM {
-        let crash = match rng.u8(..4) {
+        let crash = match rng.u8(..5) {
             0 => Crash::Killed,
             1 => Crash::Power(rng.u64(..)),
+            // The first is a crash.
+            2 if !crashes.is_empty() => Crash::Restart,
             _ => Crash::AtCall(rng.u64(1..60), rng.u64(..)),
         };
         crashes.push((at, crash));

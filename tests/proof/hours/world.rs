@@ -34,17 +34,19 @@ pub struct Made {
 pub struct Bad {
     pub refused_every: u64,
     pub breaks_every: u64,
+    /// From this number on all are sound.
+    pub until: u64,
 }
 
 impl Bad {
     /// A collector answers 400 for whatever holds it.
     pub fn is_refused(self, span: u64) -> bool {
-        span % self.refused_every == 5
+        span % self.refused_every == 5 && span < self.until
     }
 
     /// A collector resets the connection over whatever holds it.
     pub fn breaks(self, span: u64) -> bool {
-        span % self.breaks_every == 7
+        span % self.breaks_every == 7 && span < self.until
     }
 
     pub fn is_bad(self, span: u64) -> bool {
@@ -52,15 +54,32 @@ impl Bad {
     }
 }
 
+/// What is made wrong on purpose: whoever judges an hour has to see it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Plant {
+    /// A collector says that it took what it did not take.
+    TakenByNobody,
+    /// A batch that was answered is there again.
+    SentAgain,
+    /// Collectors that are well are sent nothing any more.
+    StandingStill,
+    /// The store says that an object stands, and none does.
+    PublishedNowhere,
+    /// An object stands under two names.
+    PublishedTwice,
+    /// After a crash the disk is as it was a while before it.
+    DiskOfBefore,
+}
+
 pub struct World {
-    pub bad: Bad,
+    pub plant: Option<Plant>,
     tells: bool,
     inner: Mutex<Inner>,
     later: Mutex<Option<String>>,
 }
 
-#[derive(Default)]
 struct Inner {
+    bad: Bad,
     /// Of the hour, when the process that runs began, and when that was by its runtime.
     began: Option<(Duration, Instant)>,
     past: Duration,
@@ -78,8 +97,22 @@ struct Inner {
 }
 
 impl World {
-    pub fn new(bad: Bad, tells: bool) -> Arc<World> {
-        Arc::new(World { bad, tells, inner: Mutex::default(), later: Mutex::default() })
+    pub fn new(bad: Bad, tells: bool, plant: Option<Plant>) -> Arc<World> {
+        let inner = Inner {
+            bad,
+            began: None,
+            past: Duration::ZERO,
+            spans: Vec::new(),
+            positions: BTreeMap::new(),
+            entries: 0,
+            entries_acked: 0,
+            broken: None,
+            digest: 0,
+            met: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            crashes: Vec::new(),
+        };
+        Arc::new(World { plant, tells, inner: Mutex::new(inner), later: Mutex::default() })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -118,6 +151,11 @@ impl World {
 
     pub fn wall_us(&self) -> u64 {
         DAY_US + self.now().as_micros() as u64
+    }
+
+    /// Whether this is planted, and it is late enough in the hour for it to show.
+    pub fn is_planted(&self, plant: Plant) -> bool {
+        self.plant == Some(plant) && self.now() > Duration::from_secs(120)
     }
 
     /// Adds to the story, which is the same each time that a seed is run.
@@ -219,6 +257,16 @@ impl World {
 
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.inner().counts.clone()
+    }
+
+    pub fn bad(&self) -> Bad {
+        self.inner().bad
+    }
+
+    /// From now on no span is made that nobody takes: where nothing else passes it would wait for ever, rightly.
+    pub fn only_sound(&self) {
+        let mut inner = self.inner();
+        inner.bad.until = inner.bad.until.min(inner.spans.len() as u64);
     }
 
     /// Spans made so far.

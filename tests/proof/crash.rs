@@ -1,0 +1,247 @@
+//! Crash points: a workload is run once and filmed; each I/O call of it is then a crash, with several outcomes of the
+//! un-synced data, and each is recovered and held against the oracle. Faults are set at each call and the workload run
+//! again. A crash point is a distinct (workload, I/O call, outcome of the un-synced data).
+//!
+//! One thread, paused time: a seed tells all, and shows it again.
+
+mod book;
+mod verdict;
+mod workloads;
+mod world;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+
+use spangate::metrics::{Registry, TABLE};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
+
+use self::book::{Book, Event, Truth};
+use self::verdict::Crash;
+use self::workloads::Workload;
+use self::world::World;
+use super::{Budget, Tally};
+use crate::support::disk::{Fault, Power, Shot, SimDisk};
+
+/// A workload for each try: the named ones in turn, the first time as they stand, and as many random ones.
+fn workload(seed: u64) -> Workload {
+    let mut named = workloads::named();
+    let (at, all) = ((seed / 2) as usize % named.len(), 2 * named.len() as u64);
+    match seed {
+        _ if seed % 2 == 1 => workloads::random(seed),
+        _ if seed < all => named.swap_remove(at),
+        _ => workloads::varied(named.swap_remove(at), seed),
+    }
+}
+
+/// Of so many crash points one is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Thin(pub u64);
+
+/// Every crash point of as many workloads as the budget has tries.
+pub fn proof(budget: Budget) -> Tally {
+    thinned(budget, Thin(1))
+}
+
+pub fn thinned(budget: Budget, thin: Thin) -> Tally {
+    let seeds = Mutex::new(budget.seeds());
+    let workers = if budget.until.is_some() { std::thread::available_parallelism().map_or(1, |n| n.get()) } else { 1 };
+    let work = || {
+        spangate::tasks::simulate();
+        let mut tally = Tally::default();
+        while let Some(seed) = { seeds.lock().unwrap().next() } {
+            let mut lab = Lab::new(seed, thin);
+            let runtime = lab.runtime.handle().clone();
+            let _clock = runtime.enter();
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| lab.run())) {
+                lab.failed(&panic_text(&*panic), "a panic");
+            }
+            tally.merge(lab.tally);
+        }
+        tally
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let mut whole = Tally::default();
+        workers.into_iter().for_each(|worker| whole.merge(worker.join().unwrap()));
+        whole
+    })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic").to_owned()
+}
+
+/// Failures of one workload that are told; the others are alike.
+const FAILURES_MAX: usize = 3;
+
+/// One try: a workload, its crash points, its faults.
+struct Lab {
+    seed: u64,
+    thin: Thin,
+    random: fastrand::Rng,
+    workload: Workload,
+    runtime: Runtime,
+    registry: Registry,
+    tally: Tally,
+}
+
+impl Lab {
+    fn new(seed: u64, thin: Thin) -> Lab {
+        Lab {
+            seed,
+            thin,
+            random: fastrand::Rng::with_seed(seed ^ 0x5eed),
+            workload: workload(seed),
+            runtime: Builder::new_current_thread().enable_time().start_paused(true).build().unwrap(),
+            registry: Registry::new(TABLE),
+            tally: Tally::default(),
+        }
+    }
+
+    fn failed(&mut self, what: &str, case: &str) {
+        if self.tally.failures.len() < FAILURES_MAX {
+            let what = format!("{what}\n    workload \"{}\", {case}", self.workload.name);
+            self.tally
+                .failed(what, format_args!("cargo test --release --test soak -- crash --seed {} --tries 1", self.seed));
+        }
+    }
+
+    fn run(&mut self) {
+        self.tally.add("workloads", 1);
+        let disk = SimDisk::new();
+        let book = Book::default();
+        disk.film(book.1.clone());
+        let mut world = World::new(disk, self.workload.settings.clone(), book.clone());
+        self.runtime.block_on(async {
+            world.start().await;
+            world.run(&self.workload.steps).await;
+        });
+        let mut shots = std::mem::take(&mut world.shots);
+        shots.extend(world.disk.cut());
+        let calls = world.disk.calls();
+        drop(world);
+        for what in std::mem::take(&mut book.pages().broken) {
+            self.failed(&what, "without a crash");
+        }
+        self.crashes(&book, shots);
+        self.faults(calls);
+    }
+
+    /// Whether this point is tried.
+    fn is_due(&mut self) -> bool {
+        self.thin.0 <= 1 || self.random.u64(0..self.thin.0) == 0
+    }
+
+    fn crashes(&mut self, book: &Book, shots: Vec<Shot>) {
+        let events = std::mem::take(&mut book.pages().events);
+        let (mut truth, mut read) = (Truth::default(), 0);
+        for shot in shots {
+            let mark = shot.mark as usize;
+            events[read..mark].iter().for_each(|event| truth.add(event));
+            read = mark;
+            if self.is_due() {
+                self.crash(book, &truth, &shot, 2);
+            }
+        }
+    }
+
+    /// Every outcome of one crash. With `depth`, crashes of the recovery after one of them, too.
+    fn crash(&mut self, book: &Book, truth: &Truth, shot: &Shot, depth: u32) {
+        let mut outcomes: Vec<Option<Power>> = vec![Some(Power::Nothing), Some(Power::Everything)];
+        outcomes.extend([(); 3].map(|()| Some(Power::Some(self.random.u64(..)))));
+        let saved = shot.disk.is_saved();
+        if !saved {
+            outcomes.push(None);
+        }
+        let chosen = self.random.usize(0..outcomes.len());
+        let mut known = BTreeSet::new();
+        for (n, outcome) in outcomes.into_iter().enumerate() {
+            let (left, decided) = match outcome {
+                Some(power) => shot.disk.without_power(power),
+                None => (shot.disk.killed(), None),
+            };
+            if outcome.is_some() && !known.insert(decided) {
+                continue;
+            }
+            let case = format!("call {}, un-synced: {outcome:?}, depth {depth}", shot.call);
+            self.tally.add(if depth == 2 { "crash points" } else { "crash points in recovery" }, 1);
+            let deeper = depth > 0 && n == chosen && self.random.u8(0..16) == 0;
+            let opening = if deeper { self.opening(&left) } else { Vec::new() };
+            self.check(book, truth, &left, (shot.at, outcome.is_some()), &case);
+            for next in opening {
+                self.crash(book, truth, &Shot { at: shot.at, ..next }, depth - 1);
+            }
+        }
+    }
+
+    /// The calls of the recovery.
+    fn opening(&mut self, left: &SimDisk) -> Vec<Shot> {
+        let left = left.killed();
+        left.film(Arc::default());
+        self.runtime.block_on(async {
+            let opened = world::open(&left, &self.workload.settings, &self.registry);
+            let filmed = left.cut();
+            drop(opened);
+            filmed
+        })
+    }
+
+    fn check(&mut self, book: &Book, truth: &Truth, left: &SimDisk, (at, power): (Instant, bool), case: &str) {
+        let settings = self.workload.settings.clone();
+        let crash = Crash { settings: &settings, registry: &self.registry, book, truth, at, power };
+        let checked = catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(crash.check(left))));
+        match checked {
+            Ok(Ok(_)) => {}
+            Ok(Err(what)) => self.failed(&what, case),
+            Err(panic) => self.failed(&panic_text(&*panic), case),
+        }
+    }
+
+    /// The workload again, with each kind of fault at some calls each, for one call or several; and a crash at its end.
+    fn faults(&mut self, calls: u64) {
+        const KINDS: [Fault; 6] =
+            [Fault::Fail, Fault::Evict, Fault::Short, Fault::NoSpace, Fault::Quota, Fault::ReadOnly];
+        for call in 1..=calls {
+            if !self.is_due() {
+                continue;
+            }
+            let fault = *self.random.choice(&KINDS).unwrap();
+            let many = self.random.choice([1, 1, 2, 5]).unwrap();
+            let case = format!("{fault:?} at calls {call}..{}", call + many);
+            self.fault(|disk| disk.fault_in(call..call + many, fault), &case);
+        }
+    }
+
+    fn fault(&mut self, set: impl Fn(&SimDisk), case: &str) {
+        self.tally.add("fault points", 1);
+        let (disk, book) = (SimDisk::new(), Book::default());
+        set(&disk);
+        book.note(Event::Failed);
+        let mut world = World::new(disk, self.workload.settings.clone(), book.clone());
+        world.faulty = true;
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            self.runtime.block_on(async {
+                world.start().await;
+                world.run(&self.workload.steps).await;
+            });
+        }));
+        if let Err(panic) = ran {
+            return self.failed(&panic_text(&*panic), case);
+        }
+        for what in std::mem::take(&mut book.pages().broken) {
+            self.failed(&what, case);
+        }
+        let truth = world.truth();
+        let at = Instant::now();
+        let disk = world.disk.killed();
+        drop(world);
+        for outcome in [None, Some(Power::Nothing), Some(Power::Some(self.random.u64(..)))] {
+            let left = outcome.map_or_else(|| disk.killed(), |power| disk.lost_power(power));
+            self.tally.add("crash points after a fault", 1);
+            self.check(&book, &truth, &left, (at, outcome.is_some()), &format!("{case}, then {outcome:?}"));
+        }
+    }
+}

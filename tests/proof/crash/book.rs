@@ -1,0 +1,242 @@
+//! What a workload did and was told, in order; and what of it must hold after a crash in the middle.
+//!
+//! The model of the channel, in a few lines: positions with the span that each holds, and for each drain which of them
+//! are settled, how, since when, and whether that was promised to be durable.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use spangate::channel::{Outcome, Takes};
+use tokio::time::Instant;
+
+/// After this a settled position is not given again, whatever happens.
+pub const SETTLED_WITHIN: Duration = Duration::from_millis(100);
+
+pub type Drain = &'static str;
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Handed to `append`: spans from `first` on.
+    Sent {
+        first: u64,
+        spans: u64,
+        to: Option<Drain>,
+    },
+    /// Answered yes.
+    Answered {
+        first_span: u64,
+        positions: Range<u64>,
+        at: Instant,
+    },
+    /// `tap` of a new drain was called.
+    Beginning {
+        drain: Drain,
+        takes: Takes,
+    },
+    /// And returned; it begins there.
+    Begun {
+        drain: Drain,
+        start: u64,
+    },
+    Given {
+        drain: Drain,
+        position: u64,
+        span: u64,
+    },
+    /// From here on it may be durable.
+    Settled {
+        drain: Drain,
+        positions: Range<u64>,
+        outcome: Outcome,
+        at: Instant,
+    },
+    /// With this note; what was settled before goes along.
+    Committing {
+        drain: Drain,
+        note: Bytes,
+    },
+    Committed {
+        drain: Drain,
+    },
+    Forgetting {
+        drain: Drain,
+    },
+    Forgotten {
+        drain: Drain,
+    },
+    /// An orderly stop, without faults.
+    Stopped,
+    /// A call failed: cursors may be late, as long as nobody was told that they are saved.
+    Failed,
+    /// A crash, and what the next process finds.
+    Reborn(Box<Found>),
+    /// A process has found it, and made it durable.
+    Started,
+}
+
+/// What is there after a crash.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    pub tail: u64,
+    /// What is open, by drain, with the span at each position.
+    pub open: BTreeMap<Drain, BTreeMap<u64, u64>>,
+    pub notes: BTreeMap<Drain, Bytes>,
+    pub lows: BTreeMap<Drain, u64>,
+}
+
+/// The events, shared with a disk that is filmed.
+#[derive(Clone, Default)]
+pub struct Book(Arc<Mutex<Pages>>, pub Arc<AtomicU64>);
+
+#[derive(Default)]
+pub struct Pages {
+    pub events: Vec<Event>,
+    /// The bytes of each span, by its number.
+    pub spans: Vec<Bytes>,
+    /// Promises that broke while the workload ran.
+    pub broken: Vec<String>,
+}
+
+impl Book {
+    pub fn note(&self, event: Event) {
+        let mut pages = self.pages();
+        pages.events.push(event);
+        self.1.store(pages.events.len() as u64, Ordering::Relaxed);
+    }
+
+    pub fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub fn broken(&self, what: String) {
+        self.pages().broken.push(what);
+    }
+}
+
+/// What is known at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Truth {
+    /// For whom each span was sent.
+    pub sent: BTreeMap<u64, Option<Drain>>,
+    /// Spans by position: of what was answered yes, or given to a drain.
+    pub at: BTreeMap<u64, u64>,
+    /// When a position was answered.
+    pub answered: BTreeMap<u64, Instant>,
+    /// Positions that some drain was given: these are durable, whatever `channel.sync` says.
+    pub given: BTreeSet<u64>,
+    pub drains: BTreeMap<Drain, Row>,
+    /// A call failed.
+    pub failed: bool,
+    /// What a process will find that is starting.
+    starting: BTreeMap<u64, u64>,
+}
+
+/// A drain.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub takes: Takes,
+    /// `None`: `tap` did not return yet.
+    pub start: Option<u64>,
+    pub forgetting: bool,
+    pub settled: BTreeMap<u64, Settled>,
+    /// Any of these may be found.
+    pub notes: Vec<Bytes>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Settled {
+    pub outcome: Outcome,
+    /// `None`: before a crash that came before it was promised.
+    pub at: Option<Instant>,
+    /// It was said to be.
+    pub durable: bool,
+}
+
+impl Row {
+    /// Whether it takes a span that was sent so.
+    pub fn is_for(&self, name: Drain, to: Option<Drain>) -> bool {
+        to == Some(name) || (to.is_none() && self.takes == Takes::Common)
+    }
+
+    fn settle(&mut self, positions: Range<u64>, outcome: Outcome, at: Instant) {
+        for position in positions {
+            self.settled.entry(position).or_insert(Settled { outcome, at: Some(at), durable: false });
+        }
+    }
+
+    fn make_durable(&mut self) {
+        self.settled.values_mut().for_each(|settled| settled.durable = true);
+    }
+}
+
+impl Truth {
+    pub fn add(&mut self, event: &Event) {
+        match event {
+            Event::Sent { first, spans, to } => self.sent.extend((*first..first + spans).map(|span| (span, *to))),
+            Event::Answered { first_span, positions, at } => {
+                self.at.extend(positions.clone().zip(*first_span..));
+                self.answered.extend(positions.clone().map(|position| (position, *at)));
+            }
+            Event::Beginning { drain, takes } => {
+                let row = Row {
+                    takes: *takes,
+                    start: None,
+                    forgetting: false,
+                    settled: BTreeMap::new(),
+                    notes: vec![Bytes::new()],
+                };
+                self.drains.insert(drain, row);
+            }
+            Event::Begun { drain, start } => self.row(drain).start = Some(*start),
+            Event::Given { position, span, .. } => {
+                self.at.insert(*position, *span);
+                self.given.insert(*position);
+            }
+            Event::Settled { drain, positions, outcome, at } => {
+                self.row(drain).settle(positions.clone(), *outcome, *at);
+            }
+            Event::Committing { drain, note } => self.row(drain).notes.push(note.clone()),
+            Event::Committed { drain } => {
+                let row = self.row(drain);
+                row.make_durable();
+                row.notes.drain(..row.notes.len() - 1);
+            }
+            Event::Forgetting { drain } => self.row(drain).forgetting = true,
+            Event::Forgotten { drain } => _ = self.drains.remove(drain),
+            Event::Stopped => self.drains.values_mut().for_each(Row::make_durable),
+            Event::Failed => self.failed = true,
+            Event::Reborn(found) => self.reborn(found),
+            Event::Started => {
+                let found = std::mem::take(&mut self.starting);
+                self.given.extend(found.keys());
+                self.at.extend(found);
+                self.drains.values_mut().for_each(Row::make_durable);
+            }
+        }
+    }
+
+    fn row(&mut self, drain: &Drain) -> &mut Row {
+        self.drains.get_mut(drain).expect("a drain that is used was begun")
+    }
+
+    /// What a process finds is the truth from there on.
+    fn reborn(&mut self, found: &Found) {
+        self.at.split_off(&found.tail);
+        self.answered.split_off(&found.tail);
+        self.failed = false;
+        self.drains.retain(|name, _| found.open.contains_key(name));
+        for (name, open) in &found.open {
+            let row = self.drains.get_mut(name).expect("a drain that is found was begun");
+            row.forgetting = false;
+            row.start = row.start.or(Some(found.lows[name]));
+            row.settled.retain(|position, _| !open.contains_key(position));
+            row.notes = vec![found.notes[name].clone()];
+            row.settled.values_mut().for_each(|settled| settled.at = settled.at.filter(|_| settled.durable));
+            self.starting.extend(open);
+        }
+    }
+}

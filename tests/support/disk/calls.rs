@@ -1,0 +1,220 @@
+//! The simulated disk as the product meets it.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, MutexGuard};
+
+use spangate::disk::{Disk, Entry, File, Open, Space};
+
+use super::inode::Inode;
+use super::{Fault, Inner, Lie, SimDisk, eio};
+
+impl SimDisk {
+    /// Counts a mutating call; what goes wrong with it. One for which there is no room does nothing.
+    fn call(&self) -> io::Result<(MutexGuard<'_, Inner>, Option<Fault>)> {
+        let mut inner = self.inner();
+        if inner.off {
+            return Err(eio());
+        }
+        inner.calls += 1;
+        if let Some(film) = &inner.film {
+            film.shots.lock().unwrap().push(film.shot(&inner, inner.calls));
+        }
+        let fault = inner.fault.as_ref().filter(|(calls, _)| calls.contains(&inner.calls)).map(|(_, fault)| *fault);
+        inner.off = fault == Some(Fault::Off);
+        Ok((inner, fault))
+    }
+
+    /// As [`call`](Self::call), for calls that do nothing when they fail.
+    fn plain(&self) -> io::Result<MutexGuard<'_, Inner>> {
+        match self.call()? {
+            (inner, None) => Ok(inner),
+            (_, Some(fault)) => Err(fault.error()),
+        }
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        if matches!(how, Open::Read | Open::Write) {
+            let inner = self.inner();
+            let file = *inner.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+            return if inner.off { Err(eio()) } else { Ok(Arc::new(SimFile { disk: self.clone(), file })) };
+        }
+        let mut inner = self.plain()?;
+        let file = match inner.names.get(path) {
+            Some(_) if how == Open::CreateNew => return Err(io::ErrorKind::AlreadyExists.into()),
+            Some(&file) => {
+                Arc::make_mut(&mut inner.files[file]).set_len(0);
+                file
+            }
+            None => {
+                let dir = path.parent().unwrap().to_owned();
+                if !inner.dirs.contains(&dir) {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
+                inner.files.push(Arc::new(Inode::default()));
+                let file = inner.files.len() - 1;
+                inner.change(&dir, None, Some((path, file)));
+                file
+            }
+        };
+        Ok(Arc::new(SimFile { disk: self.clone(), file }))
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        if self.inner().dirs.contains(dir) {
+            return Ok(());
+        }
+        let mut inner = self.plain()?;
+        Arc::make_mut(&mut inner.dirs).extend(dir.ancestors().map(Path::to_owned));
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let inner = self.inner();
+        if inner.off {
+            return Err(eio());
+        }
+        if !inner.dirs.contains(dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let files = inner.names.iter().filter(|(path, _)| path.parent() == Some(dir));
+        let file = |(path, &file): (&PathBuf, &usize)| Entry {
+            name: name(path),
+            len: inner.files[file].cache.len as u64,
+            is_dir: false,
+        };
+        let dirs = inner.dirs.iter().filter(|path| path.parent() == Some(dir));
+        let dirs = dirs.map(|path| Entry { name: name(path), len: 0, is_dir: true });
+        Ok(files.map(file).chain(dirs).collect())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.plain()?.rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut inner = self.plain()?;
+        if inner.names.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        inner.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut inner = self.plain()?;
+        if !inner.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        inner.change(path.parent().unwrap(), Some(path), None);
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.plain()?.sync_dir(dir);
+        Ok(())
+    }
+
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        let inner = self.inner();
+        Ok(Space { free: inner.free.unwrap_or(1 << 40), total: 1 << 40 })
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        if !self.inner().locked.insert(path.to_owned()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        struct Unlock(SimDisk, PathBuf);
+        impl Drop for Unlock {
+            fn drop(&mut self) {
+                self.0.inner().locked.remove(&self.1);
+            }
+        }
+        Ok(Box::new(Unlock(self.clone(), path.to_owned())))
+    }
+}
+
+struct SimFile {
+    disk: SimDisk,
+    file: usize,
+}
+
+impl SimFile {
+    fn sync(&self, lie: Lie) -> io::Result<()> {
+        let (mut inner, fault) = self.disk.call()?;
+        let fault = fault.or(inner.sync_fails.then_some(Fault::Fail));
+        if fault.is_none() && inner.lie == Some(lie) {
+            return Ok(());
+        }
+        let file = Arc::make_mut(&mut inner.files[self.file]);
+        match fault {
+            None => file.flush(),
+            Some(Fault::Off) => return Err(eio()),
+            Some(fault) => {
+                file.fail_sync(fault == Fault::Evict);
+                return Err(fault.error());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl File for SimFile {
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut inner = self.disk.inner();
+        inner.reads += 1;
+        if inner.off || inner.reads_fail || inner.read_fault == Some(inner.reads) {
+            return Err(eio());
+        }
+        Ok(inner.files[self.file].cache.read(buf, at as usize))
+    }
+
+    fn write_at(&self, bufs: &[IoSlice<'_>], at: u64) -> io::Result<()> {
+        let (mut inner, fault) = self.disk.call()?;
+        let whole: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let mut left = match fault {
+            Some(Fault::NoSpace | Fault::Quota | Fault::ReadOnly) => 0,
+            Some(Fault::Short) => whole / 2,
+            _ => whole,
+        };
+        let file = Arc::make_mut(&mut inner.files[self.file]);
+        let mut at = at as usize;
+        for buf in bufs {
+            let buf = &buf[..buf.len().min(left)];
+            file.write(buf, at);
+            (at, left) = (at + buf.len(), left - buf.len());
+        }
+        fault.map_or(Ok(()), |fault| Err(fault.error()))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.sync(Lie::Data)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.sync(Lie::All)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let mut inner = self.disk.plain()?;
+        if inner.free.is_some_and(|free| free < len) {
+            return Err(Fault::NoSpace.error());
+        }
+        let file = Arc::make_mut(&mut inner.files[self.file]);
+        let len = (len as usize).max(file.cache.len);
+        file.cache.set_len(len);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut inner = self.disk.plain()?;
+        Arc::make_mut(&mut inner.files[self.file]).set_len(len as usize);
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.disk.inner().files[self.file].cache.len as u64)
+    }
+}
