@@ -1,4 +1,4 @@
-//! Every reader of bytes, fed.
+//! Every reader of bytes, fed: tests/proof/fuzz.
 
 use crate::proof::{Budget, fuzz};
 
