@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::proof::crash::Thin;
 use crate::proof::kills::oracle::{Found, Settled};
-use crate::proof::{Budget, Tally, crash, hours, kills, model};
+use crate::proof::{Budget, Tally, crash, handover, hours, kills, model};
 
 #[test]
 fn a_failure_carries_the_command_that_shows_it_again() {
@@ -99,4 +99,9 @@ fn whatever_is_lost_doubled_or_made_up_is_named_with_its_promise() {
     refused.refusable.insert("a".into());
     refused.collected.remove("a");
     assert_eq!(refused.verdict(), Vec::<String>::new(), "a dead letter is as good as a delivery where it was refused");
+}
+
+#[test]
+fn a_drain_that_looks_the_instant_it_is_woken_finds_what_was_published() {
+    handover::hand_over(|| {}).unwrap();
 }

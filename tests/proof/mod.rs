@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod crash;
+pub mod handover;
 pub mod hours;
 pub mod kills;
 pub mod model;
