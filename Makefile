@@ -10,7 +10,7 @@ BRAVE := $(REAL_DIR)/brave
 # A NameNode and a DataNode.
 HDFS := $(REAL_DIR)/hdfs
 
-.PHONY: help real real-tools dashboard compose bench profile soak clean-real
+.PHONY: help real real-tools dashboard compose bench profile soak planted clean-real
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ soak: ## crashes, hours, kills and inputs by seed, for MINUTES (default 10) and 
 
 clean-real: ## remove what `make real` fetched
 	rm -rf "$(REAL_DIR)"
+
+planted: ## faults of our own, planted one by one: each must be caught by a proof, by the promise that it breaks
+	cargo test --features planted --test planted
 
 # Names everything that is missing at once; never skips.
 real-tools:

@@ -23,6 +23,7 @@ pub mod drain;
 pub mod gateway;
 pub mod listener;
 pub mod metrics;
+pub mod planted;
 pub mod sink;
 pub mod span;
 pub mod tasks;

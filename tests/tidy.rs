@@ -13,7 +13,7 @@ mod source;
 use source::{Source, is_name, name_at, sources};
 
 /// The seams to the machine: usable by every stage but the pure ones, themselves using nothing.
-const SEAMS: &[&str] = &["metrics", "tasks", "clock", "disk"];
+const SEAMS: &[&str] = &["metrics", "tasks", "clock", "disk", "planted"];
 
 /// Who may import whom (STYLE of the tree: "imports point downward only"). The pure floors use no seam.
 const FLOORS: &[(&str, &[&str])] = &[
@@ -34,6 +34,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("tasks", &[]),
     ("clock", &[]),
     ("disk", &[]),
+    ("planted", &[]),
 ];
 
 /// Floors without sockets, files, clocks or counters.

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::frame::{self, get32, get64, put32, put64};
 use super::segment::{MAJOR, MINOR, Point, is_zero};
 use super::{Account, Outcome, Takes};
+use crate::planted::{self, Planted};
 
 pub const SLOT_BYTES: usize = 8192;
 pub const NOTE_BYTES_MAX: usize = 3072;
@@ -308,7 +309,8 @@ impl Cursor {
         raw[14..16].copy_from_slice(&MINOR.to_le_bytes());
         put64(&mut raw, 16, generation);
         raw[24..40].copy_from_slice(channel);
-        for (n, value) in [self.low, self.start, self.common_before, self.addressed_before].into_iter().enumerate() {
+        let low = if planted::has(Planted::CursorBeforeDelivery) { self.seen } else { self.low };
+        for (n, value) in [low, self.start, self.common_before, self.addressed_before].into_iter().enumerate() {
             put64(&mut raw, 40 + n * 8, value);
         }
         for (n, count) in ledger.into_iter().enumerate() {

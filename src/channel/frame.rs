@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 
 use super::{Draft, FrameAt, Head, Item, Kind, Origin};
+use crate::planted::{self, Planted};
 
 /// Bytes before the origin.
 pub const FIXED: usize = 72;
@@ -253,7 +254,7 @@ pub fn peek(bytes: &[u8]) -> Option<Fixed> {
 
 /// Whether the head's CRC fits. `raw` is the head alone ([`Fixed::head_len`] bytes).
 pub fn verify(raw: &[u8], salt: u64) -> bool {
-    get32(raw, 60) == head_crc(raw, salt)
+    get32(raw, 60) == head_crc(raw, salt) || planted::has(Planted::CrcUnchecked)
 }
 
 /// Decodes a verified head; `None` if its parts do not add up, which a CRC that fits excludes

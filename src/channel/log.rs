@@ -15,6 +15,7 @@ use super::frame::{Built, Marks, Placed, padded};
 use super::segment::{Bound, HEAD_BYTES, Point, SECTOR, Segment};
 use super::state::{Entry, Shared, segment_path};
 use crate::disk::{Disk, File, Open};
+use crate::planted::{self, Planted};
 
 /// A segment's full size, unless the channel is small: the unit in which room comes back.
 const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -188,7 +189,11 @@ impl Log {
         let start = self.pending.len();
         self.pending_bytes += placed.iter().map(|f| padded(f.len())).sum::<u64>();
         self.pending.append(&mut placed);
-        self.write_pending(start)
+        self.write_pending(start)?;
+        if planted::has(Planted::PastTheTail) {
+            self.publish();
+        }
+        Ok(())
     }
 
     /// Writes the pending frames from `start` on, which lie one behind the other.
@@ -233,6 +238,17 @@ impl Log {
             return Ok(());
         }
         active.segment.file.sync_data()?;
+        if planted::has(Planted::WakeBeforePublish) {
+            let waiters: Vec<_> = self.shared.state().rows.iter().map(|row| row.notify.clone()).collect();
+            waiters.iter().for_each(|waiter| waiter.notify_one());
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Shows the drains what was written, and wakes them.
+    fn publish(&mut self) {
+        let active = self.active.as_ref().expect("what was written is in an open segment");
         let bound = Bound { position: self.tail.position, offset: active.offset };
         let mut state = self.shared.state();
         let entry = state.segments.get_mut(&active.segment.first()).expect("the active segment is in the table");
@@ -245,8 +261,10 @@ impl Log {
         }
         self.pending_bytes = 0;
         state.mark(Instant::now());
-        state.wake_all();
-        Ok(())
+        // While the state is held: who looks before this sees nothing and waits, who looks after it sees all.
+        if !planted::has(Planted::WakeBeforePublish) {
+            state.wake_all();
+        }
     }
 }
 

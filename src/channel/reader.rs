@@ -17,6 +17,7 @@ use super::segment::{Bound, Place, Segment, Step, Walker, Window, is_zero};
 use super::state::Shared;
 use super::{Head, ReadError};
 use crate::disk::{Disk, File, Open, read_full};
+use crate::planted::{self, Planted};
 
 /// Heads given at a time: bounds what waits in memory for a drain.
 const FRAMES: usize = 256;
@@ -214,7 +215,8 @@ fn body_in(piece: &Piece, head: &Head) -> Option<Result<Bytes, ReadError>> {
     let raw = window.get(at, fixed.head_len())?;
     let body = window.get(at + fixed.head_len() as u64, fixed.body_len)?;
     let same = fixed.first == head.at.first && fixed.items == head.at.items;
-    if !same || !frame::verify(raw, piece.segment.salt) || frame::crc(&[body]) != fixed.body_crc {
+    let whole = frame::crc(&[body]) == fixed.body_crc || planted::has(Planted::CrcUnchecked);
+    if !same || !frame::verify(raw, piece.segment.salt) || !whole {
         return Some(Err(damaged(head)));
     }
     Some(Ok(Bytes::copy_from_slice(body)))

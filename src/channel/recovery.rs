@@ -24,6 +24,7 @@ use super::timeline::Timeline;
 use super::{Found, Intake, OpenError, Settings};
 use crate::clock::Clock;
 use crate::disk::{Disk, Open, is_no_space, read_full};
+use crate::planted::{self, Planted};
 
 /// Frames copied into the new segment at a time.
 const COPY_BYTES: usize = 1024 * 1024;
@@ -239,6 +240,10 @@ impl Recovery {
             if let Some(mut last) = table.last_entry() {
                 last.get_mut().bound.position = durable.position;
             }
+        }
+        let settled = |row: &Row| row.cursor.as_ref().is_none_or(|cursor| cursor.low >= durable.position);
+        if planted::has(Planted::PositionReused) && rows.iter().all(settled) {
+            (durable, adopted) = (oldest.clone().unwrap_or_default(), None);
         }
         self.found.items = durable.position - oldest.map_or(durable.position, |o| o.position);
         let rows = rows.into_iter().map(row_state).collect();

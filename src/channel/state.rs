@@ -22,6 +22,7 @@ use super::timeline::Timeline;
 use super::{AppendError, Intake, Settings};
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::planted::{self, Planted};
 use crate::tasks;
 
 pub struct Shared {
@@ -281,6 +282,9 @@ impl State {
     /// Everything below is settled by every drain, durably in both its slots. Without a drain
     /// nothing is: the first one may want it.
     pub fn settled_for_good(&self) -> u64 {
+        if planted::has(Planted::UnlinkBeforeCursor) {
+            return self.cursors().map(|c| c.low).min().unwrap_or(0);
+        }
         let lows = self.rows.iter().filter(|r| r.cursor.is_some()).map(|r| r.saved_lows[0].min(r.saved_lows[1]));
         lows.min().unwrap_or(0)
     }

@@ -7,6 +7,7 @@
 
 pub mod crash;
 pub mod fuzz;
+pub mod handover;
 pub mod hours;
 pub mod kills;
 pub mod model;

@@ -15,6 +15,7 @@ use crate::archive::publish::{Carried, Publisher, Trouble};
 use crate::archive::store;
 use crate::archive::stretch::Stretch;
 use crate::channel::Outcome;
+use crate::planted::{self, Planted};
 
 impl Archive {
     /// Plans a stretch and carries the plan out.
@@ -32,7 +33,9 @@ impl Archive {
             bytes: stretch.bytes,
         };
         let plan = Plan::new(recipe, self.place()?, &stretch.lane.dir, object);
-        self.save(Some(&plan), stop).await?;
+        if !planted::has(Planted::PlanAfterPublish) {
+            self.save(Some(&plan), stop).await?;
+        }
         self.carry_out(plan, stop).await
     }
 

@@ -1,7 +1,7 @@
 //! Crash points of the channel, and any steps of it against its model.
 
 use crate::proof::crash::Thin;
-use crate::proof::{Budget, crash, model};
+use crate::proof::{Budget, crash, handover, model};
 
 #[test]
 fn no_crash_and_no_fault_at_any_call_breaks_a_promise_of_the_channel() {
@@ -15,4 +15,9 @@ fn any_steps_of_a_channel_agree_with_its_model() {
     let tally = model::proof(Budget::of(0, 150));
     tally.assert_whole();
     assert_eq!(tally.counts["model cases"], 150);
+}
+
+#[test]
+fn a_drain_that_looks_the_instant_it_is_woken_finds_what_was_published() {
+    handover::hand_over(|| {}).unwrap();
 }

@@ -1,13 +1,14 @@
 //! The archive of a workload: the real one, into a directory of the simulated disk; and what stands there.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{IoSlice, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use spangate::archive::target::Connect;
 use spangate::archive::{Archive, Format, Settings, Target, Template};
 use spangate::channel::{Channel, Start, Takes};
+use spangate::disk::Open;
 use spangate::drain::Sieve;
 use spangate::metrics::Registry;
 use tokio::time::timeout;
@@ -81,4 +82,12 @@ pub fn spans(disk: &SimDisk) -> Result<BTreeMap<u64, u32>, String> {
         }
     }
     Ok(counts)
+}
+
+/// Puts a file of another kind where an object is to stand.
+pub fn squat(disk: &SimDisk, name: &str) {
+    let disk = disk.disk();
+    disk.create_dir_all(Path::new(OBJECTS)).unwrap();
+    let file = disk.open(&Path::new(OBJECTS).join(name), Open::CreateNew).unwrap();
+    file.write_at(&[IoSlice::new(b"nothing of ours")], 0).unwrap();
 }

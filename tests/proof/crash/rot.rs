@@ -9,7 +9,7 @@ use super::world::{DIR, DRAINS};
 use crate::support::disk::SimDisk;
 
 const SLOT: usize = 8192;
-const HEAD: usize = 4096;
+pub const HEAD: usize = 4096;
 
 /// What a flipped bit costs.
 #[derive(Debug, Clone, Default)]

@@ -219,12 +219,10 @@ impl Crash<'_> {
     /// Where no drain reads it, the log has it all the same.
     fn forgot_nothing(&self, found: &Found) -> Result<(), String> {
         let lost = self.truth.at.range(found.tail..).find(|(position, _)| !self.may_be_lost(**position));
-        match lost {
-            Some((position, _)) => {
-                Err(format!("promise 1: {position} was answered, and the log ends at {}", found.tail))
-            }
-            None => Ok(()),
-        }
+        let Some((position, _)) = lost else { return Ok(()) };
+        let is_settled = self.truth.drains.values().any(|row| row.settled.contains_key(position));
+        let promise = if is_settled { "promise 3: it will be used again:" } else { "promise 1:" };
+        Err(format!("{promise} position {position} was answered yes, and the log ends at {}", found.tail))
     }
 
     /// Each answered span stands in one object, once; what stands there is what is settled.

@@ -1,0 +1,89 @@
+//! Promises broken on purpose, one at a time: each proof must fail, and name the promise.
+//!
+//! By the disk where a lie of it is the fault, else by the feature `planted`, which no release build can have.
+#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::disallowed_methods, reason = "a test")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[path = "proof/mod.rs"]
+mod proof;
+
+use proof::crash::{broken, squatted};
+use proof::handover::hand_over;
+use spangate::planted::{Planted, plant};
+use support::disk::Lie;
+
+/// Whether one of the failures of a broken gateway names a promise.
+#[track_caller]
+fn is_caught(promise: &str, workload: &str, lie: Option<Lie>, plant: fn()) {
+    let tally = broken(workload, lie, plant);
+    assert!(tally.failures.iter().any(|failure| failure.contains(promise)), "{workload}: no {promise} in\n{tally}");
+}
+
+#[test]
+fn the_proof_finds_nothing_where_nothing_is_planted() {
+    for workload in ["roll", "settle", "archive cut short"] {
+        broken(workload, None, || {}).assert_whole();
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_synced_breaks_promise_one() {
+    is_caught("promise 1", "roll", Some(Lie::Directories), || {});
+}
+
+#[test]
+fn a_yes_before_the_sync_breaks_promise_one() {
+    is_caught("promise 1", "append", Some(Lie::Data), || {});
+}
+
+#[test]
+fn a_rename_before_the_sync_of_what_is_renamed_breaks_promise_one() {
+    is_caught("promise 1", "recovery", Some(Lie::All), || {});
+}
+
+#[test]
+fn a_cursor_that_is_saved_before_the_delivery_breaks_promise_four() {
+    is_caught("promise 4", "settle", None, || plant(Planted::CursorBeforeDelivery));
+}
+
+#[test]
+fn checksums_that_nobody_checks_break_promise_one() {
+    is_caught("promise 1", "append", None, || plant(Planted::CrcUnchecked));
+}
+
+#[test]
+fn a_position_that_is_used_again_breaks_promise_three() {
+    is_caught("promise 3: it will be used again", "remove", None, || plant(Planted::PositionReused));
+}
+
+#[test]
+fn a_plan_that_is_not_saved_before_its_object_stands_breaks_promise_three() {
+    is_caught("promise 3", "archive cut short", None, || plant(Planted::PlanAfterPublish));
+}
+
+#[test]
+fn a_segment_that_goes_before_the_cursor_is_saved_breaks_promise_four() {
+    is_caught("promise 4", "remove", None, || plant(Planted::UnlinkBeforeCursor));
+}
+
+#[test]
+fn a_drain_that_reads_past_the_synced_tail_breaks_promise_one() {
+    is_caught("promise 1", "delayed sync", None, || plant(Planted::PastTheTail));
+}
+
+#[test]
+fn an_object_that_is_taken_as_done_unseen_breaks_promise_three() {
+    squatted(|| {}).unwrap();
+    let why = squatted(|| plant(Planted::TakenUnseen)).unwrap_err();
+    assert!(why.contains("promise 3"), "{why}");
+}
+
+#[test]
+fn a_wake_before_the_publication_breaks_promise_two() {
+    hand_over(|| {}).unwrap();
+    let why = hand_over(|| plant(Planted::WakeBeforePublish)).unwrap_err();
+    assert!(why.contains("promise 2"), "{why}");
+}
