@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::proof::kills::oracle::{Found, Settled};
-use crate::proof::{Budget, Tally, hours, kills};
+use crate::proof::{Budget, Tally, hostile, hours, kills};
 
 #[test]
 fn a_failure_carries_the_command_that_shows_it_again() {
@@ -23,6 +23,13 @@ fn gateway_hours_in_which_nearly_everything_goes_wrong_keep_every_promise() {
     let tally = hours::hours(Budget::of(1, 12));
     tally.assert_whole();
     assert_eq!(tally.counts["gateway-hours"], 12);
+}
+
+#[test]
+fn hostile_peers_are_refused_by_name_while_a_good_one_goes_on_and_memory_stays_bounded() {
+    let tally = hostile::hostile_briefly(Budget::of(1, 1));
+    println!("{tally}");
+    tally.assert_whole();
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod hostile;
 pub mod hours;
 pub mod kills;
 

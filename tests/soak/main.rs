@@ -22,6 +22,7 @@ type Proof = fn(Budget) -> Tally;
 /// Name, what it tries, and how.
 const KINDS: &[(&str, &str, Proof)] = &[
     // One a line.
+    ("hostile", "peers that claim, flood, bomb and stall; prints how slow a good one becomes", proof::hostile::hostile),
     ("hours", "virtual time: failing collectors, store and disk, crashes with restart", proof::hours::hours),
     ("kills", "the real process, killed under load again and again", proof::kills::kills),
     ("store-kills", "the same with its archive in an object store that fails", proof::kills::store_kills),
