@@ -2,6 +2,7 @@
 
 mod crash;
 mod fuzz;
+mod hostile;
 mod hours;
 mod kills;
 

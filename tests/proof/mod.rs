@@ -8,6 +8,7 @@
 pub mod crash;
 pub mod fuzz;
 pub mod handover;
+pub mod hostile;
 pub mod hours;
 pub mod kills;
 pub mod model;

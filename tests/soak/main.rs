@@ -24,6 +24,7 @@ const KINDS: &[(&str, &str, Proof)] = &[
     ("crash", "crashes and faults at every call of the channel's workloads", proof::crash::proof),
     ("model", "any steps of a channel against its model, made smaller where they fail", proof::model::proof),
     ("fuzz", "every reader of bytes, fed with mutations of what it reads", proof::fuzz::run),
+    ("hostile", "peers that claim, flood, bomb and stall; prints how slow a good one becomes", proof::hostile::hostile),
     ("hours", "virtual time: failing collectors, store and disk, crashes with restart", proof::hours::hours),
     ("kills", "the real process, killed under load again and again", proof::kills::kills),
     ("store-kills", "the same with its archive in an object store that fails", proof::kills::store_kills),

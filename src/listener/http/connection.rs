@@ -1,6 +1,7 @@
 //! One HTTP connection: hyper's, within our clocks, until it closes or we stop.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -57,6 +58,8 @@ pub(super) struct Server {
     pub probe: Probe,
     pub logs: Logs,
     slow_heads: Counter,
+    large_heads: Counter,
+    bad_heads: Counter,
     router: Router,
     builder: auto::Builder<Spawner>,
     closed: CancellationToken,
@@ -97,10 +100,25 @@ impl Server {
         registry: &Registry,
     ) -> Self {
         let (door, grpc) = (intake.door("http"), intake.door("grpc"));
-        let refused = [("listener", "http"), ("reason", "slow_head")];
-        let slow_heads = registry.counter("spangate_connections_refused_total", &refused);
+        let refused = |reason| {
+            registry.counter("spangate_connections_refused_total", &[("listener", "http"), ("reason", reason)])
+        };
+        let (slow_heads, large_heads, bad_heads) =
+            (refused("slow_head"), refused("head_too_large"), refused("protocol"));
         let (router, builder) = (routes::router(), builder(tasks));
-        Server { settings, door, grpc, probe, logs: Logs::default(), slow_heads, router, builder, closed }
+        Server {
+            settings,
+            door,
+            grpc,
+            probe,
+            logs: Logs::default(),
+            slow_heads,
+            large_heads,
+            bad_heads,
+            router,
+            builder,
+            closed,
+        }
     }
 
     /// How v1 is read here.
@@ -164,10 +182,14 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
         let goodbye = tokio::time::timeout(GOODBYE, http.as_mut()).await;
         ended = if goodbye.is_ok() { Ended::Closed } else { ended };
     }
-    if ended == Ended::Expired(Phase::Head) {
-        server.slow_heads.increment(1);
-        server.logs.slow_head(peer);
-    }
+    let (counter, why) = match ended {
+        Ended::Expired(Phase::Head) => (&server.slow_heads, "a request head was not complete in time"),
+        Ended::HeadTooLarge => (&server.large_heads, "a request head is too large"),
+        Ended::NoHttp => (&server.bad_heads, "it speaks no HTTP"),
+        Ended::Closed | Ended::Expired(_) => return,
+    };
+    counter.increment(1);
+    server.logs.closed(peer, why);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,20 +197,32 @@ enum Ended {
     Closed,
     /// A clock ran out in this phase.
     Expired(Phase),
+    /// It has been told so: 431.
+    HeadTooLarge,
+    /// It has been told so: 400.
+    NoHttp,
+}
+
+impl Ended {
+    fn by(error: &(dyn Error + Send + Sync + 'static)) -> Ended {
+        tracing::debug!(%error, "http connection ended");
+        match error.downcast_ref::<hyper::Error>() {
+            Some(error) if error.is_parse_too_large() => Ended::HeadTooLarge,
+            Some(error) if error.is_parse() => Ended::NoHttp,
+            _ => Ended::Closed,
+        }
+    }
 }
 
 /// Drives a connection until it ends or a clock runs out.
 async fn run<E>(mut http: Pin<&mut impl Future<Output = Result<(), E>>>, clocks: &Clocks) -> Ended
 where
-    E: std::fmt::Display,
+    E: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut timer = pin!(sleep_until(Instant::now()));
     poll_fn(|cx| {
         if let Poll::Ready(result) = http.as_mut().poll(cx) {
-            if let Err(error) = result {
-                tracing::debug!(%error, "http connection ended");
-            }
-            return Poll::Ready(Ended::Closed);
+            return Poll::Ready(result.map_or_else(|error| Ended::by(&*error.into()), |()| Ended::Closed));
         }
         // Whatever moved a clock also woke this task, so the timer is always the right one.
         let (phase, Some(deadline)) = clocks.deadline() else { return Poll::Pending };

@@ -168,7 +168,7 @@ pub(super) fn text(status: StatusCode, text: impl Into<Body>) -> Response<Body> 
 #[derive(Default)]
 pub(super) struct Logs {
     problems: [Rarely; Problem::KINDS],
-    slow_head: Rarely,
+    closed: Rarely,
 }
 
 impl Logs {
@@ -180,9 +180,9 @@ impl Logs {
         }
     }
 
-    pub fn slow_head(&self, peer: SocketAddr) {
-        if let Some(left_out) = self.slow_head.due() {
-            tracing::warn!(%peer, left_out, "http connection closed: a request head was not complete in time");
+    pub fn closed(&self, peer: SocketAddr, why: &str) {
+        if let Some(left_out) = self.closed.due() {
+            tracing::warn!(%peer, left_out, "http connection closed: {why}");
         }
     }
 }
