@@ -205,7 +205,9 @@ impl Crash<'_> {
         let start = row.start.unwrap_or(account.low);
         let lost = self.cost.lost.iter().filter(|position| {
             let span = self.truth.at.get(position);
+            // Where a crash left an older copy before a lost segment, it is found.
             **position >= start
+                && !open.contains_key(position)
                 && !row.settled.contains_key(position)
                 && span.is_some_and(|span| row.is_for(name, self.truth.sent[span]))
         });
