@@ -157,7 +157,9 @@ impl Archive {
         let Some(bytes) = bytes else { return };
         self.meters.objects.increment(1);
         self.meters.bytes.increment(bytes);
-        self.planner.learn(plan.object.bytes, bytes);
+        if plan.recipe.format == self.settings.format {
+            self.planner.learn(plan.object.bytes, bytes);
+        }
         if let Some(trimmer) = &self.trimmer {
             trimmer.add(bytes);
         }

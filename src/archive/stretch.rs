@@ -96,13 +96,38 @@ struct Frame {
     now: Instant,
 }
 
+/// Bytes of an object for each byte of its items; one for all lanes of an archive.
+#[derive(Debug, Clone, Copy)]
+enum Ratio {
+    /// The format's guess, good for the first object that is large enough to be measured.
+    Guessed(f64),
+    Measured(f64),
+}
+
+impl Ratio {
+    fn value(self) -> f64 {
+        match self {
+            Ratio::Guessed(ratio) | Ratio::Measured(ratio) => ratio,
+        }
+    }
+
+    /// A guess gives way at once; a moving average after that, so that one odd object moves it by a quarter.
+    fn after(self, measured: f64) -> Ratio {
+        let ratio = match self {
+            Ratio::Guessed(_) => measured,
+            Ratio::Measured(average) => average * 0.75 + measured * 0.25,
+        };
+        Ratio::Measured(ratio.clamp(*RATIO_RANGE.start(), *RATIO_RANGE.end()))
+    }
+}
+
 /// Adds frames up to stretches.
 #[derive(Debug)]
 pub struct Planner {
     rolls: Rolls,
     rule: Rule,
     channel: String,
-    ratio: f64,
+    ratio: Ratio,
     /// In the order of their first positions.
     open: Vec<Open>,
     /// Where the stretch begins that was given last, until it is published.
@@ -127,7 +152,7 @@ impl Planner {
             rolls,
             rule,
             channel: channel.to_owned(),
-            ratio,
+            ratio: Ratio::Guessed(ratio),
             open: Vec::new(),
             taken: None,
             marks: Marks::default(),
@@ -143,7 +168,8 @@ impl Planner {
     pub fn follow(&mut self, rule: Rule, marks: Marks) {
         assert!(self.is_empty(), "what was planned by the rule before is published");
         let Planner { rolls, channel, ratio, read, end, .. } = self;
-        *self = Planner { marks, read: *read, end: *end, ..Planner::new(*rolls, rule, channel, *ratio) };
+        let planner = Planner::new(*rolls, rule, channel, ratio.value());
+        *self = Planner { marks, ratio: *ratio, read: *read, end: *end, ..planner };
     }
 
     /// Adds the items `kept` of a frame's open ones. Frames come in order of position, and one when [`next`](Self::next)
@@ -319,17 +345,15 @@ impl Planner {
         self.open.first().map(|open| open.stretch.oldest_us)
     }
 
-    /// Learns from a published object: a moving average, so that one odd object moves it by a quarter.
+    /// Learns from a published object of the format that is planned for.
     pub fn learn(&mut self, item_bytes: u64, object_bytes: u64) {
         if item_bytes >= RATIO_SAMPLE_BYTES_MIN {
-            let measured = object_bytes as f64 / item_bytes as f64;
-            let average = self.ratio * 0.75 + measured * 0.25;
-            self.ratio = average.clamp(*RATIO_RANGE.start(), *RATIO_RANGE.end());
+            self.ratio = self.ratio.after(object_bytes as f64 / item_bytes as f64);
         }
     }
 
     fn is_large(&self, open: &Open) -> bool {
-        (open.stretch.bytes as f64 * self.ratio) as u64 >= self.rolls.bytes
+        (open.stretch.bytes as f64 * self.ratio.value()) as u64 >= self.rolls.bytes
     }
 
     /// Whether what lies behind the first open span is more than may wait for one object.
