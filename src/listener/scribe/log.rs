@@ -85,7 +85,9 @@ impl Decoder {
         let mut groups: HashMap<&[u8], usize> = HashMap::new();
         let mut last: Option<(&[u8], usize)> = None;
         let mut entries = entries.into_iter().peekable();
-        let marked = entries.next_if(|entry| entry.category == replay::CATEGORY.as_bytes()).is_some();
+        // One with a message is an entry like any other: nothing of it may be gone unseen.
+        let is_mark = |entry: &Entry| entry.category == replay::CATEGORY.as_bytes() && entry.message.is_empty();
+        let marked = entries.next_if(is_mark).is_some();
         let replayed = marked && settings.replay_mark;
         for Entry { category, message } in entries {
             if category.is_empty() || !settings.takes(category) {

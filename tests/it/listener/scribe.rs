@@ -217,6 +217,20 @@ fn with_a_star_every_category_is_taken_under_its_own_name() {
 }
 
 #[test]
+fn the_mark_of_a_replay_is_an_empty_entry_and_one_with_a_message_is_no_mark() {
+    let mut rig = Rig::with(|s| s.scribe.categories = vec!["*".into()]);
+    let span = entry(1, 2, "again");
+    assert_eq!(connected(&rig).log(&[("spangate-replay", ""), ("zipkin", &span)]), OK);
+    let frame = rig.frame();
+    assert_eq!((frame.names(), frame.origin_of("replayed")), (vec!["again".to_owned()], vec!["yes"]));
+    assert_eq!(connected(&rig).log(&[("spangate-replay", &entry(3, 4, "kept"))]), OK);
+    let frame = rig.frame();
+    assert_eq!((frame.names(), frame.origin_of("category")), (vec!["kept".to_owned()], vec!["spangate-replay"]));
+    assert!(frame.origin_of("replayed").is_empty());
+    rig.assert_spans("scribe", 2, 0, &[]);
+}
+
+#[test]
 fn a_full_channel_is_try_later_and_every_span_is_counted_as_refused() {
     let rig = Rig::with(|s| {
         s.channel.capacity_bytes = 1 << 20;
