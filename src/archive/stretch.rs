@@ -23,8 +23,9 @@ use crate::channel::{Head, Taken};
 /// one would have no bound.
 const RATIO_RANGE: RangeInclusive<f64> = 0.02..=4.0;
 
-/// An object smaller than this is mostly header and start-up of the compressor: it teaches nothing.
-const RATIO_SAMPLE_BYTES_MIN: u64 = 64 << 10;
+/// An object of fewer item bytes is too much header and start-up of the compressor to teach anything: of plain spans in
+/// Parquet, one of 64 KiB has twice the ratio of a large one, one of 1 MiB a sixteenth more.
+const RATIO_SAMPLE_BYTES_MIN: u64 = 1 << 20;
 
 /// Between the frames of a stretch lie positions of others (entries set aside, damage). Each gap is a
 /// range in the drain's cursor, which holds 224 before it gives no further frame: a peer that sends
