@@ -1,10 +1,10 @@
 //! The archive's loop: begin where the last run ended, gather, plan, carry out, settle, trim.
 //!
-//! One object at a time; while one is made, spans wait in the channel. When all stops, one last object (one
-//! of each lane that is open) takes what is durable by then, if it stands within the grace given: so a span
-//! shows in `zcat` right after Ctrl-C. The rest is left in the channel, and a plan that was not carried out is
-//! carried out by the next run. Where there is no next start for a channel, on a stop objects
-//! are made until nothing is left.
+//! One object at a time; while one is made, spans wait in the channel. When all stops, one last object (where
+//! lanes are many, objects until none is open) takes what is durable by then, if it stands within the grace
+//! given: so a span shows in `zcat` right after Ctrl-C. The rest is left in the channel, and a plan that was
+//! not carried out is carried out by the next run. Where there is no next start for a channel, on a stop
+//! objects are made until nothing is left.
 
 mod carry;
 mod gather;
