@@ -140,8 +140,10 @@ impl Storm<'_> {
         let settings = self.dir.join("spangate.toml");
         // A yes with a delayed sync, too, outlives the process.
         let sync = if self.chance.u8(..3) == 0 { "50ms" } else { "always" };
-        // A refusal for want of time may be kept all the same; then its span is sent twice.
-        let arguments = ["-c", settings.to_str().unwrap(), "--channel-sync", sync, "--intake-commit-wait", "20s"];
+        // A refusal for want of time may be kept all the same; then its span is sent twice. A disk of the machine that is
+        // nearly full is no fault of the gateway: the built-in archive would give way, and intake stop.
+        let bounds = ["--intake-commit-wait", "20s", "--channel-free-min", "0"];
+        let arguments = [&["-c", settings.to_str().unwrap(), "--channel-sync", sync], &bounds[..]].concat();
         let dir = self.dir.join(format!("gateway-{which}"));
         Gateway::start_with(&dir, &arguments, &self.place.variables())
     }
