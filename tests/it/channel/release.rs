@@ -33,3 +33,21 @@ async fn drains_are_released_all_or_none_and_have_no_share_in_what_comes_after()
     assert_eq!(channel.forget("going").unwrap(), 0);
     channel.stop();
 }
+
+/// It could not be forgotten, as where the disk failed, and a later configuration names it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_that_was_released_and_is_attached_again_is_given_all_that_came_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let channel = open(&settings(dir.path()), &disk::real()).unwrap().0;
+    let mut tap = channel.tap("back", Start::End, Takes::Common).unwrap();
+    say(&channel, "one").await;
+    assert_eq!(drained(&channel, &mut tap).await, ["one"]);
+    assert_eq!(channel.release(&["back".to_owned()]), Ok(()));
+    say(&channel, "two").await;
+    drop(tap);
+    let mut tap = channel.tap("back", Start::End, Takes::Common).unwrap();
+    say(&channel, "three").await;
+    assert_eq!(account(&channel, "back").waiting, 2);
+    assert_eq!(drained(&channel, &mut tap).await, ["two", "three"]);
+    channel.stop();
+}
