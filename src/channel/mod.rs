@@ -460,10 +460,13 @@ impl Channel {
                 return Err(refuse("took other frames before (common or addressed only); forget it first"));
             }
             cursor.attached = true;
-            cursor.resume();
-            let low = cursor.low;
+            let (resumed, low) = (cursor.resume(), cursor.low);
             drop(state);
-            return Ok(Tap::new(shared.clone(), row, drain, low));
+            let tap = Tap::new(shared.clone(), row, drain, low);
+            if resumed {
+                tap.save();
+            }
+            return Ok(tap);
         }
         // A drain may have passed it while its head was read: it would begin where nothing is.
         let first = *state.segments.first_key_value().expect("there is always a segment").0;
