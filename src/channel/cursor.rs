@@ -114,6 +114,11 @@ impl Cursor {
         self.released.get_or_insert_with(|| end.clone());
     }
 
+    /// The drain goes on where it was released, if it was: all that came since is its own after all.
+    pub fn resume(&mut self) -> bool {
+        self.released.take().is_some()
+    }
+
     pub fn is_released(&self) -> bool {
         self.released.is_some()
     }

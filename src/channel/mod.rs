@@ -460,9 +460,13 @@ impl Channel {
                 return Err(refuse("took other frames before (common or addressed only); forget it first"));
             }
             cursor.attached = true;
-            let low = cursor.low;
+            let (resumed, low) = (cursor.resume(), cursor.low);
             drop(state);
-            return Ok(Tap::new(shared.clone(), row, drain, low));
+            let tap = Tap::new(shared.clone(), row, drain, low);
+            if resumed {
+                tap.save();
+            }
+            return Ok(tap);
         }
         // A drain may have passed it while its head was read: it would begin where nothing is.
         let first = *state.segments.first_key_value().expect("there is always a segment").0;
@@ -486,7 +490,7 @@ impl Channel {
 
     /// Lets drains for which nothing waits have no more: what is appended from now on is not theirs, and nothing of it
     /// is given to them. All of them, or none and the first for which something waits, with the count. They are to be
-    /// [forgotten](Self::forget) then; after a crash before that they are as they were.
+    /// [forgotten](Self::forget) then; after a crash before that, or attached again, they are as they were.
     pub fn release(&self, drains: &[String]) -> Result<(), (String, u64)> {
         let mut state = self.0.shared.state();
         let durable = state.durable.clone();

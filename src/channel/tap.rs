@@ -55,6 +55,13 @@ impl Tap {
         Tap { ledger, ready: VecDeque::new(), position, at: None, reader: Some(reader), job: None, passed: false }
     }
 
+    /// Has the cursor saved though nothing was settled: of a drain that could not be forgotten one slot may say that it
+    /// was.
+    pub(super) fn save(&self) {
+        let ours = &self.ledger.0;
+        ours.changed(ours.shared.state());
+    }
+
     pub fn drain(&self) -> &str {
         &self.ledger.0.drain
     }

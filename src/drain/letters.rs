@@ -17,6 +17,8 @@ use crate::tasks;
 
 /// Bytes of spans given to the channel at once.
 const APPENDED_BYTES: usize = 1 << 20;
+/// Of a channel that is bounded in spans, what is given to it at once: one over this. More than all of it would never go.
+const APPENDED_PART: u64 = 8;
 /// What a replayed letter's origin says of it.
 const REPLAYED: (&str, &str) = ("replay", "dead-letters");
 /// Longest wait for room in the channel: whoever asked can ask again.
@@ -111,10 +113,12 @@ fn is_span(letter: &Filed) -> bool {
 }
 
 async fn send(channel: &Channel, clock: &Clock, chosen: &Chosen) -> Result<(), Error> {
+    let spans_max = channel.snapshot().capacity_spans.map_or(u64::MAX, |spans| (spans / APPENDED_PART).max(1));
+    let spans_max = usize::try_from(spans_max).unwrap_or(usize::MAX);
     let mut rest = chosen.as_slice();
     while !rest.is_empty() {
         let mut bytes = 0;
-        let fits = rest.iter().take_while(|(_, letter)| {
+        let fits = rest.iter().take(spans_max).take_while(|(_, letter)| {
             bytes += letter.bytes.len();
             bytes <= APPENDED_BYTES
         });

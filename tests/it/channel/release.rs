@@ -1,11 +1,11 @@
 //! Drains that go while the log is written.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spangate::channel::{Start, Takes};
 use spangate::disk;
 
-use super::{account, drained, open, say, settings};
+use super::{account, begun, drained, open, say, settings, small};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn drains_are_released_all_or_none_and_have_no_share_in_what_comes_after() {
@@ -31,5 +31,38 @@ async fn drains_are_released_all_or_none_and_have_no_share_in_what_comes_after()
     assert!(next.is_err(), "what came after is not given to it: {next:?}");
     drop(going);
     assert_eq!(channel.forget("going").unwrap(), 0);
+    channel.stop();
+}
+
+/// A later configuration names it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_that_was_released_and_could_not_be_forgotten_goes_on_with_all_that_came_since() {
+    let settings = small();
+    let (disk, channel, mut tap) = begun(&settings);
+    say(&channel, "one").await;
+    assert_eq!(drained(&channel, &mut tap).await, ["one"]);
+    assert_eq!(channel.release(&["zipkin".to_owned()]), Ok(()));
+    say(&channel, "two").await;
+    drop(tap);
+    // Saved by then, or the proof is less sharp: the slot is due for what was settled.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    disk.fail_syncs(true);
+    assert!(channel.forget("zipkin").is_err());
+    disk.fail_syncs(false);
+    let mut tap = channel.tap("zipkin", Start::End, Takes::Common).unwrap();
+    say(&channel, "three").await;
+    assert_eq!(account(&channel, "zipkin").waiting, 2);
+    // One of its slots said that it was forgotten.
+    let late = Instant::now() + Duration::from_secs(10);
+    while open(&settings, &disk.killed().disk()).unwrap().0.snapshot().accounts.is_empty() {
+        assert!(Instant::now() < late, "a crash forgets it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let killed = disk.killed();
+    assert_eq!(drained(&channel, &mut tap).await, ["two", "three"]);
+    channel.stop();
+    let (channel, _) = open(&settings, &killed.disk()).unwrap();
+    let mut tap = channel.tap("zipkin", Start::End, Takes::Common).unwrap();
+    assert_eq!(drained(&channel, &mut tap).await, ["two", "three"]);
     channel.stop();
 }

@@ -100,6 +100,29 @@ async fn a_limit_counts_letters_that_go_and_one_refused_again_says_that_it_was_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_letters_than_a_channel_has_room_for_are_replayed_a_few_at_a_time() {
+    let dir = TempDir::new().unwrap();
+    let collector = Collector::start().await;
+    collector.play(Play::RefuseSpans([3, 5, 7].map(|n: u64| format!("{n:016x}")).into()));
+    let drain = format!("[drain.zipkin]\nsinks = [{{ url = \"{}\" }}]\n", collector.url());
+    let file = dir.path().join("spangate.toml");
+    std::fs::write(&file, &drain).unwrap();
+    let mut gateway = Gateway::start(dir.path(), &["-c", file.to_str().unwrap(), "--archive", "none"]);
+    let mut sender = Sender::from(1);
+    assert!(sender.post(&mut http(&gateway), 10));
+    wait_for("all is settled", LIMIT, || (gateway.metric("spangate_drain_waiting_spans", &[]) == 0.0).then_some(()));
+    gateway.stop();
+    std::fs::write(&file, drain + "[channel]\ncapacity_spans = 2\n").unwrap();
+    gateway.start_again();
+    collector.play(Play::Ok);
+    let admin = format!("127.0.0.1:{}", gateway.admin);
+    let replayed = said(&letters(dir.path(), "replay", &["--admin-address", &admin]));
+    assert!(replayed.contains("zipkin: 3 replayed"), "{replayed}");
+    wait_until_all("collected", &sender.acknowledged, || collector.taken());
+    gateway.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn letters_are_replayed_to_a_gateway_that_is_stopped_and_sent_at_its_next_start() {
     let dir = TempDir::new().unwrap();
     let (mut gateway, collector, sender) = with_a_letter(dir.path()).await;
