@@ -87,6 +87,10 @@ struct Taken {
     last: Duration,
     /// The gateway heard that it was.
     sure: bool,
+    /// Tries of it alone that failed as one that breaks a sink does.
+    broke: u32,
+    /// Sinks that failed with it or refused it, alone or in company: a bit for each.
+    met: u64,
 }
 
 impl Group {
@@ -96,6 +100,25 @@ impl Group {
 
     pub fn has(&self, span: u64) -> bool {
         self.taken.lock().unwrap().spans.get(span as usize).is_some_and(|taken| taken.times > 0)
+    }
+
+    /// Whether the span had the bad luck to fail alone as often, and at as many sinks, as one that breaks them: no
+    /// gateway can tell it from such a one (ARCHITECTURE.md, a suspect).
+    pub fn is_suspect(&self, span: u64) -> bool {
+        let took = self.taken.lock().unwrap();
+        took.spans.get(span as usize).is_some_and(|taken| taken.broke >= 5 && taken.met.count_ones() >= 2)
+    }
+
+    fn failed(&self, sink: u64, spans: &[u64], broke: bool) {
+        let mut took = self.taken.lock().unwrap();
+        for span in spans {
+            let at = *span as usize;
+            if took.spans.len() <= at {
+                took.spans.resize(at + 1, Taken::default());
+            }
+            took.spans[at].met |= 1 << sink;
+            took.spans[at].broke += u32::from(broke && spans.len() == 1);
+        }
     }
 
     /// Different spans taken.
@@ -130,7 +153,7 @@ impl Group {
                 let what = format!("span {span} came again to {}, well taken at {:?}", self.drain, before.last);
                 self.world.broke(format!("promise 2: {what}, crash: {crash:?}"));
             }
-            taken[at] = Taken { times: before.times + 1, last: now, sure };
+            taken[at] = Taken { times: before.times + 1, last: now, sure, ..before };
         }
     }
 }
@@ -280,6 +303,11 @@ impl Sink for Collector {
             let mut cut = Cut { collector: self, spans, answered: false };
             let verdict = self.answer(load, &cut.spans).await;
             cut.answered = true;
+            match &verdict {
+                Verdict::Elsewhere { .. } | Verdict::Again(_) => self.group.failed(self.number, &cut.spans, true),
+                Verdict::Refused(_) => self.group.failed(self.number, &cut.spans, false),
+                _ => {}
+            }
             self.world.tell("sent", cut.spans.len() as u64, || {
                 format!("{} {} spans from {:?}: {verdict:?}", self.name, cut.spans.len(), cut.spans.first())
             });

@@ -77,6 +77,10 @@ pub async fn live(hour: Arc<Hour>, outside: Outside, disk: SimDisk, before: Opti
     let life = Life { hour, outside, disk, channel, clock, registry, tasks: Tasks::new(), around: Tasks::new() };
     life.start();
     let end = life.run().await;
+    let text = life.registry.render();
+    let removed = text.lines().filter(|line| line.starts_with("spangate_dead_letters_removed_total{"));
+    let number = |line: &str| line.rsplit(' ').next().and_then(|number| number.parse::<u64>().ok());
+    life.outside.world.count(oracle::GAVE_WAY, removed.filter_map(number).sum());
     if life.tasks.failed() {
         life.outside.world.broke("a vital task ended");
     }
