@@ -140,6 +140,8 @@ pub struct Planner {
     read: Read,
     /// Behind the last frame that was added.
     end: u64,
+    /// Behind the last span that was kept.
+    kept_to: u64,
     /// All that is open is to be closed.
     ending: bool,
 }
@@ -161,6 +163,7 @@ impl Planner {
             frame: None,
             read: Read::default(),
             end: 0,
+            kept_to: 0,
             ending: false,
         }
     }
@@ -185,7 +188,9 @@ impl Planner {
         let before = self.read;
         self.end = end;
         self.read.gaps += taken.open.len() as u64 - 1;
-        self.read.runs += kept.len() as u64;
+        let goes_on = kept.first().is_some_and(|first| at(first.start) == self.kept_to);
+        self.read.runs += kept.len() as u64 - u64::from(goes_on);
+        self.kept_to = kept.last().map_or(self.kept_to, |last| at(last.end));
         self.read.log_bytes += log_bytes(&taken.head);
         let runs = self.lanes(&taken.head, kept, body).into();
         self.frame = Some(Frame { taken, runs, before, now });

@@ -188,6 +188,15 @@ fn a_stretch_is_closed_before_what_was_left_out_fills_the_drains_window() {
 }
 
 #[test]
+fn small_messages_of_which_all_is_kept_close_no_stretch_by_their_number() {
+    let (mut planner, now) = (planner(ROLLS), Instant::now());
+    for first in 0..RUNS_MAX + 10 {
+        add(&mut planner, &taken(first, &[0]), now);
+        assert_eq!(planner.next(now), None);
+    }
+}
+
+#[test]
 fn a_stretch_is_closed_before_it_fills_a_small_channel() {
     let (mut planner, now) = (planner(Rolls { pinned_bytes: 10_000, ..ROLLS }), Instant::now());
     add(&mut planner, &taken(0, &[4000]), now);
