@@ -10,7 +10,7 @@ use super::layers::{self, Values};
 use super::problem::{Origin, Problem};
 use super::raw::{Data, Given, Key, Node, Raw, RawDrain};
 use super::table::{Scope, row};
-use super::value::Value;
+use super::value::{Value, sink_name};
 
 /// The drain that `--collector` makes.
 pub const ZIPKIN: &str = "zipkin";
@@ -243,8 +243,7 @@ fn sink(drain: &str, key: &str, node: Node, problems: &mut Vec<Problem>) -> Opti
         return None;
     };
     if values.get("name").is_none() {
-        // A name is a label of metrics and bounded; a host may be longer.
-        let name = host_port(url).chars().take(63).collect();
+        let name = sink_name(host_port(url));
         values.settle("name", Value::Text(name));
     }
     Some(values)

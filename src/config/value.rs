@@ -204,7 +204,7 @@ impl Kind {
             Kind::Zone => {
                 "\"UTC\" or an offset from -14:00 to +14:00 such as \"+02:00\": named zones change theirs".into()
             }
-            Kind::Name => "1 to 63 letters, digits, or any of . _ : -".into(),
+            Kind::Name => "1 to 63 letters, digits, or any of . _ : - [ ]".into(),
             Kind::Share => "a part of the whole from 0.0 to 1.0".into(),
             Kind::Listeners => format!("one of {}", LISTENERS.join(", ")),
             Kind::Services => "names of services, or their beginnings with * at the end".into(),
@@ -284,7 +284,21 @@ fn archive(text: &str) -> Option<Value> {
 }
 
 fn is_sink_name(text: &str) -> bool {
-    (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
+    (1..=SINK_NAME_MAX).contains(&text.len()) && text.chars().all(is_in_sink_name)
+}
+
+/// A name is a label of metrics and bounded; a host may be longer.
+const SINK_NAME_MAX: usize = 63;
+
+/// Brackets are for addresses of IPv6.
+fn is_in_sink_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "._:-[]".contains(c)
+}
+
+/// The name of a sink that was given none: its host and port, as far as they are a name.
+pub fn sink_name(host_port: &str) -> String {
+    let fit = host_port.chars().map(|c| if is_in_sink_name(c) { c } else { '_' });
+    fit.take(SINK_NAME_MAX).collect()
 }
 
 /// `info`, or `info,module=debug`. Stricter than `tracing`'s own reader, to which a misspelt

@@ -191,6 +191,16 @@ fn what_is_resolved_of_a_filter_reads_as_itself() {
 }
 
 #[test]
+fn a_sink_that_was_given_no_name_has_one_that_what_is_resolved_can_say() {
+    let file = |sinks: &str| Case::file(&format!("[drain.zipkin]\nsinks = [{sinks}]\n"));
+    let urls = "{ url = \"http://[::1]:9412\" }, { url = \"http://b;9411\" }, { url = \"http://bt=\" }";
+    let understood = file(urls).understood();
+    assert_eq!(sinks(&understood.settings), ["[::1]:9412", "b_9411:9411", "bt_:9411"]);
+    let said = understood.resolved.to_string();
+    assert_eq!(sinks(&Case::file(&said).understood().settings), sinks(&understood.settings));
+}
+
+#[test]
 fn sinks_need_a_url_and_are_each_there_once() {
     let file = "[drain.zipkin]\nsinks = [\n{ url = \"http://a\" },\n{ url = \"http://a:9411/api/v2/spans\" },\n\
         { url = \"http://b\", name = \"a:9411\" },\n{ nme = \"c\" },\n\"http://d\" ]\n";
