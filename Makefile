@@ -10,7 +10,7 @@ BRAVE := $(REAL_DIR)/brave
 # A NameNode and a DataNode.
 HDFS := $(REAL_DIR)/hdfs
 
-.PHONY: help real real-tools dashboard compose bench profile soak planted clean-real
+.PHONY: help real real-tools dashboard compose bench profile soak planted orders clean-real
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ clean-real: ## remove what `make real` fetched
 
 planted: ## faults of our own, planted one by one: each must be caught by a proof, by the promise that it breaks
 	cargo test --features planted --test planted
+
+orders: ## the hand-over from the channel's owner to its drains, in some twenty thousand orders of their steps (3 minutes)
+	cargo test --features planted,shuttle --test orders
 
 # Names everything that is missing at once; never skips.
 real-tools:

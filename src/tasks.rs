@@ -11,6 +11,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+// As the locks of the channel: see `channel::locks`.
+#[cfg(feature = "shuttle")]
+use shuttle::thread;
+#[cfg(not(feature = "shuttle"))]
+use std::thread;
+
 /// A group of tasks with one stop. Cheap to clone.
 #[derive(Clone)]
 pub struct Tasks {
@@ -142,8 +148,8 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 
 /// Starts a plain thread for work that blocks for as long as the process runs; whoever starts
 /// it says stop to it and joins it.
-pub fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work)
+pub fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work)
 }
 
 /// Time that the next piece of blocking work takes.

@@ -9,6 +9,7 @@ mod cursor;
 mod draft;
 mod frame;
 mod identity;
+mod locks;
 mod log;
 mod owner;
 #[doc(hidden)]
@@ -30,7 +31,7 @@ mod timeline;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,6 +41,7 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::metrics::Registry;
 use crate::tasks;
+use locks::{JoinHandle, Mutex, mpsc};
 
 pub use cursor::NOTE_BYTES_MAX;
 pub use frame::{FRAME_BYTES_MAX, ITEM_BYTES_MAX, NO_LABEL};
@@ -309,7 +311,7 @@ struct Handle {
 
 /// Who works for the log.
 enum Worker {
-    Thread(std::thread::JoinHandle<()>),
+    Thread(JoinHandle<()>),
     /// In a [simulation](tasks::simulate): a task, and whoever waits for it without awaiting.
     Task(Arc<Mutex<Option<owner::Owner>>>),
 }
@@ -562,11 +564,8 @@ impl Channel {
     }
 
     /// Has the owner do something, and waits.
-    fn job(
-        &self,
-        job: impl FnOnce(std::sync::mpsc::SyncSender<std::io::Result<()>>) -> state::Job,
-    ) -> Result<(), OpenError> {
-        let (done, answer) = std::sync::mpsc::sync_channel(1);
+    fn job(&self, job: impl FnOnce(mpsc::SyncSender<std::io::Result<()>>) -> state::Job) -> Result<(), OpenError> {
+        let (done, answer) = mpsc::sync_channel(1);
         let shared = &self.0.shared;
         let mut queue = shared.queue();
         if !queue.ended {

@@ -8,11 +8,12 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::frame::{self, FIXED, LABELS_BYTES_MAX, ORIGIN_BYTES_MAX, TOTAL_MAX};
+use super::locks::Mutex;
 use super::segment::{Bound, Place, Segment, Step, Walker, Window, is_zero};
 use super::state::Shared;
 use super::{Head, ReadError};

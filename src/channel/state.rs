@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot, watch};
@@ -17,6 +17,7 @@ use super::cache::Cache;
 use super::cursor::Cursor;
 use super::frame::Built;
 use super::identity;
+use super::locks::{Condvar, Mutex, MutexGuard, mpsc};
 use super::segment::{Bound, Point, Segment};
 use super::timeline::Timeline;
 use super::{AppendError, Intake, Settings};
@@ -155,9 +156,9 @@ pub struct Message {
 /// Work on rows that must be durable before the caller goes on.
 pub enum Job {
     /// Writes both slots of a new drain.
-    Begin { row: usize, done: std::sync::mpsc::SyncSender<io::Result<()>> },
+    Begin { row: usize, done: mpsc::SyncSender<io::Result<()>> },
     /// Gives a drain up.
-    Forget { row: usize, done: std::sync::mpsc::SyncSender<io::Result<()>> },
+    Forget { row: usize, done: mpsc::SyncSender<io::Result<()>> },
 }
 
 /// Wakes the owner, which is a thread, or a task of a [simulation](tasks::simulate).

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::cursor::{Cursor, NOTE_BYTES_MAX};
+use super::locks::MutexGuard;
 use super::reader::{At, Bodies, Event, Reader};
 use super::scan::Scan;
 use super::state::{Shared, State};
@@ -255,13 +256,13 @@ pub(super) struct Attachment {
 
 impl Attachment {
     /// Says that the cursor changed, also to the tap: there may be a window again.
-    pub fn touched(&self, state: std::sync::MutexGuard<'_, State>) {
+    pub fn touched(&self, state: MutexGuard<'_, State>) {
         state.rows[self.row].notify.notify_one();
         self.changed(state);
     }
 
     /// Says that the cursor changed; its slot follows within 100 ms.
-    fn changed(&self, mut state: std::sync::MutexGuard<'_, State>) {
+    fn changed(&self, mut state: MutexGuard<'_, State>) {
         let row = &mut state.rows[self.row];
         let first = row.dirty.is_none();
         row.dirty = row.dirty.or(Some(Instant::now()));
