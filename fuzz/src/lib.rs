@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(dead_code, reason = "each caller uses a part")]
 
+#[path = "../../tests/proof/fuzz/fit.rs"]
+mod fit;
 #[path = "../../tests/proof/fuzz/rest.rs"]
 mod rest;
 #[path = "../../tests/proof/fuzz/targets.rs"]

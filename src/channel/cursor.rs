@@ -449,6 +449,9 @@ fn decode_live(raw: &[u8]) -> Option<Slot> {
     for (n, count) in cursor.ledger.iter_mut().enumerate() {
         *count = get64(raw, 72 + n * 8);
     }
+    // As with the ranges below: no log has had so many positions.
+    let counted = cursor.ledger.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+    counted.filter(|sum| *sum <= u64::MAX / 2)?;
     let ranges = usize::from(u16::from_le_bytes([raw[130], raw[131]]));
     let mut above = low;
     for n in 0..ranges {

@@ -236,14 +236,14 @@ fn what_the_slots_say_of_a_lost_stretch_is_charged_to_whom_they_name() {
 }
 
 #[test]
-fn a_slot_whose_ranges_are_out_of_order_is_for_a_person_though_its_crc_fits() {
+fn a_slot_whose_ranges_or_ledger_cannot_be_is_for_a_person_though_its_crc_fits() {
     let channel = [7; 16];
     let mut cursor = Cursor::begin("zipkin", Takes::Common, &Point::default());
     cursor.settle(10..20, Outcome::Delivered);
     cursor.settle(30..40, Outcome::Delivered);
     let slot = cursor.encode(&channel, 1, &Point::default());
     assert!(matches!(cursor::decode(&slot, &channel), Slot::Live { .. }));
-    for (at, value) in [(200, 35_u64), (208, 5), (216, 15), (224, 30)] {
+    for (at, value) in [(200, 35_u64), (208, 5), (216, 15), (224, 30), (72, u64::MAX - 9), (80, u64::MAX)] {
         let mut slot = slot.clone();
         frame::put64(&mut slot, at, value);
         let slot = cursor::of_channel(&slot, &channel);

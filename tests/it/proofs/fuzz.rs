@@ -7,8 +7,8 @@ fn every_reader_of_bytes_takes_its_corpus_and_a_few_thousand_mutations_of_it() {
     for target in fuzz::TARGETS {
         fuzz::corpus(target).iter().for_each(|input| (target.run)(input));
     }
-    // Five turns of all targets.
-    let tally = fuzz::run(Budget::of(1, 5 * fuzz::TARGETS.len() as u64));
+    // Three turns of all targets.
+    let tally = fuzz::run(Budget::of(1, 3 * fuzz::TARGETS.len() as u64));
     tally.assert_whole();
     assert_eq!(tally.counts.len(), fuzz::TARGETS.len());
 }

@@ -23,6 +23,8 @@ use spangate::deadletter::Filed;
 use spangate::disk::{Disk, MemoryDisk, Open, read_full};
 use spangate::drain::Sieve;
 use spangate::metrics::{Registry, TABLE};
+use spangate::tasks;
+use tokio::runtime::{Builder, Runtime};
 
 const HEAD: usize = 4096;
 const SLOT: usize = 8192;
@@ -53,12 +55,21 @@ fn settings() -> Settings {
     }
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+thread_local! {
+    static RUNTIME: Runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+}
+
+/// Runs a channel, on this thread alone and in no time: a runtime and a thread of its own for each input would cost more
+/// than what is tried.
+fn alone<T>(work: impl Future<Output = T>) -> T {
+    tasks::simulate();
+    RUNTIME.with(|runtime| runtime.block_on(work))
 }
 
 fn open(disk: &Arc<dyn Disk>) -> Result<Channel, OpenError> {
-    let opened = Channel::open(settings(), disk.clone(), Clock::manual(1_000_000), &Registry::new(TABLE));
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    let registry = REGISTRY.get_or_init(|| Registry::new(TABLE));
+    let opened = Channel::open(settings(), disk.clone(), Clock::manual(1_000_000), registry);
     opened.map(|(channel, _)| channel)
 }
 
@@ -80,8 +91,8 @@ fn files() -> &'static Files {
     static FILES: OnceLock<Files> = OnceLock::new();
     FILES.get_or_init(|| {
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
-        let channel = open(&disk).unwrap();
-        block_on(async {
+        alone(async {
+            let channel = open(&disk).unwrap();
             let mut zipkin = channel.tap("zipkin", Start::End, Takes::Common).unwrap();
             let _archive = channel.tap("archive", Start::End, Takes::Common).unwrap();
             let _own = channel.tap("dead-letters", Start::End, Takes::Addressed).unwrap();
@@ -96,8 +107,8 @@ fn files() -> &'static Files {
                 zipkin.ledger().settle(first..first + 1, Outcome::Delivered);
                 zipkin.ledger().settle(first + 2..first + SPANS, Outcome::Delivered);
             }
+            channel.stop();
         });
-        channel.stop();
         let read = |name: &str| {
             let file = disk.open(&dir().join(name), Open::Read).unwrap();
             let mut bytes = vec![0; file.len().unwrap() as usize];
@@ -193,7 +204,10 @@ pub fn recovery(input: &[u8]) {
         (&name, &last, 64 << 10),
     ];
     all.extend(middle.iter().zip(&names).map(|((_, bytes), name)| (name.as_str(), &bytes[..], 0)));
-    let disk = disk_of(&all);
+    alone(start(disk_of(&all)));
+}
+
+async fn start(disk: Arc<dyn Disk>) {
     let survey = Survey::of(&disk, &dir(), Depth::Whole).unwrap();
     let channel = match open(&disk) {
         Ok(channel) => channel,
@@ -204,13 +218,13 @@ pub fn recovery(input: &[u8]) {
     };
     assert!(!survey.refuses(), "it was to refuse: {:?}", survey.findings);
     let accounts = channel.snapshot().accounts;
-    let end = block_on(channel.append(vec![draft(0, None)]).wait()).expect("room for a message").start;
+    let end = channel.append(vec![draft(0, None)]).wait().await.expect("room for a message").start;
     for drain in &survey.drains {
         let Some(account) = &drain.account else { continue };
         let real = accounts.iter().find(|real| real.drain == account.drain).expect("a drain that was seen");
         assert_eq!((real.low, real.waiting), (account.low, account.waiting), "{}", account.drain);
         if drain.takes() == Some(Takes::Common) {
-            let given = block_on(read_all(&channel, &drain.name, end));
+            let given = read_all(&channel, &drain.name, end).await;
             assert_eq!(given.len() as u64, drain.open, "{}: {:?}", drain.name, survey.findings);
         }
     }

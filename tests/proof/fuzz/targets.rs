@@ -1,5 +1,6 @@
 //! The targets by name, each with the words of its format.
 
+use super::fit::Form;
 use super::{rest, wire};
 
 /// What reads bytes, and how it is tried.
@@ -7,14 +8,29 @@ pub struct Target {
     /// Of the corpus, and of the target in `fuzz/`.
     pub name: &'static str,
     pub run: fn(&[u8]),
-    /// Words that a mutation may put in.
+    /// Words that a mutation may put in; none where an input is a list of edits.
     pub tokens: &'static [&'static [u8]],
-    /// How many inputs of a cheap target one of this takes the time of.
-    pub cost: u64,
+    /// What a mutation may make fit.
+    pub form: Form,
+    /// Inputs that a seed makes.
+    pub inputs: u64,
 }
 
+/// Of one that takes some ten microseconds or less, and of one that takes up to a thousand: when each of these has had a
+/// million inputs, seven times as many of each of the others bring the sum to a hundred millions.
+const CHEAP: u64 = 700;
+const COSTLY: u64 = 100;
+
 const fn target(name: &'static str, run: fn(&[u8]), tokens: &'static [&'static [u8]]) -> Target {
-    Target { name, run, tokens, cost: 1 }
+    Target { name, run, tokens, form: Form::Plain, inputs: CHEAP }
+}
+
+const fn formed(form: Form, target: Target) -> Target {
+    Target { form, ..target }
+}
+
+const fn costly(target: Target) -> Target {
+    Target { inputs: COSTLY, ..target }
 }
 
 const JSON: &[&[u8]] = &[
@@ -195,23 +211,23 @@ const BASE64: &[&[u8]] = &[b"=", b"==", b"\r\n", b"-", b"_", b"+", b"/", b" ", b
 pub const TARGETS: &[Target] = &[
     target("json_v2", wire::json_v2, JSON),
     target("json_v1", wire::json_v1, JSON),
-    target("proto3", wire::proto3, PROTO),
-    target("thrift_list", wire::thrift_list, THRIFT),
-    target("thrift_span", wire::thrift_span, THRIFT),
-    target("scribe", wire::scribe, THRIFT),
-    target("fb303", wire::fb303, THRIFT),
+    formed(Form::Proto, target("proto3", wire::proto3, PROTO)),
+    formed(Form::Thrift, target("thrift_list", wire::thrift_list, THRIFT)),
+    costly(formed(Form::Thrift, target("thrift_span", wire::thrift_span, THRIFT))),
+    formed(Form::Thrift, target("scribe", wire::scribe, THRIFT)),
+    formed(Form::Thrift, target("fb303", wire::fb303, THRIFT)),
     target("base64", wire::base64, BASE64),
     target("detect", wire::detect, JSON),
-    Target { cost: 4, ..target("gzip", wire::gzip, &[b"\x1f\x8b\x08\x00", b"\x1f\x8b\x08\x1f"]) },
-    Target { cost: 4, ..target("zstd", wire::zstd, &[b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"]) },
-    target("grpc", wire::grpc, PROTO),
+    costly(formed(Form::Gzip, target("gzip", wire::gzip, &[b"\x1f\x8b\x08\x00", b"\x1f\x8b\x08\x1f"]))),
+    costly(target("zstd", wire::zstd, &[b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"])),
+    formed(Form::Grpc, target("grpc", wire::grpc, PROTO)),
     target("frame", rest::frame, &[]),
-    Target { cost: 10, ..target("slot", rest::slot, &[]) },
-    Target { cost: 10, ..target("segment", rest::segment, &[]) },
-    Target { cost: 100, ..target("recovery", rest::recovery, &[]) },
+    costly(target("slot", rest::slot, &[])),
+    costly(target("segment", rest::segment, &[])),
+    costly(target("recovery", rest::recovery, &[])),
     target("plan", rest::plan, PLAN),
     target("sieve", rest::sieve, JSON),
     target("letter", rest::letter, LETTER),
-    Target { cost: 10, ..target("config", rest::config, TOML) },
+    costly(target("config", rest::config, TOML)),
     target("path", rest::path, PATH),
 ];
