@@ -181,13 +181,13 @@ pub fn simulated() -> bool {
     SIMULATED.get()
 }
 
-/// Spawns what takes the place of a [thread] in a simulation; it ends on its own.
+/// Spawns what takes the place of a [thread](thread()) in a simulation; it ends on its own.
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
 pub fn in_place_of_a_thread(work: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(work);
 }
 
-/// What takes the place of a [thread] is as slow as [`simulate_at`] says.
+/// What takes the place of a [thread](thread()) is as slow as [`simulate_at`] says.
 pub async fn take_time() {
     let pace = pace();
     if pace > Duration::ZERO {
