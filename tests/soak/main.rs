@@ -17,6 +17,10 @@ use std::time::Duration;
 use proof::{Budget, Tally};
 use spangate::clock::Clock;
 
+/// As the gateway's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Proof = fn(Budget) -> Tally;
 
 /// Name, what it tries, and how.
