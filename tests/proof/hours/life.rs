@@ -196,7 +196,7 @@ impl Life {
 
     fn disk_faults(&self) -> impl Future<Output = ()> + Send + 'static {
         let (world, disk, hour) = (self.outside.world.clone(), self.disk.clone(), self.hour.clone());
-        let tasks = self.around.clone();
+        let (tasks, channel) = (self.around.clone(), self.channel.clone());
         async move {
             let now = world.now();
             for (number, (at, fault)) in (1_000..).zip(hour.script.disk.iter().copied()) {
@@ -226,7 +226,9 @@ impl Life {
                         disk.fail_read_at(disk.reads() + reads);
                         world.met(fault.kind(), number);
                     }
-                    DiskFault::Rot(seed) => tasks.spawn("rot", rot(world.clone(), disk.clone(), number, seed)),
+                    DiskFault::Rot(seed) => {
+                        tasks.spawn("rot", rot(world.clone(), channel.clone(), disk.clone(), number, seed))
+                    }
                 }
             }
             debug_assert!(world.now() <= CALM);
@@ -234,10 +236,12 @@ impl Life {
     }
 }
 
-/// Waits a while for a segment that is full, and flips a bit in it.
-async fn rot(world: Arc<World>, disk: SimDisk, number: u64, seed: u64) {
-    for _ in 0..60 {
-        if world.rot.strike(&disk, Path::new(CHANNEL), seed) {
+/// Waits for a drain that is behind, and flips a bit in what waits for it.
+async fn rot(world: Arc<World>, channel: Channel, disk: SimDisk, number: u64, seed: u64) {
+    while world.now() < CALM {
+        let accounts = channel.snapshot().accounts;
+        let low = accounts.iter().filter(|account| account.waiting > 30).map(|account| account.low).min();
+        if low.is_some_and(|low| world.rot.strike(&disk, Path::new(CHANNEL), low, seed)) {
             world.tell("rot", number, String::new);
             world.count("frames that rot hit", 1);
             return world.met(DiskFault::Rot(seed).kind(), number);

@@ -1,6 +1,7 @@
 //! Bit rot at rest: which frames it hit, and what they held.
 //!
-//! It strikes full segments alone. Rot at the very end of the log cannot be told from a torn tail (DURABILITY.md).
+//! It strikes what later frames vouch for. Rot at the very end of the log cannot be told from a torn tail
+//! (DURABILITY.md).
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -15,6 +16,8 @@ use crate::support::disk::SimDisk;
 
 const HEAD: usize = 4096;
 const SECTOR: usize = 512;
+/// Frames at the end of the log that vouch for those before them and are left alone.
+const VOUCH: usize = 8;
 
 /// What frames held that are damaged.
 #[derive(Default)]
@@ -32,6 +35,8 @@ struct Frame {
     bytes: Range<usize>,
     first: u64,
     items: u32,
+    /// Everything below was durable when it was written.
+    synced: u64,
     body: Range<usize>,
     holds_spans: bool,
 }
@@ -55,24 +60,27 @@ impl Rot {
         self.inner().entries
     }
 
-    /// Flips a bit of a frame in a full segment; false where there is none.
-    pub fn strike(&self, disk: &SimDisk, channel: &Path, seed: u64) -> bool {
+    /// Flips a bit of a frame at `low` or behind it; false where there is none that it may strike.
+    pub fn strike(&self, disk: &SimDisk, channel: &Path, low: u64, seed: u64) -> bool {
         let mut rng = Rng::with_seed(seed);
         let mut segments = disk.names();
         segments.retain(|path| path.parent() == Some(channel) && path.extension().is_some_and(|name| name == "seg"));
-        let full = segments.len().saturating_sub(1);
-        if full == 0 {
+        let mut targets = Vec::new();
+        for (at, path) in segments.iter().enumerate() {
+            let bytes = disk.read(path);
+            let frames = match segments.get(at + 1) {
+                Some(next) => frames(&bytes, first_of(next)),
+                None => vouched(frames(&bytes, u64::MAX)),
+            };
+            let open = frames.into_iter().filter(|frame| frame.first >= low);
+            targets.extend(open.map(|frame| (path, frame)));
+        }
+        if targets.is_empty() {
             return false;
         }
-        let at = rng.usize(..full);
-        let bytes = disk.read(&segments[at]);
-        let mut frames = frames(&bytes, first_of(&segments[at + 1]));
-        if frames.is_empty() {
-            return false;
-        }
-        let frame = frames.swap_remove(rng.usize(..frames.len()));
-        disk.flip_bit(&segments[at], rng.usize(frame.bytes.clone()), rng.u8(..8));
-        self.inner().note(&bytes, &frame);
+        let (path, frame) = targets.swap_remove(rng.usize(..targets.len()));
+        self.inner().note(&disk.read(path), &frame);
+        disk.flip_bit(path, rng.usize(frame.bytes), rng.u8(..8));
         true
     }
 }
@@ -104,6 +112,13 @@ fn first_of(path: &Path) -> u64 {
     u64::from_str_radix(name, 16).expect("of hexadecimal digits")
 }
 
+/// Frames of the last segment for which others vouch, of which a few more may be hit.
+fn vouched(mut frames: Vec<Frame>) -> Vec<Frame> {
+    let synced = frames.len().checked_sub(VOUCH).map_or(0, |at| frames[at].synced);
+    frames.retain(|frame| frame.first + u64::from(frame.items) <= synced);
+    frames
+}
+
 /// The frames of a segment that ends where the next begins.
 fn frames(bytes: &[u8], end: u64) -> Vec<Frame> {
     let (mut frames, mut at) = (Vec::new(), HEAD);
@@ -114,18 +129,14 @@ fn frames(bytes: &[u8], end: u64) -> Vec<Frame> {
             continue;
         }
         let (total, body) = (get32(8) as usize, get32(44) as usize);
-        let first = u64::from_le_bytes(bytes[at + 16..][..8].try_into().unwrap());
+        let get64 = |from: usize| u64::from_le_bytes(bytes[at + from..][..8].try_into().unwrap());
+        let (first, synced, items) = (get64(16), get64(32), get32(12));
         let to = at + total;
         if first >= end || to > bytes.len() || body > total {
             break;
         }
-        frames.push(Frame {
-            bytes: at..to,
-            first,
-            items: get32(12),
-            body: to - body..to,
-            holds_spans: bytes[at + 4] == 1,
-        });
+        let (body, holds_spans) = (to - body..to, bytes[at + 4] == 1);
+        frames.push(Frame { bytes: at..to, first, items, synced, body, holds_spans });
         at = to.next_multiple_of(8);
     }
     frames
