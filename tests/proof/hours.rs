@@ -27,7 +27,6 @@ use self::collectors::{Collector, Group};
 use self::crew::Guest;
 use self::life::{End, live};
 use self::script::{GUEST, Script};
-pub use self::world::Plant;
 use self::world::World;
 use super::{Budget, Tally};
 use crate::support::disk::SimDisk;
@@ -37,6 +36,29 @@ const BATCHES_MIN: u64 = 300;
 const SPANS_MIN: u64 = 3_000;
 const FAULTS_MIN: u64 = 6;
 const KINDS_MIN: u64 = 3;
+
+/// What is made wrong on purpose: whoever judges an hour has to see it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Plant {
+    /// A collector says that it took what it did not take.
+    TakenByNobody,
+    /// A batch that was answered is there again.
+    SentAgain,
+    /// Collectors that are well are sent nothing any more.
+    StandingStill,
+    /// The store says that an object stands, and none does.
+    PublishedNowhere,
+    /// An object stands under two names.
+    PublishedTwice,
+    /// After a crash the disk is as it was a while before it.
+    DiskOfBefore,
+    /// Rot that nobody knows of.
+    RotUntold,
+    /// A drain is taken out of the configuration while spans wait for it.
+    LetGoEarly,
+    /// A drain sends at four times its rate.
+    TooFast,
+}
 
 /// An hour that is gone through.
 pub struct Hour {

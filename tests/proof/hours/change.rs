@@ -147,7 +147,7 @@ impl Script {
             _ => false,
         };
         let changes = self.changes.iter().filter(|(at, change)| *at <= now && of_feed(change));
-        changes.map(|(at, _)| *at).last().unwrap_or_default()
+        changes.map(|(at, _)| *at).next_back().unwrap_or_default()
     }
 
     pub fn making(&self, now: Duration) -> &Making {
@@ -158,10 +158,9 @@ impl Script {
         others.last().unwrap_or(&self.objects.making)
     }
 
-    /// Whether the guest is configured at this time, and whether it was before it.
-    pub fn has_guest(&self, now: Duration) -> (bool, bool) {
-        let came = self.changed(now).any(|change| matches!(change, Change::GuestComes));
-        let went = self.changed(now).any(|change| matches!(change, Change::GuestGoes));
-        (came && !went, went)
+    /// Whether the guest is configured at this time.
+    pub fn has_guest(&self, now: Duration) -> bool {
+        let said = self.changed(now).filter(|change| matches!(change, Change::GuestComes | Change::GuestGoes));
+        said.last().is_some_and(|change| matches!(change, Change::GuestComes))
     }
 }

@@ -10,7 +10,8 @@ use fastrand::Rng;
 use spangate::sink::{Load, Sending, Sink, Verdict};
 use spangate::span::canonical;
 
-use super::world::{Plant, World, number_of};
+use super::Plant;
+use super::world::{World, number_of};
 
 /// Of a sink.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -119,7 +120,8 @@ impl Group {
         let owed = (pace.owed - rate * (now - pace.last).as_secs_f64()).max(0.0) + spans as f64;
         (pace.owed, pace.last) = (owed, now);
         if owed > rate * 1.2 + 1.0 {
-            self.world.broke(format!("{} is sent more than {rate} spans a second: {owed} at once", self.drain));
+            self.world
+                .broke(format!("rate_max: {} is sent more than {rate} spans a second: {owed} at once", self.drain));
         }
     }
 

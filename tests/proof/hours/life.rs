@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::oracle;
 use super::script::{CALM, Crash, DiskFault, HOUR, Message, SOUND};
-use super::world::{Plant, World};
-use super::{Hour, Outside};
+use super::world::World;
+use super::{Hour, Outside, Plant};
 use crate::support::disk::{Fault, SimDisk};
 
 pub const DATA: &str = "/data";
@@ -241,7 +241,8 @@ async fn rot(world: Arc<World>, channel: Channel, disk: SimDisk, number: u64, se
     while world.now() < CALM {
         let accounts = channel.snapshot().accounts;
         let low = accounts.iter().filter(|account| account.waiting > 30).map(|account| account.low).min();
-        if low.is_some_and(|low| world.rot.strike(&disk, Path::new(CHANNEL), low, seed)) {
+        let is_told = !world.is_planted(Plant::RotUntold);
+        if low.is_some_and(|low| world.rot.strike(&disk, Path::new(CHANNEL), low, seed, is_told)) {
             world.tell("rot", number, String::new);
             world.count("frames that rot hit", 1);
             return world.met(DiskFault::Rot(seed).kind(), number);

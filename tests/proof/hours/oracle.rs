@@ -143,6 +143,8 @@ pub fn emptied(outside: &Outside, snapshot: &Snapshot) {
 
 /// What became of every span, when the last process has stopped.
 pub fn ended(hour: &Hour, outside: &Outside, disk: &SimDisk, accounts: &[Account]) {
+    // A read that is to fail may not have come.
+    disk.mend();
     let letters = letters(outside, disk);
     for (group, feed) in outside.groups.iter().zip(&hour.script.feeds) {
         delivered(outside, group, feed, accounts, &letters);

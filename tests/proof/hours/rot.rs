@@ -61,7 +61,7 @@ impl Rot {
     }
 
     /// Flips a bit of a frame at `low` or behind it; false where there is none that it may strike.
-    pub fn strike(&self, disk: &SimDisk, channel: &Path, low: u64, seed: u64) -> bool {
+    pub fn strike(&self, disk: &SimDisk, channel: &Path, low: u64, seed: u64, is_told: bool) -> bool {
         let mut rng = Rng::with_seed(seed);
         let mut segments = disk.names();
         segments.retain(|path| path.parent() == Some(channel) && path.extension().is_some_and(|name| name == "seg"));
@@ -79,7 +79,9 @@ impl Rot {
             return false;
         }
         let (path, frame) = targets.swap_remove(rng.usize(..targets.len()));
-        self.inner().note(&disk.read(path), &frame);
+        if is_told {
+            self.inner().note(&disk.read(path), &frame);
+        }
         disk.flip_bit(path, rng.usize(frame.bytes), rng.u8(..8));
         true
     }

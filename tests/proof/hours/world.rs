@@ -12,6 +12,7 @@ use spangate::channel::{Draft, Item, Kind, Origin};
 use spangate::span::{Batch, Endpoint, Span, TraceId};
 use tokio::time::Instant;
 
+use super::Plant;
 use super::rot::Rot;
 
 /// Names that spans carry; a sieve may ask for them.
@@ -55,23 +56,6 @@ impl Bad {
     pub fn is_bad(self, span: u64) -> bool {
         self.is_refused(span) || self.breaks(span)
     }
-}
-
-/// What is made wrong on purpose: whoever judges an hour has to see it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Plant {
-    /// A collector says that it took what it did not take.
-    TakenByNobody,
-    /// A batch that was answered is there again.
-    SentAgain,
-    /// Collectors that are well are sent nothing any more.
-    StandingStill,
-    /// The store says that an object stands, and none does.
-    PublishedNowhere,
-    /// An object stands under two names.
-    PublishedTwice,
-    /// After a crash the disk is as it was a while before it.
-    DiskOfBefore,
 }
 
 pub struct World {
