@@ -19,7 +19,7 @@ use tokio::time::{sleep, sleep_until};
 use super::Plant;
 use super::change::Change;
 use super::collectors::Collector;
-use super::life::{DATA, Life, OBJECTS};
+use super::life::{DATA, Life, OBJECTS, beside};
 use super::script::GUEST;
 
 const ARCHIVE: &str = "archive";
@@ -67,8 +67,9 @@ impl Life {
         self.running.lock().unwrap().insert(usize::MAX, part.clone());
         let archive = prepared.archive(&self.channel, self.tap(ARCHIVE), &self.registry);
         self.tasks.vital_part("archive", part.clone(), archive.run(part, GRACE));
-        self.around.spawn("guest", self.clone().welcome());
-        self.around.spawn("changes", self.clone().changes());
+        let world = &self.outside.world;
+        beside(&self.around, world, "guest", self.clone().welcome());
+        beside(&self.around, world, "changes", self.clone().changes());
     }
 
     /// Changes what the script says, from now on.
@@ -87,8 +88,8 @@ impl Life {
                 Change::Drain(feed, _) => self.hand_over(*feed),
                 Change::Archive(_) => self.hand_over_archive(),
                 Change::Addresses(feed, _) => self.say(*feed),
-                Change::GuestComes => self.around.spawn("guest", self.clone().take_in()),
-                Change::GuestGoes => self.around.spawn("guest", self.clone().let_go()),
+                Change::GuestComes => beside(&self.around, world, "guest", self.clone().take_in()),
+                Change::GuestGoes => beside(&self.around, world, "guest", self.clone().let_go()),
             }
         }
     }

@@ -104,11 +104,31 @@ pub async fn live(hour: Arc<Hour>, outside: Outside, disk: SimDisk, before: Opti
     end
 }
 
+/// A panic beside the process fails the hour, too.
+struct Panics(Arc<World>);
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broke("the simulation panicked, see above");
+        }
+    }
+}
+
+/// Spawns what is not of the process.
+pub fn beside(around: &Tasks, world: &Arc<World>, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    let panics = Panics(world.clone());
+    around.spawn(what, async move {
+        let _panics = panics;
+        task.await;
+    });
+}
+
 impl Life {
     async fn run(&self) -> End {
         let world = &self.outside.world;
-        self.around.spawn("tracers", self.tracers());
-        self.around.spawn("disk", self.disk_faults());
+        beside(&self.around, world, "tracers", self.tracers());
+        beside(&self.around, world, "disk", self.disk_faults());
         let crash = self.hour.script.crashes.iter().copied().find(|(at, _)| *at > world.now());
         let until = crash.map_or(HOUR, |(at, _)| at - BEHIND);
         self.look_until(world.moment(until)).await;
@@ -189,7 +209,7 @@ impl Life {
                 if message.at >= SOUND {
                     world.only_sound();
                 }
-                tasks.spawn("tracer", send(world.clone(), channel.clone(), message));
+                beside(&tasks, &world, "tracer", send(world.clone(), channel.clone(), message));
             }
         }
     }
@@ -227,7 +247,8 @@ impl Life {
                         world.met(fault.kind(), number);
                     }
                     DiskFault::Rot(seed) => {
-                        tasks.spawn("rot", rot(world.clone(), channel.clone(), disk.clone(), number, seed))
+                        let rot = rot(world.clone(), channel.clone(), disk.clone(), number, seed);
+                        beside(&tasks, &world, "rot", rot);
                     }
                 }
             }
