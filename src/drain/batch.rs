@@ -105,7 +105,7 @@ pub(super) struct Batch {
     pub lane: Option<SinkId>,
     /// Of its last try; later tries have higher numbers.
     pub number: u64,
-    /// When its last try began, the sink had taken something else since the first verdict against this.
+    /// When its last try began, the sink had taken something else since this was first refused.
     pub witness: bool,
     pub history: History,
 }
@@ -115,6 +115,8 @@ pub(super) struct Batch {
 pub(super) struct History {
     /// The mark of the first verdict against it; halves inherit it.
     pub since: Option<u64>,
+    /// The mark of the first refusal; halves inherit it. A failure before it tells nothing of a sink that refuses.
+    pub refused: Option<u64>,
     /// The mark of its last failure.
     pub last: u64,
     /// The mark at which it was halved off.
@@ -139,7 +141,8 @@ impl History {
     /// Of a half that is cut at `mark`. What was held against the whole is; what befell it alone is not.
     fn of_half(&self, mark: u64) -> History {
         let broke = if self.suspect { Vec::new() } else { self.broke.clone() };
-        History { since: self.since, last: self.last, born: mark, broke, suspect: self.suspect, ..History::default() }
+        let History { since, refused, last, suspect, .. } = *self;
+        History { since, refused, last, born: mark, broke, suspect, ..History::default() }
     }
 
     /// Whether this sink has spoken against the span.

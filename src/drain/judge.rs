@@ -101,7 +101,7 @@ impl Judge {
         self.tries += 1;
         batch.number = self.tries;
         let passed = self.sinks.get(&sink).map_or(0, |record| record.passed);
-        batch.witness = batch.history.since.is_some_and(|since| passed > since);
+        batch.witness = batch.history.refused.is_some_and(|refused| passed > refused);
     }
 
     /// A sink left, and nothing is under way to it.
@@ -215,6 +215,7 @@ impl Judge {
         }
         let mark = self.tries;
         batch.history.since.get_or_insert(mark);
+        batch.history.refused.get_or_insert(mark);
         if let Some((first, second)) = batch.halves(mark) {
             return Ruling {
                 answer: Answer::Well(scene.took),

@@ -6,23 +6,27 @@
 //! lives on. The [`oracle`] are the promises of DURABILITY.md. `SOAK_STORY=1` tells the story of each hour.
 
 mod bucket;
+mod change;
 mod collectors;
+mod crew;
 mod life;
 mod oracle;
+mod rest;
+mod rot;
 mod script;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use spangate::tasks;
 
 use self::bucket::Bucket;
 use self::collectors::{Collector, Group};
+use self::crew::Guest;
 use self::life::{End, live};
-use self::script::Script;
-pub use self::world::Plant;
+use self::script::{GUEST, Script};
 use self::world::World;
 use super::{Budget, Tally};
 use crate::support::disk::SimDisk;
@@ -32,6 +36,29 @@ const BATCHES_MIN: u64 = 300;
 const SPANS_MIN: u64 = 3_000;
 const FAULTS_MIN: u64 = 6;
 const KINDS_MIN: u64 = 3;
+
+/// What is made wrong on purpose: whoever judges an hour has to see it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Plant {
+    /// A collector says that it took what it did not take.
+    TakenByNobody,
+    /// A batch that was answered is there again.
+    SentAgain,
+    /// Collectors that are well are sent nothing any more.
+    StandingStill,
+    /// The store says that an object stands, and none does.
+    PublishedNowhere,
+    /// An object stands under two names.
+    PublishedTwice,
+    /// After a crash the disk is as it was a while before it.
+    DiskOfBefore,
+    /// Rot that nobody knows of.
+    RotUntold,
+    /// A drain is taken out of the configuration while spans wait for it.
+    LetGoEarly,
+    /// A drain sends at four times its rate.
+    TooFast,
+}
 
 /// An hour that is gone through.
 pub struct Hour {
@@ -46,6 +73,7 @@ pub struct Outside {
     /// By group.
     collectors: Vec<Vec<Arc<Collector>>>,
     bucket: Option<Arc<Bucket>>,
+    guest: Arc<Mutex<Guest>>,
 }
 
 /// What the story of this seed comes to: the same number each time.
@@ -135,10 +163,11 @@ fn hour(seed: u64, tells: bool, plant: Option<Plant>) -> Arc<World> {
 impl Outside {
     fn new(script: &Script, tells: bool, plant: Option<Plant>) -> Outside {
         let world = World::new(script.bad, tells, plant);
-        let mut outside = Outside { groups: Vec::new(), collectors: Vec::new(), bucket: None, world };
+        let (groups, collectors, guest) = (Vec::new(), Vec::new(), Arc::default());
+        let mut outside = Outside { groups, collectors, bucket: None, guest, world };
         let world = &outside.world;
-        for (feed, name) in script.feeds.iter().zip(["zipkin", "second"]) {
-            let scattered = feed.settings.policy == spangate::drain::Policy::ByTrace;
+        for (feed, name) in script.feeds.iter().zip(["zipkin", "second", GUEST]) {
+            let scattered = feed.tuning.policy == spangate::drain::Policy::ByTrace;
             let group = Group::new(name, scattered, world);
             let collector =
                 |(n, windows): (u64, &Vec<_>)| Collector::new(n, windows.clone(), &group, script.seed ^ (n << 8));

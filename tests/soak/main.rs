@@ -14,12 +14,12 @@ mod proof;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The program's own.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 use proof::{Budget, Tally};
 use spangate::clock::Clock;
+
+/// As the gateway's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Proof = fn(Budget) -> Tally;
 

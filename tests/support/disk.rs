@@ -390,8 +390,9 @@ impl Inner {
         if self.lie == Some(Lie::Directories) {
             return;
         }
+        // As text: by their parts, paths are compared ten times slower, and there are many.
         let (synced, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.entries).into_iter().partition(|c| c.dir == dir);
+            std::mem::take(&mut self.entries).into_iter().partition(|c| c.dir.as_os_str() == dir.as_os_str());
         let durable = Arc::make_mut(&mut self.durable_names);
         synced.iter().for_each(|c| c.apply(durable));
         self.entries = kept;

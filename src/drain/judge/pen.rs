@@ -135,7 +135,7 @@ impl Pen {
         let asks = |batch: &Batch| {
             let history = &batch.history;
             let others = up.iter().any(|other| !history.knows(*other));
-            let taken_since = history.since.is_some_and(|since| passed(&sink) > since);
+            let taken_since = history.refused.is_some_and(|refused| passed(&sink) > refused);
             let useful = !history.knows(sink) || (taken_since && !history.proven) || !others;
             useful && (!history.knows(sink) || taken_since || scouts)
         };

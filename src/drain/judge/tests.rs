@@ -122,6 +122,22 @@ fn a_lone_span_is_not_dead_while_those_who_refuse_it_refuse_everything() {
 }
 
 #[test]
+fn what_passed_before_a_sink_refused_anything_proves_nothing_against_a_span_that_had_failed() {
+    let mut court = Court::of(&[0]);
+    let whole = one(court.send(batch(0, 2), 0, broken()).fate);
+    court.passes(0);
+    // From here on it refuses everything.
+    let Fate::Flow(halves) = court.send(whole, 0, refused()).fate else { panic!("it is halved") };
+    for half in halves {
+        assert!(matches!(court.send(half, 0, refused()).fate, Fate::Apart));
+    }
+    court.now += Duration::from_secs(60);
+    let span = court.take(0).expect("the only one is asked again");
+    assert!(matches!(court.send(span, 0, refused()).fate, Fate::Apart), "it is dead by one that refuses everything");
+    assert!(court.take(0).is_none(), "nothing has happened since");
+}
+
+#[test]
 fn the_only_sink_that_is_up_is_asked_twice() {
     let mut court = Court::of(&[0]);
     let Fate::Flow(halves) = court.send(batch(0, 2), 0, refused()).fate else { panic!("not halved") };

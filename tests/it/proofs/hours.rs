@@ -13,16 +13,18 @@ fn gateway_hours_in_which_nearly_everything_goes_wrong_keep_every_promise() {
 #[test]
 fn what_is_planted_in_a_gateway_hour_is_named_with_its_promise() {
     let plants = [
-        (Plant::TakenByNobody, "promise 2: "),
-        (Plant::SentAgain, "promise 2: "),
-        (Plant::StandingStill, "promise 5: "),
-        (Plant::PublishedNowhere, "promise 3: "),
-        (Plant::PublishedTwice, "promise 3: "),
-        (Plant::DiskOfBefore, "promise "),
+        (Plant::TakenByNobody, 2, "promise 2: "),
+        (Plant::SentAgain, 2, "promise 2: "),
+        (Plant::StandingStill, 2, "promise 5: "),
+        (Plant::PublishedNowhere, 2, "promise 3: "),
+        (Plant::PublishedTwice, 2, "promise 3: "),
+        (Plant::DiskOfBefore, 2, "promise "),
+        (Plant::RotUntold, 1, "promise 3: "),
+        (Plant::LetGoEarly, 2, "promise 4: "),
+        (Plant::TooFast, 5, "rate_max: "),
     ];
-    for (plant, promise) in plants {
-        // One with an object store.
-        let told = hours::planted(2, plant).unwrap_or_default();
+    for (plant, seed, promise) in plants {
+        let told = hours::planted(seed, plant).unwrap_or_default();
         assert!(told.contains(promise), "{plant:?}: {told:?}");
     }
 }

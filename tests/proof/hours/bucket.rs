@@ -13,7 +13,8 @@ use fastrand::Rng;
 use spangate::archive::object::{Object, ObjectName};
 use spangate::archive::store::{Answer, Listed, Look, Publish, Staged, Staging, Store, StoreError};
 
-use super::world::{Plant, World};
+use super::Plant;
+use super::world::World;
 
 /// In one request; more goes in parts.
 const PUT_BYTES_MAX: u64 = 4_000;

@@ -10,7 +10,8 @@ use fastrand::Rng;
 use spangate::sink::{Load, Sending, Sink, Verdict};
 use spangate::span::canonical;
 
-use super::world::{Plant, World, number_of};
+use super::Plant;
+use super::world::{World, number_of};
 
 /// Of a sink.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,6 +73,15 @@ pub struct Group {
     pub scattered: bool,
     world: Arc<World>,
     taken: Mutex<Took>,
+    pace: Mutex<Pace>,
+}
+
+/// Spans a second that it may be sent, and what it was sent beyond them.
+#[derive(Default)]
+struct Pace {
+    rate_max: Option<u64>,
+    owed: f64,
+    last: Duration,
 }
 
 #[derive(Default)]
@@ -95,7 +105,24 @@ struct Taken {
 
 impl Group {
     pub fn new(drain: &'static str, scattered: bool, world: &Arc<World>) -> Arc<Group> {
-        Arc::new(Group { drain, scattered, world: world.clone(), taken: Mutex::default() })
+        Arc::new(Group { drain, scattered, world: world.clone(), taken: Mutex::default(), pace: Mutex::default() })
+    }
+
+    /// A drain begins that is bound to this rate.
+    pub fn at_most(&self, rate_max: Option<u64>) {
+        *self.pace.lock().unwrap() = Pace { rate_max, owed: 0.0, last: self.world.now() };
+    }
+
+    /// It is sent these; a batch owes a second at most, and its bytes may have been read late.
+    fn sent(&self, spans: usize) {
+        let (now, mut pace) = (self.world.now(), self.pace.lock().unwrap());
+        let Some(rate) = pace.rate_max.map(|rate| rate as f64) else { return };
+        let owed = (pace.owed - rate * (now - pace.last).as_secs_f64()).max(0.0) + spans as f64;
+        (pace.owed, pace.last) = (owed, now);
+        if owed > rate * 1.2 + 1.0 {
+            self.world
+                .broke(format!("rate_max: {} is sent more than {rate} spans a second: {owed} at once", self.drain));
+        }
     }
 
     pub fn has(&self, span: u64) -> bool {
@@ -299,6 +326,7 @@ impl Sink for Collector {
             self.world.broke(format!("{} was sent {} spans that are {}", self.name, load.spans, spans.len()));
         }
         self.world.count("batches", 1);
+        self.group.sent(spans.len());
         Box::pin(async move {
             let mut cut = Cut { collector: self, spans, answered: false };
             let verdict = self.answer(load, &cut.spans).await;

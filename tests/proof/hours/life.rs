@@ -1,28 +1,27 @@
 //! One process of the gateway: its drains, archive, dead letters and channel, from their start to a crash or the end.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use spangate::archive::target::{Connect, Remote};
-use spangate::archive::{self, Archive, Target, Template};
-use spangate::channel::{self, Account, Channel, Snapshot, Start, Takes, Tap};
+use spangate::channel::{self, Account, Channel, Snapshot, Start, Takes};
 use spangate::clock::Clock;
 use spangate::deadletter;
-use spangate::drain::{Drain, Parts, Roster, Seat, aside};
+use spangate::drain::{Seat, aside};
 use spangate::metrics::{Registry, TABLE};
-use spangate::sink::Sink;
-use spangate::tasks::Tasks;
+use spangate::tasks::{Part, Tasks};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::oracle;
 use super::script::{CALM, Crash, DiskFault, HOUR, Message, SOUND};
-use super::world::{Plant, World};
-use super::{Hour, Outside};
+use super::world::World;
+use super::{Hour, Outside, Plant};
 use crate::support::disk::{Fault, SimDisk};
 
-const DATA: &str = "/data";
+pub const DATA: &str = "/data";
+const CHANNEL: &str = "/data/channel";
 pub const LETTERS: &str = "/data/dead-letters";
 pub const OBJECTS: &str = "/objects";
 /// The intake's `commit_wait`.
@@ -46,16 +45,21 @@ pub enum End {
     Stopped(Vec<Account>),
 }
 
-struct Life {
-    hour: Arc<Hour>,
-    outside: Outside,
-    disk: SimDisk,
-    channel: Channel,
-    clock: Clock,
-    registry: Registry,
-    tasks: Tasks,
+pub struct Life {
+    pub hour: Arc<Hour>,
+    pub outside: Outside,
+    pub disk: SimDisk,
+    pub channel: Channel,
+    pub clock: Clock,
+    pub registry: Registry,
+    pub letters: deadletter::Store,
+    pub tasks: Tasks,
     /// What is not of the process, and goes on when it is told to stop.
-    around: Tasks,
+    pub around: Tasks,
+    /// By feed; the archive is the last.
+    pub running: Mutex<BTreeMap<usize, Part>>,
+    /// Who says which sinks a group has, by feed.
+    pub names: Mutex<BTreeMap<usize, watch::Sender<Vec<Seat>>>>,
 }
 
 /// Runs a process on what `disk` holds, until the next crash or the hour's end. `before` is what the last one left.
@@ -63,7 +67,7 @@ pub async fn live(hour: Arc<Hour>, outside: Outside, disk: SimDisk, before: Opti
     disk.set_free(ROOM);
     let (registry, clock) = (Registry::new(TABLE), Clock::manual(outside.world.wall_us()));
     let settings = channel::Settings {
-        dir: Path::new(DATA).join("channel"),
+        dir: CHANNEL.into(),
         capacity_bytes: hour.script.capacity_bytes,
         capacity_spans: None,
         sync: hour.script.sync,
@@ -74,8 +78,21 @@ pub async fn live(hour: Arc<Hour>, outside: Outside, disk: SimDisk, before: Opti
     if let Some(End::Crashed { promised, last, .. }) = &before {
         oracle::restarted(&hour, &outside, &channel.snapshot(), promised, last);
     }
-    let life = Life { hour, outside, disk, channel, clock, registry, tasks: Tasks::new(), around: Tasks::new() };
-    life.start();
+    let letters = deadletter::Settings {
+        dir: LETTERS.into(),
+        refused_bytes_max: 1 << 30,
+        undecodable_bytes_max: 1 << 26,
+        free_min_bytes: Some(1 << 19),
+    };
+    let letters = deadletter::Store::open(letters, disk.disk(), clock.clone(), channel.id(), &registry);
+    let letters = letters.expect("the dead letters open");
+    let (tasks, around) = (Tasks::new(), Tasks::new());
+    let (running, names) = (Mutex::default(), Mutex::default());
+    let life = Life { hour, outside, disk, channel, clock, registry, letters, tasks, around, running, names };
+    let life = Arc::new(life);
+    let tap = life.channel.tap(aside::NAME, Start::Oldest, Takes::Addressed).expect("the drain is attached");
+    life.tasks.vital("dead letters", aside::run(tap, life.letters.clone(), life.tasks.stopping().clone()));
+    life.begin();
     let end = life.run().await;
     let text = life.registry.render();
     let removed = text.lines().filter(|line| line.starts_with("spangate_dead_letters_removed_total{"));
@@ -87,83 +104,31 @@ pub async fn live(hour: Arc<Hour>, outside: Outside, disk: SimDisk, before: Opti
     end
 }
 
-impl Life {
-    fn tap(&self, drain: &str, takes: Takes) -> Tap {
-        self.channel.tap(drain, Start::Oldest, takes).expect("the drain is attached")
-    }
+/// A panic beside the process fails the hour, too.
+struct Panics(Arc<World>);
 
-    fn start(&self) {
-        let letters = deadletter::Settings {
-            dir: LETTERS.into(),
-            refused_bytes_max: 1 << 30,
-            undecodable_bytes_max: 1 << 26,
-            free_min_bytes: Some(1 << 19),
-        };
-        let disk = self.disk.disk();
-        let letters = deadletter::Store::open(letters, disk, self.clock.clone(), self.channel.id(), &self.registry);
-        let letters = letters.expect("the dead letters open");
-        let stop = self.tasks.stopping().clone();
-        self.tasks.vital("dead letters", aside::run(self.tap(aside::NAME, Takes::Addressed), letters.clone(), stop));
-        for (feed, collectors) in self.hour.script.feeds.iter().zip(&self.outside.collectors) {
-            let seats = collectors.iter().map(|sink| Seat::from(sink.clone() as Arc<dyn Sink>)).collect();
-            let parts = Parts {
-                settings: feed.settings.clone(),
-                tap: self.tap(&feed.settings.name, Takes::Common),
-                sinks: Roster::fixed(seats),
-                letters: letters.clone(),
-                clock: self.clock.clone(),
-                kept_in: watch::Sender::new(None).subscribe(),
-            };
-            let drain = Drain::new(parts, &self.registry);
-            self.tasks.vital("drain", drain.run(self.tasks.stopping().clone(), Duration::from_secs(15)));
+impl Drop for Panics {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broke("the simulation panicked, see above");
         }
-        let archive = self.archive();
-        self.tasks.vital("archive", archive.run(self.tasks.stopping().clone(), Duration::from_secs(15)));
     }
+}
 
-    fn archive(&self) -> Archive {
-        let objects = &self.hour.script.objects;
-        let target = match &self.outside.bucket {
-            None => Target::Local { dir: OBJECTS.into() },
-            Some(_) => Target::Remote(Remote::parse("s3://simulated").expect("a bucket")),
-        };
-        let settings = archive::Settings {
-            name: "archive".into(),
-            sieve: objects.taste.sieve(),
-            target,
-            built_in: Path::new(DATA).join("archive"),
-            data: DATA.into(),
-            connect: Connect {
-                region: None,
-                path_style: true,
-                timeout: Duration::from_secs(120),
-                put_bytes_max: 48 << 20,
-                part_bytes: 8 << 20,
-                variables: None,
-            },
-            format: objects.format,
-            path: Template::parse(objects.path).expect("a template"),
-            roll_bytes: objects.roll_bytes,
-            roll_age: Duration::from_secs(60),
-            roll_idle: objects.roll_idle,
-            free_min_bytes: Some(1 << 20),
-        };
-        let disk = self.disk.disk();
-        let prepared = match &self.outside.bucket {
-            None => Archive::prepare(settings, disk).expect("a store"),
-            Some(bucket) => {
-                let staging =
-                    archive::store::Staging::new(disk.clone(), PathBuf::from(DATA), "staging/archive", Some(1 << 20));
-                Archive::over(settings, disk, bucket.store(staging))
-            }
-        };
-        prepared.archive(&self.channel, self.tap("archive", Takes::Common), &self.registry)
-    }
+/// Spawns what is not of the process.
+pub fn beside(around: &Tasks, world: &Arc<World>, what: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    let panics = Panics(world.clone());
+    around.spawn(what, async move {
+        let _panics = panics;
+        task.await;
+    });
+}
 
+impl Life {
     async fn run(&self) -> End {
         let world = &self.outside.world;
-        self.around.spawn("tracers", self.tracers());
-        self.around.spawn("disk", self.disk_faults());
+        beside(&self.around, world, "tracers", self.tracers());
+        beside(&self.around, world, "disk", self.disk_faults());
         let crash = self.hour.script.crashes.iter().copied().find(|(at, _)| *at > world.now());
         let until = crash.map_or(HOUR, |(at, _)| at - BEHIND);
         self.look_until(world.moment(until)).await;
@@ -177,7 +142,7 @@ impl Life {
         if let Crash::AtCall(calls, _) = crash {
             self.disk.fault_at(self.disk.calls() + calls, Fault::Off);
             // What was promised moves on with the time.
-            let mut behind = std::collections::VecDeque::from([promised]);
+            let mut behind = VecDeque::from([promised]);
             for millis in 1..=30_000 {
                 if self.disk.is_off() {
                     break;
@@ -244,13 +209,14 @@ impl Life {
                 if message.at >= SOUND {
                     world.only_sound();
                 }
-                tasks.spawn("tracer", send(world.clone(), channel.clone(), message));
+                beside(&tasks, &world, "tracer", send(world.clone(), channel.clone(), message));
             }
         }
     }
 
     fn disk_faults(&self) -> impl Future<Output = ()> + Send + 'static {
         let (world, disk, hour) = (self.outside.world.clone(), self.disk.clone(), self.hour.clone());
+        let (tasks, channel) = (self.around.clone(), self.channel.clone());
         async move {
             let now = world.now();
             for (number, (at, fault)) in (1_000..).zip(hour.script.disk.iter().copied()) {
@@ -276,10 +242,33 @@ impl Life {
                         disk.fail_reads(false);
                         world.met(fault.kind(), number);
                     }
+                    DiskFault::EioRead(reads) => {
+                        disk.fail_read_at(disk.reads() + reads);
+                        world.met(fault.kind(), number);
+                    }
+                    DiskFault::Rot(seed) => {
+                        let rot = rot(world.clone(), channel.clone(), disk.clone(), number, seed);
+                        beside(&tasks, &world, "rot", rot);
+                    }
                 }
             }
             debug_assert!(world.now() <= CALM);
         }
+    }
+}
+
+/// Waits for a drain that is behind, and flips a bit in what waits for it.
+async fn rot(world: Arc<World>, channel: Channel, disk: SimDisk, number: u64, seed: u64) {
+    while world.now() < CALM {
+        let accounts = channel.snapshot().accounts;
+        let low = accounts.iter().filter(|account| account.waiting > 30).map(|account| account.low).min();
+        let is_told = !world.is_planted(Plant::RotUntold);
+        if low.is_some_and(|low| world.rot.strike(&disk, Path::new(CHANNEL), low, seed, is_told)) {
+            world.tell("rot", number, String::new);
+            world.count("frames that rot hit", 1);
+            return world.met(DiskFault::Rot(seed).kind(), number);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use spangate::archive::Format;
 use spangate::channel::Sync;
-use spangate::drain::{BatchSettings, MassRefusal, Overflow, Policy, Settings, Sieve, sieve};
+use spangate::drain::{BatchSettings, MassRefusal, Overflow, Settings, Sieve, sieve};
 
+use super::change::{Change, Making, Tuning, changes};
 use super::world::{Bad, Made, SERVICES};
 use super::{bucket, collectors};
 
@@ -18,8 +18,8 @@ pub const SOUND: Duration = Duration::from_secs(54 * 60);
 const LAST: Duration = Duration::from_secs(57 * 60);
 pub const HOUR: Duration = Duration::from_secs(60 * 60);
 
-const POLICIES: [Policy; 6] =
-    [Policy::RoundRobin, Policy::Random, Policy::Weighted, Policy::LeastLoaded, Policy::Failover, Policy::ByTrace];
+/// A drain that is configured for a part of the hour.
+pub const GUEST: &str = "guest";
 
 /// Sent by a tracer.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +38,10 @@ pub enum DiskFault {
     Full(Duration),
     /// Nothing can be read for a while.
     Unreadable(Duration),
+    /// The read so many from now fails with EIO.
+    EioRead(u64),
+    /// A bit of a frame that stands in a full segment flips: by this seed.
+    Rot(u64),
 }
 
 impl DiskFault {
@@ -46,6 +50,8 @@ impl DiskFault {
             DiskFault::Eio => "disk EIO",
             DiskFault::Full(_) => "disk full",
             DiskFault::Unreadable(_) => "disk unreadable",
+            DiskFault::EioRead(_) => "disk EIO on read",
+            DiskFault::Rot(_) => "bit rot",
         }
     }
 }
@@ -102,23 +108,19 @@ impl Taste {
 /// One drain to a group.
 #[derive(Debug, Clone)]
 pub struct Feed {
+    /// But for the tuning.
     pub settings: Settings,
+    pub tuning: Tuning,
     pub sinks: Vec<Vec<collectors::Window>>,
     pub taste: Taste,
 }
 
-/// How objects are made.
+/// What is archived, and how at first.
 #[derive(Debug, Clone)]
 pub struct Objects {
     pub taste: Taste,
-    pub format: Format,
-    /// Directories by time, by what is known of a span.
-    pub path: &'static str,
-    pub roll_bytes: u64,
-    pub roll_idle: Duration,
+    pub making: Making,
 }
-
-const PATHS: [&str; 4] = ["", "%Y-%m-%d/%H", "{service}", "%H/{listener}/{service}"];
 
 impl Feed {
     /// Whether spans may be given up.
@@ -131,7 +133,9 @@ impl Feed {
 pub struct Script {
     pub seed: u64,
     pub bad: Bad,
+    /// The last one is the guest's.
     pub feeds: Vec<Feed>,
+    pub changes: Vec<(Duration, Change)>,
     pub messages: Vec<Message>,
     pub disk: Vec<(Duration, DiskFault)>,
     pub crashes: Vec<(Duration, Crash)>,
@@ -143,7 +147,7 @@ pub struct Script {
     pub sync: Sync,
 }
 
-fn seconds(rng: &mut Rng, range: std::ops::Range<u64>) -> Duration {
+pub fn seconds(rng: &mut Rng, range: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(rng.u64(range.start * 1_000..range.end * 1_000))
 }
 
@@ -152,21 +156,20 @@ impl Script {
         let rng = &mut Rng::with_seed(seed);
         let crashes = crashes(rng);
         let mut faults = 0;
-        let feeds = vec![feed("zipkin", 3, rng, &mut faults), feed("second", 2, rng, &mut faults)];
+        let names = [("zipkin", 3), ("second", rng.usize(2..4)), (GUEST, 2)];
+        let feeds = names.map(|(name, sinks)| feed(name, sinks, rng, &mut faults)).to_vec();
         let bucket = (rng.u8(..5) < 3).then(|| store(rng, &mut faults));
-        let objects = Objects {
-            taste: if rng.u8(..4) == 0 { Taste::some(rng) } else { Taste::ALL },
-            format: if rng.u8(..4) == 0 { Format::Parquet1 } else { Format::JsonLinesGzip1 },
-            path: PATHS[rng.usize(..PATHS.len())],
-            roll_bytes: 1 << rng.u64(11..18),
-            roll_idle: seconds(rng, 5..60),
-        };
+        let objects =
+            Objects { taste: if rng.u8(..4) == 0 { Taste::some(rng) } else { Taste::ALL }, making: Making::some(rng) };
+        // The guest comes and goes, and is left alone meanwhile.
+        let residents: Vec<_> = feeds.iter().take(2).map(|feed| (feed.tuning, feed.sinks.len())).collect();
         // What is answered before its sync does not outlive the machine: then only the process dies.
         let killed = crashes.iter().all(|(_, crash)| matches!(crash, Crash::Killed | Crash::Restart));
         let sync = if killed && rng.bool() { Sync::Every(Duration::from_millis(200)) } else { Sync::Always };
         Script {
             seed,
             bad: Bad { refused_every: rng.u64(90..1_000), breaks_every: rng.u64(200..2_000), until: u64::MAX },
+            changes: changes(&residents, rng),
             feeds,
             messages: messages(rng, &crashes),
             disk: disk(rng),
@@ -198,16 +201,17 @@ fn crashes(rng: &mut Rng) -> Vec<(Duration, Crash)> {
 }
 
 fn feed(name: &str, sinks: usize, rng: &mut Rng, faults: &mut u64) -> Feed {
-    let plain = name == "zipkin";
+    let plain = name != "second";
+    let tuning = Tuning::some(rng);
     let taste = if plain { Taste::ALL } else { Taste::some(rng) };
     let settings = Settings {
         name: name.into(),
-        policy: POLICIES[rng.usize(..POLICIES.len())],
+        policy: tuning.policy,
         sieve: taste.sieve(),
         max_age: (!plain && rng.u8(..4) == 0).then(|| seconds(rng, 30..300)),
         overflow: if !plain && rng.bool() { Overflow::Skip } else { Overflow::Block },
-        batch: BatchSettings { spans: rng.u32(20..500), bytes: 4 << 20, linger: Duration::from_millis(20) },
-        in_flight_max: rng.usize(1..5),
+        batch: BatchSettings { spans: 500, bytes: 4 << 20, linger: Duration::from_millis(20) },
+        in_flight_max: 4,
         rate_max: None,
         backlog_rate: None,
         backoff_min: Duration::from_millis(200),
@@ -216,7 +220,7 @@ fn feed(name: &str, sinks: usize, rng: &mut Rng, faults: &mut u64) -> Feed {
     };
     let mut sinks: Vec<Vec<_>> = (0..sinks).map(|_| moods(rng, faults)).collect();
     refuses_all(&mut sinks, rng, faults);
-    Feed { settings, sinks, taste }
+    Feed { settings, tuning, sinks, taste }
 }
 
 fn moods(rng: &mut Rng, faults: &mut u64) -> Vec<collectors::Window> {
@@ -277,13 +281,15 @@ fn disk(rng: &mut Rng) -> Vec<(Duration, DiskFault)> {
     let mut faults = Vec::new();
     let mut at = seconds(rng, 60..900);
     while at + Duration::from_secs(60) < CALM {
-        let fault = match rng.u8(..4) {
+        let fault = match rng.u8(..6) {
             0 => DiskFault::Full(seconds(rng, 2..40)),
             1 => DiskFault::Unreadable(seconds(rng, 1..10)),
+            2 => DiskFault::EioRead(rng.u64(1..20)),
+            3 => DiskFault::Rot(rng.u64(..)),
             _ => DiskFault::Eio,
         };
         faults.push((at, fault));
-        at += seconds(rng, 120..1_200);
+        at += seconds(rng, 60..900);
     }
     faults
 }

@@ -12,6 +12,9 @@ use spangate::channel::{Draft, Item, Kind, Origin};
 use spangate::span::{Batch, Endpoint, Span, TraceId};
 use tokio::time::Instant;
 
+use super::Plant;
+use super::rot::Rot;
+
 /// Names that spans carry; a sieve may ask for them.
 pub const SERVICES: [&str; 4] = ["front", "cart", "stock", "mail"];
 /// 2026-11-21 00:00:00 UTC, when each hour begins.
@@ -25,8 +28,9 @@ pub struct Made {
     pub service: usize,
     pub debug: bool,
     pub listener: &'static str,
-    /// When it was acknowledged, if ever.
+    /// When it was acknowledged, if ever, and by which position.
     pub acked: Option<Duration>,
+    pub position: u64,
 }
 
 /// Spans that nobody takes, by their number.
@@ -54,25 +58,9 @@ impl Bad {
     }
 }
 
-/// What is made wrong on purpose: whoever judges an hour has to see it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Plant {
-    /// A collector says that it took what it did not take.
-    TakenByNobody,
-    /// A batch that was answered is there again.
-    SentAgain,
-    /// Collectors that are well are sent nothing any more.
-    StandingStill,
-    /// The store says that an object stands, and none does.
-    PublishedNowhere,
-    /// An object stands under two names.
-    PublishedTwice,
-    /// After a crash the disk is as it was a while before it.
-    DiskOfBefore,
-}
-
 pub struct World {
     pub plant: Option<Plant>,
+    pub rot: Rot,
     tells: bool,
     inner: Mutex<Inner>,
     later: Mutex<Option<String>>,
@@ -112,7 +100,7 @@ impl World {
             counts: BTreeMap::new(),
             crashes: Vec::new(),
         };
-        Arc::new(World { plant, tells, inner: Mutex::new(inner), later: Mutex::default() })
+        Arc::new(World { plant, rot: Rot::default(), tells, inner: Mutex::new(inner), later: Mutex::default() })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -328,6 +316,7 @@ impl World {
                 debug: number % 101 == 3,
                 listener,
                 acked: None,
+                position: 0,
             });
             at = end;
         }
@@ -366,8 +355,9 @@ impl World {
         let used = before.is_some_and(|end| end > positions.start);
         inner.positions.insert(positions.start, positions.end);
         inner.entries_acked += entries;
-        for made in &mut inner.spans[spans.start as usize..spans.end as usize] {
-            made.acked = Some(now);
+        for (made, position) in inner.spans[spans.start as usize..spans.end as usize].iter_mut().zip(positions.clone())
+        {
+            (made.acked, made.position) = (Some(now), position);
         }
         drop(inner);
         let whole = positions.end - positions.start == spans.end - spans.start + entries;
