@@ -15,7 +15,7 @@ HDFS := $(REAL_DIR)/hdfs
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-real: real-tools $(ZIPKIN_JAR) $(VENV)/requirements.txt $(BRAVE) $(HDFS) ## prove it against real Zipkin servers, HDFS and foreign clients (about 9 minutes)
+real: real-tools $(ZIPKIN_JAR) $(VENV)/requirements.txt $(BRAVE) $(HDFS) ## prove it against real Zipkin servers, HDFS, full disks and foreign clients (about 9 minutes)
 	cargo build --release
 	REAL_ZIPKIN_JAR="$(ZIPKIN_JAR)" REAL_PYTHON="$(VENV)/bin/python" REAL_BRAVE="$(BRAVE)" REAL_HDFS="$(HDFS)" \
 	    cargo test --release --test real -- --nocapture --test-threads=1 --skip dashboard::
@@ -61,9 +61,14 @@ real-tools:
 	if command -v python3 >/dev/null; then \
 	    python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	fi; \
+	for tool in unshare nsenter; do \
+	    command -v $$tool >/dev/null || missing="$$missing $$tool(util-linux)"; \
+	done; \
+	unshare --user --map-root-user --mount mount -t tmpfs tmpfs /tmp 2>/dev/null || \
+	    missing="$$missing user-namespaces(a-mount-in-one-is-forbidden)"; \
 	if [ -n "$$missing" ]; then \
 	    echo "make real: missing:$$missing" >&2; \
-	    echo "make real: needs a JDK of Java 17 or newer, Maven, Python 3 with venv, and Rust" >&2; \
+	    echo "make real: needs a JDK of Java 17 or newer, Maven, Python 3 with venv, util-linux, user namespaces, and Rust" >&2; \
 	    exit 1; \
 	fi
 

@@ -258,7 +258,12 @@ pub enum Takes {
 pub enum Intake {
     Open,
     Full,
+    /// Less is free than [`Settings::free_min_bytes`], or than a segment takes.
     DiskLow,
+    /// A write found no room (ENOSPC, EDQUOT, EROFS): tried again, as drains and others make some.
+    NoSpace {
+        reason: String,
+    },
     /// A write or sync failed; `for_good`: until a restart.
     Failed {
         reason: String,

@@ -46,7 +46,8 @@ pub struct Owner {
     retry: Option<Instant>,
     backoff: Duration,
     strikes: u32,
-    failure: Option<String>,
+    /// What intake shows until a fresh segment is open.
+    closed: Option<Intake>,
     slots_retry: Option<Instant>,
     space_due: Instant,
     spare_due: Instant,
@@ -103,7 +104,7 @@ impl Owner {
             retry: None,
             backoff: BACKOFF_MIN,
             strikes: 0,
-            failure: None,
+            closed: None,
             slots_retry: None,
             space_due: Instant::now(),
             spare_due: Instant::now(),
@@ -115,7 +116,7 @@ impl Owner {
         };
         owner.poll_space();
         if !owner.log.is_open() {
-            owner.failure = Some("there was no room to append to the log".to_owned());
+            owner.closed = Some(Intake::NoSpace { reason: "there was no room to append to the log".to_owned() });
             owner.retry = Some(Instant::now() + BACKOFF_MIN);
         }
         owner.show_intake();
@@ -337,7 +338,11 @@ impl Owner {
         // The fresh segment begins with what was not synced, and a sync of it.
         self.sync_due = None;
         let refusal = if no_space { AppendError::DiskLow } else { AppendError::Failed(error.to_string()) };
-        self.failure = Some(error.to_string());
+        let reason = error.to_string();
+        self.closed = Some(match no_space && !for_good {
+            true => Intake::NoSpace { reason },
+            false => Intake::Failed { reason, for_good },
+        });
         self.retry = (!for_good).then(|| Instant::now() + self.backoff);
         self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
         let mut queue = self.shared.queue();
@@ -360,7 +365,7 @@ impl Owner {
         match self.log.open_fresh(0) {
             Ok(()) => {
                 tracing::info!(first = self.log.tail().position, "the log goes on in a fresh segment");
-                self.failure = None;
+                self.closed = None;
             }
             Err(error) => _ = self.fail(Call::Write, &error),
         }
@@ -425,8 +430,8 @@ impl Owner {
         let room = self.log.room();
         let (bytes, _) = self.log.pending();
         let mut state = self.shared.state();
-        let intake = if let Some(reason) = &self.failure {
-            Intake::Failed { reason: reason.clone(), for_good: self.retry.is_none() }
+        let intake = if let Some(closed) = &self.closed {
+            closed.clone()
         } else if state.disk_free < self.free_min {
             Intake::DiskLow
         } else if let Some((wanted, _)) = self.lacking {

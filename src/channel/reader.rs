@@ -119,9 +119,14 @@ impl Reader {
             at = Some(At { segment: first, place: walker.place });
         }
         if let Some(walker) = &self.walker {
-            self.bodies.keep(walker.segment.clone(), walker.window());
+            self.bodies.keep(Piece::of(&walker.segment, walker.window()));
         }
         Ok((events, at))
+    }
+
+    /// Lets go of the segment that was read last: it may be removed, and open it would keep its blocks.
+    pub fn leave(&mut self) {
+        self.walker = None;
     }
 
     /// Makes the walker stand in the segment `first`, at `at` if that is in it.
@@ -152,18 +157,25 @@ impl Reader {
 #[derive(Default)]
 pub struct Bodies(Mutex<VecDeque<Piece>>);
 
-#[derive(Clone)]
+/// Holds no file open: one that was removed would keep its blocks.
 struct Piece {
-    segment: Arc<Segment>,
+    /// The segment's first position, and its salt.
+    first: u64,
+    salt: u64,
     window: Window,
 }
 
+impl Piece {
+    fn of(segment: &Segment, window: Window) -> Piece {
+        Piece { first: segment.first(), salt: segment.salt, window }
+    }
+}
+
 impl Bodies {
-    fn keep(&self, segment: Arc<Segment>, window: Window) {
+    fn keep(&self, piece: Piece) {
         let mut pieces = self.0.lock().expect("nobody panicked while holding the pieces");
-        let first = segment.first();
-        pieces.retain(|p| p.segment.first() != first || p.window.start != window.start);
-        pieces.push_back(Piece { segment, window });
+        pieces.retain(|p| p.first != piece.first || p.window.start != piece.window.start);
+        pieces.push_back(piece);
         if pieces.len() > PIECES {
             pieces.pop_front();
         }
@@ -172,7 +184,7 @@ impl Bodies {
     /// A body from memory, if its frame lies whole in a piece. `Err`: it is there and damaged.
     pub fn get(&self, head: &Head) -> Option<Result<Bytes, ReadError>> {
         let pieces = self.0.lock().expect("nobody panicked while holding the pieces");
-        let mut here = pieces.iter().rev().filter(|p| p.segment.first() == head.at.segment);
+        let mut here = pieces.iter().rev().filter(|p| p.first == head.at.segment);
         here.find_map(|piece| body_in(piece, head))
     }
 
@@ -188,13 +200,13 @@ impl Bodies {
         let mut buf = vec![0; len.min(most)];
         let got = read_full(&*segment.file, &mut buf, start)?;
         buf.truncate(got);
-        let piece = Piece { segment, window: Window { start, bytes: buf.into() } };
+        let piece = Piece::of(&segment, Window { start, bytes: buf.into() });
         let body = body_in(&piece, head).unwrap_or_else(|| Err(damaged(head)));
         if matches!(body, Err(ReadError::Damaged { .. })) {
             let end = start + piece.window.bytes.len().min(least + 4096) as u64;
-            keep_stretch(shared, &piece.segment, start..end, &positions(head));
+            keep_stretch(shared, &segment, start..end, &positions(head));
         } else if piece.window.bytes.len() <= PIECE {
-            self.keep(piece.segment, piece.window);
+            self.keep(piece);
         }
         body
     }
@@ -217,7 +229,7 @@ fn body_in(piece: &Piece, head: &Head) -> Option<Result<Bytes, ReadError>> {
     let body = window.get(at + fixed.head_len() as u64, fixed.body_len)?;
     let same = fixed.first == head.at.first && fixed.items == head.at.items;
     let whole = frame::crc(&[body]) == fixed.body_crc || planted::has(Planted::CrcUnchecked);
-    if !same || !frame::verify(raw, piece.segment.salt) || !whole {
+    if !same || !frame::verify(raw, piece.salt) || !whole {
         return Some(Err(damaged(head)));
     }
     Some(Ok(Bytes::copy_from_slice(body)))

@@ -143,6 +143,7 @@ impl Tap {
         let Some(last) = frames.last() else { return false };
         self.position = last.next.position;
         self.at = Some(At { segment: last.head.at.segment, place: last.next });
+        self.reader.as_mut().expect("no job is under way in a turn").leave();
         let cursor = state.cursor(self.ledger.0.row);
         let before = self.ready.len();
         let taken = frames.len();

@@ -273,6 +273,9 @@ fn intake_text(snapshot: &Snapshot) -> String {
             None => "full".to_owned(),
         },
         Intake::DiskLow => format!("stopped: {} bytes of disk are left", snapshot.disk_free_bytes),
+        Intake::NoSpace { reason } => {
+            format!("stopped: {reason}; {} bytes of disk are left", snapshot.disk_free_bytes)
+        }
         Intake::Failed { reason, for_good: true } => format!("closed until a restart: {reason}"),
         Intake::Failed { reason, for_good: false } => format!("failed, trying again: {reason}"),
         Intake::Stopping => "stopping".to_owned(),

@@ -1,7 +1,7 @@
 //! Compressed bodies inflated within bounds: a kilobyte may stand for gigabytes.
 //!
-//! What is inflated is written to a buffer that grows with it, and is refused at the first byte
-//! beyond a bound. Anything that does not inflate to its end, whole and alone, is corrupt.
+//! What is inflated is written to a buffer of the bound's size, and is refused at the first byte
+//! beyond it. Anything that does not inflate to its end, whole and alone, is corrupt.
 
 use std::io::Read;
 
@@ -11,7 +11,7 @@ use super::{gzip, zstd};
 /// much of a dishonest one does no harm.
 pub const RATIO_FLOOR_BYTES: usize = 1 << 20;
 
-/// The first room made, in decoded bytes per wire byte: what JSON of spans usually inflates by.
+/// Decoded bytes per wire byte: what JSON of spans usually inflates by.
 const USUAL_RATIO: usize = 8;
 
 /// How a body is compressed.
@@ -75,8 +75,9 @@ pub(super) fn bounded(
     ratio_max: usize,
 ) -> Result<Vec<u8>, InflateError> {
     let max = most(wire, decoded_max, ratio_max);
-    let mut out = Vec::with_capacity(wire.saturating_mul(USUAL_RATIO).min(max));
-    // One byte beyond the bound tells a body that is too large from one that just fits.
+    // One byte beyond the bound tells a body that is too large from one that just fits. All at once: a buffer that grows
+    // is there twice while it does, and what is not written to takes no memory.
+    let mut out = Vec::with_capacity(max.saturating_add(1));
     decoder.take(max as u64 + 1).read_to_end(&mut out).map_err(|_| InflateError::Corrupt)?;
     match out.len() {
         len if len <= max => Ok(out),

@@ -1,4 +1,4 @@
-//! Against programs that we did not write (`make real`): Zipkin servers, Brave, Python's clients, a shell; and with
+//! Against what we did not write (`make real`): Zipkin servers, Brave, Python's clients, a shell, full disks; and with
 //! `make dashboard` Prometheus.
 //!
 //! Each test starts what it needs in a directory of its own and on ports of its own; nothing outlives it. Figures that
@@ -12,6 +12,7 @@ mod support;
 mod clients;
 mod dashboard;
 mod equality;
+mod full_disk;
 mod graph;
 mod hdfs;
 mod kills;

@@ -113,7 +113,8 @@ pub struct Gateway {
     pub scribe: u16,
     pub http: u16,
     pub admin: u16,
-    arguments: Vec<String>,
+    /// The program and what it is told; before it, what starts it where it is to run.
+    line: Vec<String>,
     variables: Vec<(String, String)>,
 }
 
@@ -125,23 +126,29 @@ impl Gateway {
 
     /// The same, with these in its environment.
     pub fn start_with(dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Gateway {
+        Gateway::start_by(&[], dir, arguments, variables)
+    }
+
+    /// The same, started by a program that becomes it (`nsenter ... spangate run ...`).
+    pub fn start_by(before: &[String], dir: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Gateway {
         std::fs::create_dir_all(dir).unwrap();
         let (scribe, http, admin) = (free_port(), free_port(), free_port());
-        let mut all = vec!["run".to_owned(), "--data".to_owned(), dir.join("data").display().to_string()];
+        let data = dir.join("data").display().to_string();
+        let mut line = [before, &[env!("CARGO_BIN_EXE_spangate"), "run", "--data", &data].map(str::to_owned)].concat();
         for (flag, port) in [("--scribe-address", scribe), ("--http-address", http), ("--admin-address", admin)] {
-            all.extend([flag.to_owned(), format!("127.0.0.1:{port}")]);
+            line.extend([flag.to_owned(), format!("127.0.0.1:{port}")]);
         }
-        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        line.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let variables: Vec<_> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let process = launch(dir, &all, &variables);
-        let mut gateway = Gateway { process, dir: dir.to_owned(), scribe, http, admin, arguments: all, variables };
+        let process = launch(dir, &line, &variables);
+        let mut gateway = Gateway { process, dir: dir.to_owned(), scribe, http, admin, line, variables };
         gateway.wait_for_status("/ready");
         gateway
     }
 
     /// Starts it again as it was, and waits for nothing; it must be dead.
     pub fn launch(&mut self) {
-        self.process = launch(&self.dir, &self.arguments, &self.variables);
+        self.process = launch(&self.dir, &self.line, &self.variables);
     }
 
     /// Starts it again as it was; it must be dead.
@@ -158,7 +165,7 @@ impl Gateway {
 
     /// For the next start: `new` where `old` was given.
     pub fn replace_argument(&mut self, old: &str, new: &str) {
-        let argument = self.arguments.iter_mut().find(|argument| *argument == old).expect("it was given");
+        let argument = self.line.iter_mut().find(|argument| *argument == old).expect("it was given");
         new.clone_into(argument);
     }
 
@@ -184,9 +191,9 @@ impl Gateway {
     }
 }
 
-fn launch(dir: &Path, arguments: &[String], variables: &[(String, String)]) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_spangate"));
-    command.args(arguments).envs(variables.iter().cloned()).current_dir(dir);
+fn launch(dir: &Path, line: &[String], variables: &[(String, String)]) -> Process {
+    let mut command = Command::new(&line[0]);
+    command.args(&line[1..]).envs(variables.iter().cloned()).current_dir(dir);
     Process::start(command, &dir.join("log"))
 }
 

@@ -52,6 +52,19 @@ pub enum Fault {
     Refuse,
 }
 
+impl Fault {
+    pub const ALL: [Fault; 8] = [
+        Fault::SlowDown,
+        Fault::Error,
+        Fault::ErrorAfter,
+        Fault::Hang,
+        Fault::HangAfter,
+        Fault::Drop,
+        Fault::DropAfter,
+        Fault::Refuse,
+    ];
+}
+
 /// An object as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {

@@ -26,6 +26,7 @@ use super::problem::Logs;
 use super::{Settings, cors, routes};
 use crate::channel::Origin;
 use crate::listener::intake::{Door, Intake, Share};
+use crate::listener::rarely::Rarely;
 use crate::listener::sockets::Seat;
 use crate::listener::{Live, Probe};
 use crate::metrics::{Counter, Registry};
@@ -57,12 +58,28 @@ pub(super) struct Server {
     grpc: Door,
     pub probe: Probe,
     pub logs: Logs,
-    slow_heads: Counter,
-    large_heads: Counter,
-    bad_heads: Counter,
+    slow_heads: Closing,
+    large_heads: Closing,
+    bad_heads: Closing,
     router: Router,
     builder: auto::Builder<Spawner>,
     closed: CancellationToken,
+}
+
+/// Connections that we close for one reason: counted, and logged once a minute.
+struct Closing {
+    counter: Counter,
+    log: Rarely,
+    why: &'static str,
+}
+
+impl Closing {
+    fn count(&self, peer: SocketAddr) {
+        self.counter.increment(1);
+        if let Some(left_out) = self.log.due() {
+            tracing::warn!(%peer, left_out, "http connection closed: {}", self.why);
+        }
+    }
 }
 
 /// What the requests of one connection share.
@@ -100,11 +117,11 @@ impl Server {
         registry: &Registry,
     ) -> Self {
         let (door, grpc) = (intake.door("http"), intake.door("grpc"));
-        let refused = |reason| {
-            registry.counter("spangate_connections_refused_total", &[("listener", "http"), ("reason", reason)])
+        let closing = |reason, why| {
+            let labels = [("listener", "http"), ("reason", reason)];
+            let counter = registry.counter("spangate_connections_refused_total", &labels);
+            Closing { counter, log: Rarely::default(), why }
         };
-        let (slow_heads, large_heads, bad_heads) =
-            (refused("slow_head"), refused("head_too_large"), refused("protocol"));
         let (router, builder) = (routes::router(), builder(tasks));
         Server {
             settings,
@@ -112,9 +129,9 @@ impl Server {
             grpc,
             probe,
             logs: Logs::default(),
-            slow_heads,
-            large_heads,
-            bad_heads,
+            slow_heads: closing("slow_head", "a request head was not complete in time"),
+            large_heads: closing("head_too_large", "a request head is too large"),
+            bad_heads: closing("protocol", "it speaks no HTTP"),
             router,
             builder,
             closed,
@@ -182,14 +199,12 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
         let goodbye = tokio::time::timeout(GOODBYE, http.as_mut()).await;
         ended = if goodbye.is_ok() { Ended::Closed } else { ended };
     }
-    let (counter, why) = match ended {
-        Ended::Expired(Phase::Head) => (&server.slow_heads, "a request head was not complete in time"),
-        Ended::HeadTooLarge => (&server.large_heads, "a request head is too large"),
-        Ended::NoHttp => (&server.bad_heads, "it speaks no HTTP"),
-        Ended::Closed | Ended::Expired(_) => return,
-    };
-    counter.increment(1);
-    server.logs.closed(peer, why);
+    match ended {
+        Ended::Expired(Phase::Head) => server.slow_heads.count(peer),
+        Ended::HeadTooLarge => server.large_heads.count(peer),
+        Ended::NoHttp => server.bad_heads.count(peer),
+        Ended::Closed | Ended::Expired(_) => {}
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

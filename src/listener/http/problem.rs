@@ -168,7 +168,6 @@ pub(super) fn text(status: StatusCode, text: impl Into<Body>) -> Response<Body> 
 #[derive(Default)]
 pub(super) struct Logs {
     problems: [Rarely; Problem::KINDS],
-    closed: Rarely,
 }
 
 impl Logs {
@@ -177,12 +176,6 @@ impl Logs {
             // Quoted, as it may hold a peer's own characters.
             let reason = problem.to_string();
             tracing::warn!(%peer, status = problem.status().as_u16(), reason, left_out, "http request refused");
-        }
-    }
-
-    pub fn closed(&self, peer: SocketAddr, why: &str) {
-        if let Some(left_out) = self.closed.due() {
-            tracing::warn!(%peer, left_out, "http connection closed: {why}");
         }
     }
 }

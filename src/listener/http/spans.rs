@@ -198,7 +198,7 @@ pub(super) async fn inflate(
     let most = inflate::most(body.len(), bytes_max, ratio_max);
     let mut room = coding.claimed(body).min(most);
     loop {
-        permit.grow(body.len().saturating_add(room)).await.map_err(Problem::Refused)?;
+        permit.inflate(body.len().saturating_add(room)).await.map_err(Problem::Refused)?;
         match heavy(room, || coding.decode(body, room, ratio_max)) {
             Ok(inflated) => return Ok(inflated.into()),
             Err(InflateError::TooLarge { .. }) if room < most => room = most,

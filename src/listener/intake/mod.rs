@@ -216,7 +216,7 @@ impl Door {
         match self.intake.channel.snapshot().intake {
             Of::Open => Refusal::TimedOut,
             Of::Full => Refusal::Full,
-            Of::DiskLow => Refusal::DiskLow,
+            Of::DiskLow | Of::NoSpace { .. } => Refusal::DiskLow,
             Of::Failed { .. } => Refusal::Failed,
             Of::Stopping => Refusal::Stopping,
         }

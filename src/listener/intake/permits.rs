@@ -1,15 +1,14 @@
 //! Byte permits: the one bound on what intake holds in memory.
 //!
-//! A message holds permits from before its bytes are read until it is answered. They are taken
-//! in steps as bytes arrive, so that a peer which announces much and sends nothing holds little.
-//! A connection holds a quarter at most; a single message that is larger takes that whole quarter
-//! and so stands alone on its connection. Waiters are served in order of arrival (the semaphore
-//! is fair), and a message waits for `commit_wait` in all: two that wait for each other's bytes
-//! are both refused rather than stuck.
+//! A message holds permits from before its bytes are read until it is answered. They are taken in steps as bytes
+//! arrive, so that a peer which announces much and sends nothing holds little. A connection holds a quarter at most; a
+//! single message that is larger takes that whole quarter and so stands alone on its connection. Waiters are served in
+//! order of arrival (the semaphore is fair), and a message waits for `commit_wait` in all: two that wait for each
+//! other's bytes are both refused rather than stuck.
 //!
-//! Permits count a message's bytes as they came, and what they inflate to. While it is decoded it
-//! takes as much again, a hostile one up to six times (broken UTF-8 is three bytes for one, a v1
-//! entry grows to four times its own); the decoders bound that, and let go of it when they return.
+//! Permits count a message's bytes as they came, and what they inflate to; what inflates to much has half of all permits
+//! among it. While it is decoded it takes as much again, a hostile one up to six times (broken UTF-8 is three bytes for
+//! one, a v1 entry grows to four times its own); the decoders bound that, and let go of it when they return.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,10 +29,19 @@ const STEP_BYTES: usize = 64 * 1024;
 /// Connections' part of `bytes_in_flight`: one over this.
 const SHARE: usize = 4;
 
+/// What a compressed body may become without being called large: some two thousand spans.
+const USUAL_BYTES: usize = 1 << 20;
+
+/// The part of `bytes_in_flight` that large ones hold together: one over this. 20 KB can stand for 20 MB; without it a
+/// few peers with little to send would make all others wait, also for the time that inflating takes.
+const LARGE_SHARE: u32 = 2;
+
 /// The permits of all connections. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Budget {
     all: Arc<Semaphore>,
+    /// Beside `all`, for what inflates to much.
+    large: Arc<Semaphore>,
     bytes: u32,
     wait: Duration,
     held: Gauge,
@@ -43,7 +51,8 @@ impl Budget {
     pub fn new(settings: &Settings, held: Gauge) -> Self {
         // A semaphore counts to 2^29 on 32-bit machines; 1 is the least that moves.
         let bytes = settings.bytes_in_flight.clamp(1, 1 << 29) as u32;
-        Budget { all: Arc::new(Semaphore::new(bytes as usize)), bytes, wait: settings.commit_wait, held }
+        let [all, large] = [bytes, bytes / LARGE_SHARE].map(|bytes| Arc::new(Semaphore::new(bytes as usize)));
+        Budget { all, large, bytes, wait: settings.commit_wait, held }
     }
 
     pub fn share(&self) -> Share {
@@ -63,7 +72,7 @@ pub struct Share {
 impl Share {
     /// A permit for a message of which nothing has been read; [`Permit::grow`] takes bytes.
     pub fn permit(&self) -> Permit {
-        Permit { wait_left: self.budget.wait, share: self.clone(), own: None, all: None, held: 0 }
+        Permit { wait_left: self.budget.wait, share: self.clone(), own: None, all: None, large: None, held: 0 }
     }
 }
 
@@ -72,6 +81,7 @@ pub struct Permit {
     share: Share,
     own: Option<OwnedSemaphorePermit>,
     all: Option<OwnedSemaphorePermit>,
+    large: Option<OwnedSemaphorePermit>,
     held: u32,
     wait_left: Duration,
 }
@@ -100,15 +110,36 @@ impl Permit {
             return Ok(());
         };
         let own = want.min(self.share.bytes) - self.held.min(self.share.bytes);
-        let began = Instant::now();
-        let taken = timeout(self.wait_left, take_both(&self.share, own, more)).await;
-        self.wait_left = self.wait_left.saturating_sub(began.elapsed());
-        let (own, all) = taken.map_err(|_late| Refusal::Busy)?;
+        let share = self.share.clone();
+        let (own, all) = self.in_time(take_both(&share, own, more)).await?;
         merge(&mut self.own, own);
         merge(&mut self.all, all);
         self.share.budget.held.increment(f64::from(more));
         self.held = want;
         Ok(())
+    }
+
+    /// The same for what a compressed body is about to become; one that is larger than the part of the large ones takes
+    /// all of that part and stands alone in it.
+    pub async fn inflate(&mut self, bytes: usize) -> Result<(), Refusal> {
+        if bytes <= USUAL_BYTES {
+            return self.grow(bytes).await;
+        }
+        let budget = self.share.budget.clone();
+        let most = budget.bytes / LARGE_SHARE;
+        let want = u32::try_from(bytes).unwrap_or(u32::MAX).min(most);
+        let held = self.large.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) as u32;
+        let more = self.in_time(take(&budget.large, want.saturating_sub(held))).await?;
+        merge(&mut self.large, more);
+        self.grow(want as usize).await
+    }
+
+    /// What comes of `taking`, as long as this message may wait.
+    async fn in_time<T>(&mut self, taking: impl Future<Output = T>) -> Result<T, Refusal> {
+        let began = Instant::now();
+        let taken = timeout(self.wait_left, taking).await;
+        self.wait_left = self.wait_left.saturating_sub(began.elapsed());
+        taken.map_err(|_late| Refusal::Busy)
     }
 }
 
@@ -116,7 +147,7 @@ impl Permit {
     /// Gives back what is held: the message is not kept.
     pub fn release(&mut self) {
         self.share.budget.held.decrement(f64::from(self.held));
-        (self.own, self.all, self.held) = (None, None, 0);
+        (self.own, self.all, self.large, self.held) = (None, None, None, 0);
     }
 }
 
@@ -190,6 +221,26 @@ mod tests {
         let mut permit = budget.share().permit();
         assert_eq!(permit.step(0, 1000).await, Ok(1000));
         assert_eq!(held(&budget.share(), 1).await.err(), Some(Refusal::Busy));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_inflates_to_much_leaves_half_of_all_to_others_and_has_turns() {
+        let (budget, _registry) = budget(16 << 20);
+        let inflated = async |bytes| {
+            let mut permit = budget.share().permit();
+            permit.inflate(bytes).await.map(|()| permit)
+        };
+        let bomb = inflated(64 << 20).await.unwrap();
+        assert_eq!(inflated(USUAL_BYTES + 1).await.err(), Some(Refusal::Busy));
+        let others = [held(&budget.share(), 4 << 20).await.unwrap(), held(&budget.share(), 3 << 20).await.unwrap()];
+        let usual = inflated(USUAL_BYTES).await.unwrap();
+        drop(bomb);
+        let [one, two] = [inflated(4 << 20).await.unwrap(), inflated(4 << 20).await.unwrap()];
+        assert_eq!(inflated(USUAL_BYTES + 1).await.err(), Some(Refusal::Busy));
+        drop((one, two, usual, others));
+        let mut lied = inflated(2 << 20).await.unwrap();
+        lied.inflate(64 << 20).await.unwrap();
+        assert_eq!(lied.held, 8 << 20);
     }
 
     #[tokio::test(start_paused = true)]

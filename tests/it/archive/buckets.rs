@@ -62,17 +62,6 @@ async fn objects_in_a_bucket_hold_each_span_once_and_say_what_they_are() {
     }
 }
 
-const FAULTS: [Fault; 8] = [
-    Fault::SlowDown,
-    Fault::Error,
-    Fault::ErrorAfter,
-    Fault::Hang,
-    Fault::HangAfter,
-    Fault::Drop,
-    Fault::DropAfter,
-    Fault::Refuse,
-];
-
 /// One request of a kind fails in one way, six times in a row: more often than the client library repeats it.
 async fn survives(setup: impl Fn(&Path, &S3) -> Setup, op: Op, fault: Fault) {
     let (dir, s3) = (tempfile::tempdir().unwrap(), S3::start().await);
@@ -93,7 +82,7 @@ async fn survives(setup: impl Fn(&Path, &S3) -> Setup, op: Op, fault: Fault) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_or_a_look_that_fails_in_any_way_costs_time_alone() {
-    let tries = [Op::Put, Op::Head].into_iter().flat_map(|op| FAULTS.map(|fault| survives(bucket, op, fault)));
+    let tries = [Op::Put, Op::Head].into_iter().flat_map(|op| Fault::ALL.map(|fault| survives(bucket, op, fault)));
     futures_util::future::join_all(tries).await;
 }
 
@@ -101,7 +90,7 @@ async fn a_put_or_a_look_that_fails_in_any_way_costs_time_alone() {
 async fn an_upload_in_parts_that_fails_in_any_way_costs_time_alone() {
     let ops = [Op::Begin, Op::Part, Op::Head, Op::Complete];
     let setup = |dir: &Path, s3: &S3| in_parts(bucket(dir, s3));
-    let tries = ops.into_iter().flat_map(|op| FAULTS.map(|fault| survives(setup, op, fault)));
+    let tries = ops.into_iter().flat_map(|op| Fault::ALL.map(|fault| survives(setup, op, fault)));
     futures_util::future::join_all(tries).await;
 }
 
@@ -143,7 +132,7 @@ async fn a_hundred_crashes_among_faults_leave_each_span_once() {
         setup.archive.connect.timeout = Duration::from_millis(200);
         let setup = if chance.bool() { in_parts(setup) } else { setup };
         for op in [Op::Put, Op::Head, Op::Begin, Op::Part, Op::Complete, Op::Abort] {
-            let fault = (chance.u8(..3) == 0).then(|| FAULTS[chance.usize(..FAULTS.len())]);
+            let fault = (chance.u8(..3) == 0).then(|| Fault::ALL[chance.usize(..Fault::ALL.len())]);
             s3.script(op, [fault]);
         }
         let rig = setup.start_with_grace(Duration::ZERO);

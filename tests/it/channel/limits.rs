@@ -285,6 +285,45 @@ async fn no_group_begins_in_a_sector_that_was_synced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_a_write_finds_no_space_intake_says_so_and_that_nothing_failed() {
+    let (disk, channel, mut tap) = begun(&small());
+    disk.fault_in(disk.calls() + 1..u64::MAX, Fault::NoSpace);
+    // The second comes while a fresh segment is tried for.
+    for text in ["alpha", "bravo"] {
+        let refused = within(channel.append(vec![draft(None, &[text])]).wait()).await;
+        assert_eq!(refused, Err(AppendError::DiskLow));
+        assert!(matches!(channel.snapshot().intake, Intake::NoSpace { .. }));
+    }
+    disk.mend();
+    say(&channel, "charlie").await;
+    assert_eq!(channel.snapshot().intake, Intake::Open);
+    assert_eq!(drained(&channel, &mut tap).await, ["charlie"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_removed_is_held_open_by_nobody_so_that_its_room_is_free() {
+    // All from disk; or the first of it, and the rest from memory.
+    for cache_bytes in [0, 64 << 10] {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { capacity_bytes: 512 << 10, cache_bytes, ..settings(dir.path()) };
+        let (channel, _) = open(&settings, &disk::real()).unwrap();
+        let mut tap = channel.tap("zipkin", Start::End, Takes::Common).unwrap();
+        for _ in 0..8 {
+            say(&channel, &"x".repeat(30_000)).await;
+        }
+        drained(&channel, &mut tap).await;
+        // It waits for more, as a drain does.
+        let waits = tokio::time::timeout(Duration::from_millis(50), tap.next()).await;
+        assert!(waits.is_err());
+        let count = || disk::real().list(&settings.dir).unwrap().iter().filter(|e| e.name.ends_with(".seg")).count();
+        until("segments that nobody waits for are still there", || count() == 1).await;
+        let open = (0..4096).filter_map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok());
+        let held: Vec<_> = open.filter(|path| path.starts_with(dir.path()) && !path.exists()).collect();
+        assert!(held.is_empty(), "with {cache_bytes} bytes of cache: {held:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drain_found_after_a_kill_is_still_there_after_the_next_loss_of_power() {
     let settings = small();
     let (disk, channel, tap) = begun(&settings);

@@ -20,17 +20,6 @@ const PATHS: [&str; 4] = ["", "dt=%Y-%m-%d/hour=%H/", "host=a/%Y%m%d/%H%M/", "{c
 
 const OPS: [Op; 6] = [Op::Put, Op::Head, Op::Begin, Op::Part, Op::Complete, Op::Abort];
 
-const FAULTS: [Fault; 8] = [
-    Fault::SlowDown,
-    Fault::Error,
-    Fault::ErrorAfter,
-    Fault::Hang,
-    Fault::HangAfter,
-    Fault::Drop,
-    Fault::DropAfter,
-    Fault::Refuse,
-];
-
 pub enum Place {
     /// Within the first data directory.
     Builtin(PathBuf),
@@ -187,7 +176,7 @@ async fn weather(server: Arc<S3>, calm: CancellationToken, mut chance: Rng) {
     loop {
         server.forget_the_script();
         for op in OPS {
-            let one = |chance: &mut Rng| chance.bool().then(|| FAULTS[chance.usize(..FAULTS.len())]);
+            let one = |chance: &mut Rng| chance.bool().then(|| Fault::ALL[chance.usize(..Fault::ALL.len())]);
             server.script(op, [one(&mut chance), one(&mut chance)]);
         }
         // An outage, now and then.
