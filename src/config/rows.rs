@@ -286,7 +286,7 @@ pub static SETTINGS: &[Setting] = &[
         "intake.bytes_in_flight",
         bytes(MIB, 64 * GIB),
         "32MiB",
-        "Bytes of messages, inflated, being read, decoded or waiting for their sync; decoding takes a few times that",
+        "Bytes of messages, inflated, being read, decoded or waiting for their sync (half as many beside for what inflates to over 1 MiB); decoding takes a few times that",
         "two of the largest calls, and many of the usual 100 KB",
     ),
     row(

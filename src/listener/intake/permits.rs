@@ -6,9 +6,9 @@
 //! order of arrival (the semaphore is fair), and a message waits for `commit_wait` in all: two that wait for each
 //! other's bytes are both refused rather than stuck.
 //!
-//! Permits count a message's bytes as they came, and what they inflate to; what inflates to much has half of all permits
-//! among it. While it is decoded it takes as much again, a hostile one up to six times (broken UTF-8 is three bytes for
-//! one, a v1 entry grows to four times its own); the decoders bound that, and let go of it when they return.
+//! Permits count a message's bytes as they came, and what they inflate to; what inflates to much has permits of its own,
+//! half as many again. While it is decoded it takes as much again, a hostile one up to six times (broken UTF-8 is three
+//! bytes for one, a v1 entry grows to four times its own); the decoders bound that, and let go of it when they return.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,15 +32,16 @@ const SHARE: usize = 4;
 /// What a compressed body may become without being called large: some two thousand spans.
 const USUAL_BYTES: usize = 1 << 20;
 
-/// The part of `bytes_in_flight` that large ones hold together: one over this. 20 KB can stand for 20 MB; without it a
-/// few peers with little to send would make all others wait, also for the time that inflating takes.
+/// What large ones hold together, beside all others: `bytes_in_flight` over this. 20 KB can stand for 20 MB: a few peers
+/// with little to send would make all others wait. Whoever has it waits for nothing more, so that those who wait for it,
+/// and hold what came of their bodies, get on.
 const LARGE_SHARE: u32 = 2;
 
 /// The permits of all connections. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Budget {
     all: Arc<Semaphore>,
-    /// Beside `all`, for what inflates to much.
+    /// For what inflates to much.
     large: Arc<Semaphore>,
     bytes: u32,
     wait: Duration,
@@ -119,19 +120,23 @@ impl Permit {
         Ok(())
     }
 
-    /// The same for what a compressed body is about to become; one that is larger than the part of the large ones takes
-    /// all of that part and stands alone in it.
+    /// Holds what a compressed body is about to become: in all, where that is little; else as much of what is for large
+    /// ones, or the whole of it.
     pub async fn inflate(&mut self, bytes: usize) -> Result<(), Refusal> {
         if bytes <= USUAL_BYTES {
             return self.grow(bytes).await;
         }
         let budget = self.share.budget.clone();
-        let most = budget.bytes / LARGE_SHARE;
-        let want = u32::try_from(bytes).unwrap_or(u32::MAX).min(most);
-        let held = self.large.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) as u32;
-        let more = self.in_time(take(&budget.large, want.saturating_sub(held))).await?;
-        merge(&mut self.large, more);
-        self.grow(want as usize).await
+        let want = u32::try_from(bytes).unwrap_or(u32::MAX).min(budget.bytes / LARGE_SHARE);
+        let more = want.saturating_sub(self.held_large());
+        let taken = self.in_time(take(&budget.large, more)).await?;
+        merge(&mut self.large, taken);
+        budget.held.increment(f64::from(more));
+        Ok(())
+    }
+
+    fn held_large(&self) -> u32 {
+        self.large.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) as u32
     }
 
     /// What comes of `taking`, as long as this message may wait.
@@ -146,7 +151,7 @@ impl Permit {
 impl Permit {
     /// Gives back what is held: the message is not kept.
     pub fn release(&mut self) {
-        self.share.budget.held.decrement(f64::from(self.held));
+        self.share.budget.held.decrement(f64::from(self.held + self.held_large()));
         (self.own, self.all, self.large, self.held) = (None, None, None, 0);
     }
 }
@@ -224,15 +229,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_inflates_to_much_leaves_half_of_all_to_others_and_has_turns() {
-        let (budget, _registry) = budget(16 << 20);
+    async fn what_inflates_to_much_has_turns_and_takes_nothing_from_others() {
+        let (budget, registry) = budget(16 << 20);
         let inflated = async |bytes| {
             let mut permit = budget.share().permit();
             permit.inflate(bytes).await.map(|()| permit)
         };
         let bomb = inflated(64 << 20).await.unwrap();
         assert_eq!(inflated(USUAL_BYTES + 1).await.err(), Some(Refusal::Busy));
-        let others = [held(&budget.share(), 4 << 20).await.unwrap(), held(&budget.share(), 3 << 20).await.unwrap()];
+        let others = held(&budget.share(), 15 << 20).await.unwrap();
         let usual = inflated(USUAL_BYTES).await.unwrap();
         drop(bomb);
         let [one, two] = [inflated(4 << 20).await.unwrap(), inflated(4 << 20).await.unwrap()];
@@ -240,7 +245,22 @@ mod tests {
         drop((one, two, usual, others));
         let mut lied = inflated(2 << 20).await.unwrap();
         lied.inflate(64 << 20).await.unwrap();
-        assert_eq!(lied.held, 8 << 20);
+        assert!(registry.render().contains("spangate_intake_bytes 8388608\n"));
+        drop(lied);
+        assert!(registry.render().contains("spangate_intake_bytes 0\n"));
+    }
+
+    /// Each holds what came of it, and all of these together are all that there is.
+    #[tokio::test(start_paused = true)]
+    async fn as_many_bombs_as_fill_the_permits_with_their_bodies_go_off_one_by_one() {
+        let (budget, _registry) = budget(16 << 20);
+        let bombs = (0..16).map(|_| async {
+            let mut permit = held(&budget.share(), 1 << 20).await.unwrap();
+            tokio::task::yield_now().await;
+            permit.inflate(64 << 20).await.unwrap();
+            tokio::time::sleep(WAIT / 20).await;
+        });
+        futures_util::future::join_all(bombs).await;
     }
 
     #[tokio::test(start_paused = true)]
