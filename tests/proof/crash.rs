@@ -108,13 +108,34 @@ pub fn one_case(seed: u64, steps: &[Step]) -> Result<(), String> {
 /// A named workload on a disk that lies, or with what `plant` breaks.
 pub fn broken(name: &str, lie: Option<Lie>, plant: fn()) -> Tally {
     let workload = workloads::named().into_iter().find(|workload| workload.name == name).unwrap();
+    in_a_lab(workload, |lab| {
+        plant();
+        (lab.lie, lab.failures_max) = (lie, usize::MAX);
+        lab.run();
+    })
+}
+
+/// These steps with a fault at each call, for so many calls; and a crash at their end.
+pub fn swept(fault: Fault, many: u64, steps: &[Step]) -> Tally {
+    let workload = Workload { name: "swept", settings: settings(), steps: steps.to_vec() };
+    in_a_lab(workload, |lab| {
+        for call in 1..100 {
+            lab.fault(
+                |disk| disk.fault_in(call..call + many, fault),
+                &format!("{fault:?} at {many} calls from {call}"),
+            );
+        }
+    })
+}
+
+/// On a thread of its own, which is simulated.
+fn in_a_lab(workload: Workload, work: impl FnOnce(&mut Lab) + Send) -> Tally {
     let work = || {
         spangate::tasks::simulate();
-        plant();
-        let mut lab = Lab { workload, lie, failures_max: usize::MAX, ..Lab::new(0, Thin(1)) };
+        let mut lab = Lab { workload, ..Lab::new(0, Thin(1)) };
         let runtime = lab.runtime.handle().clone();
         let _clock = runtime.enter();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| lab.run())) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&mut lab))) {
             lab.failed(&panic_text(&*panic), "a panic");
         }
         lab.tally
@@ -170,6 +191,12 @@ struct Lab {
     tally: Tally,
     lie: Option<Lie>,
     failures_max: usize,
+    /// `SOAK_STORY=1`: the steps of a workload that fails first, and what it did and was told.
+    tells: bool,
+}
+
+fn lines<T: std::fmt::Debug>(all: &[T]) -> String {
+    all.iter().map(|one| format!("  {one:?}\n")).collect()
 }
 
 impl Lab {
@@ -184,6 +211,7 @@ impl Lab {
             tally: Tally::default(),
             lie: None,
             failures_max: FAILURES_MAX,
+            tells: std::env::var_os("SOAK_STORY").is_some(),
         }
     }
 
@@ -194,6 +222,10 @@ impl Lab {
     }
 
     fn failed(&mut self, what: &str, case: &str) {
+        if self.tells && self.tally.failures.is_empty() {
+            let Workload { name, settings, steps } = &self.workload;
+            println!("workload \"{name}\", {settings:?}\n{}", lines(steps));
+        }
         if self.tally.failures.len() < self.failures_max {
             let what = format!("{what}\n    workload \"{}\", {case}", self.workload.name);
             self.tally
@@ -238,13 +270,14 @@ impl Lab {
             events[read..mark].iter().for_each(|event| truth.add(event));
             read = mark;
             if self.is_due() {
-                self.crash(book, &truth, &shot, 2);
+                self.crash(book, &truth, &shot, false, 2);
             }
         }
     }
 
-    /// Every outcome of one crash. With `depth`, crashes of the recovery after one of them, too.
-    fn crash(&mut self, book: &Book, truth: &Truth, shot: &Shot, depth: u32) {
+    /// Every outcome of one crash, of a machine that may have `lost` its power before. With `depth`, crashes of the
+    /// recovery after one of them, too.
+    fn crash(&mut self, book: &Book, truth: &Truth, shot: &Shot, lost: bool, depth: u32) {
         let mut outcomes: Vec<Option<Power>> = vec![Some(Power::Nothing), Some(Power::Everything)];
         outcomes.extend([(); 3].map(|()| Some(Power::Some(self.random.u64(..)))));
         let saved = shot.disk.is_saved();
@@ -265,9 +298,10 @@ impl Lab {
             self.tally.add(if depth == 2 { "crash points" } else { "crash points in recovery" }, 1);
             let deeper = depth > 0 && n == chosen && self.random.u8(0..16) == 0;
             let opening = if deeper { self.opening(&left) } else { Vec::new() };
-            self.check(book, truth, &left, (shot.at, outcome.is_some()), &case);
+            let lost = lost || outcome.is_some();
+            self.check(book, truth, &left, (shot.at, lost), &case);
             for next in opening {
-                self.crash(book, truth, &Shot { at: shot.at, ..next }, depth - 1);
+                self.crash(book, truth, &Shot { at: shot.at, ..next }, lost, depth - 1);
             }
         }
     }
@@ -300,16 +334,19 @@ impl Lab {
         let settings = self.workload.settings.clone();
         let crash = Crash { settings: &settings, registry: &self.registry, book, truth, at, power, cost };
         let checked = catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(crash.check(left))));
-        match checked {
-            Ok(Ok(_)) => {}
-            Ok(Err(what)) => self.failed(&what, case),
-            Err(panic) => self.failed(&panic_text(&*panic), case),
+        let told = checked.unwrap_or_else(|panic| Err(panic_text(&*panic)));
+        if let Err(what) = told {
+            if self.tells && self.tally.failures.is_empty() {
+                println!("{}", lines(&book.pages().events));
+            }
+            self.failed(&what, case);
         }
     }
 
     /// Bits that flip in a channel that was stopped.
     fn rot(&mut self, book: &Book, truth: &Truth, stopped: &SimDisk) {
-        if truth.drains.values().any(|row| row.archived) {
+        // Without a drain no slot tells of the log's end: what rots there is taken for a tail that was cut off.
+        if truth.drains.is_empty() || truth.drains.values().any(|row| row.archived) {
             return;
         }
         let tail = truth.at.last_key_value().map_or(0, |(last, _)| last + 1);
@@ -360,9 +397,11 @@ impl Lab {
         if let Err(panic) = ran {
             return self.failed(&panic_text(&*panic), case);
         }
-        for what in std::mem::take(&mut book.pages().broken) {
-            self.failed(&what, case);
+        let broken = std::mem::take(&mut book.pages().broken);
+        if self.tells && !broken.is_empty() {
+            println!("{}", lines(&book.pages().events));
         }
+        broken.iter().for_each(|what| self.failed(what, case));
         let truth = world.truth();
         let at = Instant::now();
         let disk = world.disk.killed();

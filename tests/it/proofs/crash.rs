@@ -1,13 +1,22 @@
 //! Crash points of the channel, and any steps of it against its model.
 
-use crate::proof::crash::Thin;
+use crate::proof::crash::{Step, Thin};
 use crate::proof::{Budget, crash, handover, model};
+use crate::support::disk::Fault;
 
 #[test]
 fn no_crash_and_no_fault_at_any_call_breaks_a_promise_of_the_channel() {
     let tally = crash::thinned(Budget::of(0, 74), Thin(16));
     tally.assert_whole();
     assert!(tally.counts["crash points"] > 1_000, "{tally}");
+}
+
+/// Half a slot that says forgotten, over one that a failed sync had lost: unreadable in the page cache, whole on disk.
+#[test]
+fn a_slot_that_is_another_one_on_disk_than_in_the_page_cache_takes_no_drain_away() {
+    let say = Step::Append { spans: 3, bytes: 100, letters: false };
+    let steps = [say, Step::Begin { drain: 0, oldest: true }, Step::Restart, Step::Take { drain: 0, frames: 9 }];
+    crash::swept(Fault::Short, 5, &steps).assert_whole();
 }
 
 #[test]

@@ -77,7 +77,10 @@ pub enum Event {
     /// A call failed: cursors may be late, as long as nobody was told that they are saved.
     Failed,
     /// A crash, and what the next process finds.
-    Reborn(Box<Found>),
+    Reborn {
+        found: Box<Found>,
+        at: Instant,
+    },
     /// A process has found it, and made it durable.
     Started,
 }
@@ -135,6 +138,8 @@ pub struct Truth {
     pub drains: BTreeMap<Drain, Row>,
     /// A call failed.
     pub failed: bool,
+    /// Nobody syncs what was answered last, from a crash until a process has found it.
+    pub down_since: Option<Instant>,
     /// What a process will find that is starting.
     starting: BTreeMap<u64, u64>,
 }
@@ -217,9 +222,10 @@ impl Truth {
             Event::Forgotten { drain } => _ = self.drains.remove(drain),
             Event::Stopped => self.drains.values_mut().for_each(Row::make_durable),
             Event::Failed => self.failed = true,
-            Event::Reborn(found) => self.reborn(found),
+            Event::Reborn { found, at } => self.reborn(found, *at),
             Event::Started => {
                 let found = std::mem::take(&mut self.starting);
+                self.down_since = None;
                 self.given.extend(found.keys());
                 self.at.extend(found);
                 self.drains.values_mut().for_each(Row::make_durable);
@@ -232,7 +238,8 @@ impl Truth {
     }
 
     /// What a process finds is the truth from there on.
-    fn reborn(&mut self, found: &Found) {
+    fn reborn(&mut self, found: &Found, at: Instant) {
+        self.down_since = Some(at);
         self.at.split_off(&found.tail);
         self.answered.split_off(&found.tail);
         self.failed = false;

@@ -378,7 +378,7 @@ impl World {
         let fresh = self.book.pages().events.iter().rev().find_map(|event| match event {
             Event::Beginning { drain: name, .. } if *name == DRAINS[drain] => Some(true),
             Event::Begun { drain: name, .. } if *name == DRAINS[drain] => Some(false),
-            Event::Reborn(found) if found.open.contains_key(DRAINS[drain]) => Some(false),
+            Event::Reborn { found, .. } if found.open.contains_key(DRAINS[drain]) => Some(false),
             _ => None,
         });
         if fresh == Some(true) {
@@ -582,7 +582,7 @@ impl World {
         let (settings, registry, book) = (&self.settings, &self.registry, &self.book);
         let crash = Crash { settings, registry, book, truth: &truth, at, power, cost: &Cost::default() };
         match crash.check(&self.disk.killed()).await {
-            Ok(found) => self.book.note(Event::Reborn(Box::new(found))),
+            Ok(found) => self.book.note(Event::Reborn { found: Box::new(found), at }),
             Err(what) => self.book.broken(format!("{what}\n    after a crash in the workload")),
         }
     }
@@ -597,8 +597,9 @@ impl World {
     async fn restart(&mut self) {
         self.stop().await;
         if self.faulty {
-            // What could not be saved is open again.
+            // What could not be saved is open again, and faults may be still to come.
             self.find(Instant::now(), false).await;
+            self.book.note(Event::Failed);
         }
         self.start().await;
     }

@@ -76,7 +76,8 @@ fn flows(hour: &Hour, outside: &Outside, number: usize) {
     let (bad, mut stuck) = (world.bad(), None);
     world.each_span(|number, made| {
         let waits = made.acked.is_some_and(|at| at < long) && !bad.is_bad(number) && feed.taste.takes(made);
-        let waits = waits && !world.rot.has(number);
+        // It may be a letter, rightly.
+        let waits = waits && !world.rot.has(number) && !group.is_suspect(number);
         if waits && stuck.is_none() && !group.has(number) && !feed.gives_up() {
             stuck = Some(number);
         }
