@@ -210,7 +210,7 @@ impl Disk for RealDisk {
 }
 
 /// The directory that holds `path`; the current one for a bare name.
-fn parent(path: &Path) -> PathBuf {
+pub fn parent(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),

@@ -451,48 +451,57 @@ impl Channel {
     /// `[a-z0-9_-]`, 1 to 63 bytes; 64 drains at most; attached once at a time. Blocks.
     pub fn tap(&self, drain: &str, start: Start, takes: Takes) -> Result<Tap, OpenError> {
         check_name(drain)?;
-        let refuse = |what: &str| OpenError::Drain { drain: drain.to_owned(), what: what.to_owned() };
+        if let Some(tap) = self.attach(drain, takes)? {
+            return Ok(tap);
+        }
         let shared = &self.0.shared;
         let oldest = match start {
             Start::Oldest => Some(self.oldest()?),
             Start::End => None,
         };
         let mut state = shared.state();
-        if let Some(row) = state.row_of(drain) {
-            let cursor = state.cursor(row);
-            if cursor.attached {
-                return Err(refuse("is attached already"));
-            }
-            if cursor.takes != takes {
-                return Err(refuse("took other frames before (common or addressed only); forget it first"));
-            }
-            cursor.attached = true;
-            let (resumed, low) = (cursor.resume(), cursor.low);
-            drop(state);
-            let tap = Tap::new(shared.clone(), row, drain, low);
-            if resumed {
-                tap.save();
-            }
-            return Ok(tap);
-        }
-        // A drain may have passed it while its head was read: it would begin where nothing is.
+        // A drain may have passed it while its head was read: it would begin where nothing is. Or another
+        // caller has begun this one.
         let first = *state.segments.first_key_value().expect("there is always a segment").0;
-        if oldest.as_ref().is_some_and(|oldest| oldest.position < first) {
+        let passed = oldest.as_ref().is_some_and(|oldest| oldest.position < first);
+        if passed || state.row_of(drain).is_some() {
             drop(state);
             return self.tap(drain, start, takes);
         }
         let row = state.rows.iter().position(|r| r.cursor.is_none());
-        let row = row.ok_or_else(|| refuse("there are 64 drains already; forget one first"))?;
+        let row = row.ok_or_else(|| refused(drain, "there are 64 drains already; forget one first"))?;
         let start = oldest.unwrap_or_else(|| state.durable.clone());
         let mut cursor = cursor::Cursor::begin(drain, takes, &start);
         cursor.attached = true;
         let low = cursor.low;
-        // What an earlier drain of this row had passed says nothing of this one.
-        state.rows[row].saved_lows = [low; 2];
+        // Until it has begun nothing is removed for its sake: its beginning may fail.
+        state.rows[row].saved_lows = [0; 2];
         state.rows[row].cursor = Some(cursor);
         drop(state);
         self.job(|done| state::Job::Begin { row, done })?;
         Ok(Tap::new(shared.clone(), row, drain, low))
+    }
+
+    /// Attaches a drain that has a cursor: nothing is read for it.
+    fn attach(&self, drain: &str, takes: Takes) -> Result<Option<Tap>, OpenError> {
+        let shared = &self.0.shared;
+        let mut state = shared.state();
+        let Some(row) = state.row_of(drain) else { return Ok(None) };
+        let cursor = state.cursor(row);
+        if cursor.attached {
+            return Err(refused(drain, "is attached already"));
+        }
+        if cursor.takes != takes {
+            return Err(refused(drain, "took other frames before (common or addressed only); forget it first"));
+        }
+        cursor.attached = true;
+        let (resumed, low) = (cursor.resume(), cursor.low);
+        drop(state);
+        let tap = Tap::new(shared.clone(), row, drain, low);
+        if resumed {
+            tap.save();
+        }
+        Ok(Some(tap))
     }
 
     /// Lets drains for which nothing waits have no more: what is appended from now on is not theirs, and nothing of it
@@ -516,14 +525,13 @@ impl Channel {
     /// Gives up a drain that is not attached: its cursor goes, what only it waited for is removed.
     /// Returns how many items waited. Durable when it returns. Blocks.
     pub fn forget(&self, drain: &str) -> Result<u64, OpenError> {
-        let refuse = |what: &str| OpenError::Drain { drain: drain.to_owned(), what: what.to_owned() };
         let (row, waiting) = {
             let mut state = self.0.shared.state();
-            let row = state.row_of(drain).ok_or_else(|| refuse("is not known"))?;
+            let row = state.row_of(drain).ok_or_else(|| refused(drain, "is not known"))?;
             let durable = state.durable.clone();
             let cursor = state.cursor(row);
             if cursor.attached {
-                return Err(refuse("is attached"));
+                return Err(refused(drain, "is attached"));
             }
             // Nobody attaches it from here on.
             cursor.attached = true;
@@ -563,9 +571,19 @@ impl Channel {
     /// The point at which the log begins.
     fn oldest(&self) -> Result<segment::Point, OpenError> {
         let shared = &self.0.shared;
-        let first = *shared.state().segments.first_key_value().expect("there is always a segment").0;
-        let path = state::segment_path(&shared.settings.dir, first);
-        Ok(shared.segment(first).map_err(|source| OpenError::Io { path, source })?.start.clone())
+        let first = || *shared.state().segments.first_key_value().expect("there is always a segment").0;
+        loop {
+            let oldest = first();
+            match shared.segment(oldest) {
+                // Every drain has passed it since.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && first() != oldest => {}
+                Ok(segment) => return Ok(segment.start.clone()),
+                Err(source) => {
+                    let path = state::segment_path(&shared.settings.dir, oldest);
+                    return Err(OpenError::Io { path, source });
+                }
+            }
+        }
     }
 
     /// Has the owner do something, and waits.
@@ -606,6 +624,9 @@ fn check_name(drain: &str) -> Result<(), OpenError> {
     if fits && drain.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-')) {
         return Ok(());
     }
-    let what = "a name is 1 to 63 of the characters a-z, 0-9, _ and -".to_owned();
-    Err(OpenError::Drain { drain: drain.to_owned(), what })
+    Err(refused(drain, "a name is 1 to 63 of the characters a-z, 0-9, _ and -"))
+}
+
+fn refused(drain: &str, what: &str) -> OpenError {
+    OpenError::Drain { drain: drain.to_owned(), what: what.to_owned() }
 }

@@ -481,13 +481,15 @@ impl Owner {
         let mut state = self.shared.state();
         let durable = state.durable.clone();
         for (row, entry) in state.rows.iter_mut().enumerate() {
-            let Some(cursor) = &entry.cursor else { continue };
             if entry.dirty.take().is_none() {
                 continue;
             }
             let generation = entry.generation + 1;
-            let slot = cursor.encode(&self.shared.id, generation, &durable);
-            saves.push(Save { row, generation, low: cursor.low, slot, waiters: std::mem::take(&mut entry.waiters) });
+            let (slot, low) = match &entry.cursor {
+                Some(cursor) => (cursor.encode(&self.shared.id, generation, &durable), cursor.low),
+                None => (cursor::encode_forgotten(&self.shared.id, generation), 0),
+            };
+            saves.push(Save { row, generation, low, slot, waiters: std::mem::take(&mut entry.waiters) });
         }
         drop(state);
         if saves.is_empty() {
@@ -512,6 +514,7 @@ impl Owner {
                 Ok(()) => {
                     row.generation = save.generation;
                     row.saved_lows[(save.generation % 2) as usize] = save.low;
+                    row.saved();
                 }
                 // The same generation again: its twin is the one that is known good.
                 Err(_) => row.dirty = row.dirty.or(Some(Instant::now())),
@@ -576,14 +579,7 @@ impl Owner {
         };
         // Both slots, one after the other, so that one that rots never hides or revives a drain.
         let result = self.write_row(row, forget).and_then(|()| self.write_row(row, forget));
-        if forget == result.is_ok() {
-            let mut state = self.shared.state();
-            let row = &mut state.rows[row];
-            row.cursor = None;
-            // Nothing of it is left to save: a row that stays due would keep the owner awake.
-            row.dirty = None;
-            row.waiters.clear();
-        }
+        self.shared.state().rows[row].after_job(forget, result.is_ok());
         // The caller waits for it; one that is gone has panicked.
         _ = done.send(result);
     }

@@ -23,7 +23,7 @@ use super::state::{DrainRow, Entry, Shared, State, segment_path};
 use super::timeline::Timeline;
 use super::{Found, Intake, OpenError, Settings};
 use crate::clock::Clock;
-use crate::disk::{Disk, Open, is_no_space, read_full};
+use crate::disk::{self, Disk, Open, is_no_space, read_full};
 use crate::planted::{self, Planted};
 
 /// Frames copied into the new segment at a time.
@@ -45,12 +45,20 @@ pub fn open(settings: Settings, disk: Arc<dyn Disk>, clock: Clock) -> Result<Ope
     refuse_half_a_log(&*disk, &dir)?;
     let id = open_id(&*disk, &dir)?;
     let slots = Slots::open(&*disk, &dir)?;
+    // A process that was killed may have left them in the page cache alone; what is built on them would outlive them.
+    sync_names(&*disk, &dir).map_err(io)?;
     let rows = slots.recover(&dir, &id)?;
     let floor = Floor::of(&rows);
     let mut recovery = Recovery { disk, dir, id, clock, settings, floor, taken: 0, found: Found::default() };
     let names = recovery.names()?;
     let segments = recovery.open_heads(names)?;
     recovery.finish(segments, rows, slots)
+}
+
+/// Makes the names in the log's directory durable, and its own.
+fn sync_names(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    disk.sync_dir(dir)?;
+    disk.sync_dir(&disk::parent(dir))
 }
 
 /// The id and the cursors are made before the first segment: where one is missing beside a

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cursor::{self, Cursor, SLOT_BYTES, Slot};
+use super::segment::is_zero;
 use super::{OpenError, frame};
 use crate::disk::{Disk, File, Open, read_full};
 
@@ -58,7 +59,7 @@ impl Slots {
     }
 
     /// Reads all rows. What it found may be in the page cache alone, left by a process that was killed: each row's
-    /// newest slot is written again over itself and synced, so that what is built on it does not stand on nothing.
+    /// slots are written again over themselves and synced, so that what is built on them does not stand on nothing.
     pub fn recover(&self, dir: &Path, channel: &[u8; 16]) -> Result<Vec<Row>, OpenError> {
         let path = Slots::path(dir);
         let mut raw = vec![0; FILE_BYTES];
@@ -69,20 +70,19 @@ impl Slots {
         let twins = raw.as_chunks::<{ 2 * SLOT_BYTES }>().0;
         let rows = twins.iter().enumerate().map(|(n, twins)| read_row(n, twins, channel, &path));
         let rows = rows.collect::<Result<Vec<Row>, OpenError>>()?;
-        self.write_again(&rows, twins).map_err(|source| OpenError::Io { path, source })?;
+        self.write_again(twins).map_err(|source| OpenError::Io { path, source })?;
         Ok(rows)
     }
 
-    /// The same bytes in the same place: a torn one of them is whole again at the next start, or was never durable, and
-    /// then its twin was.
-    fn write_again(&self, rows: &[Row], twins: &[[u8; 2 * SLOT_BYTES]]) -> io::Result<()> {
-        let mut written = false;
-        for (n, (row, twins)) in rows.iter().zip(twins).enumerate().filter(|(_, (row, _))| row.generation > 0) {
-            let newest = (row.generation % 2) as usize * SLOT_BYTES;
-            self.write(n, row.generation, &twins[newest..newest + SLOT_BYTES])?;
-            written = true;
+    /// The same bytes in the same place, so that the disk has what was judged, also of a twin that is unreadable: what a
+    /// failed sync had lost of it may read otherwise on disk. A torn one of them is whole again at the next start, or was
+    /// never durable, and then its twin was.
+    fn write_again(&self, twins: &[[u8; 2 * SLOT_BYTES]]) -> io::Result<()> {
+        let used = |twins: &[u8; 2 * SLOT_BYTES]| !is_zero(twins);
+        for (n, twins) in twins.iter().enumerate().filter(|(_, twins)| used(twins)) {
+            self.file.write_at(&[IoSlice::new(twins)], (n * 2 * SLOT_BYTES) as u64)?;
         }
-        if written { self.sync() } else { Ok(()) }
+        if twins.iter().any(used) { self.sync() } else { Ok(()) }
     }
 
     /// Writes a slot; it is durable after [`sync`](Self::sync).

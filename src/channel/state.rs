@@ -67,6 +67,8 @@ pub struct DrainRow {
     pub saved_lows: [u64; 2],
     /// Since when the slot is behind the cursor.
     pub dirty: Option<Instant>,
+    /// Slots that may still name a drain whose beginning failed: they are written over, and hold the log until then.
+    pub ghosts: u8,
     /// Who waits for the next slot: refused if it cannot be written.
     pub waiters: Vec<oneshot::Sender<Result<(), AppendError>>>,
     /// Wakes the drain's tap.
@@ -286,8 +288,8 @@ impl State {
         if planted::has(Planted::UnlinkBeforeCursor) {
             return self.cursors().map(|c| c.low).min().unwrap_or(0);
         }
-        let lows = self.rows.iter().filter(|r| r.cursor.is_some()).map(|r| r.saved_lows[0].min(r.saved_lows[1]));
-        lows.min().unwrap_or(0)
+        let holding = self.rows.iter().filter(|r| r.cursor.is_some() || r.ghosts > 0);
+        holding.map(|r| r.saved_lows[0].min(r.saved_lows[1])).min().unwrap_or(0)
     }
 
     pub fn row_of(&self, name: &str) -> Option<usize> {
@@ -313,10 +315,37 @@ impl DrainRow {
             cursor: None,
             saved_lows: [0; 2],
             dirty: None,
+            ghosts: 0,
             waiters: Vec::new(),
             notify: Arc::new(Notify::new()),
             skips: false,
             skip_to: watch::Sender::new(0),
+        }
+    }
+
+    /// Its drain was begun or forgotten, in both slots, or that failed in one of them.
+    pub fn after_job(&mut self, forget: bool, done: bool) {
+        let now = Instant::now();
+        (self.ghosts, self.dirty) = match (forget, done) {
+            (false, true) => (0, self.dirty),
+            (false, false) => (2, Some(now)),
+            // Nothing of it is left to save: a row that stays due would keep the owner awake.
+            (true, true) => (0, None),
+            // It may be forgotten in one of them: the next save names it again.
+            (true, false) => (0, self.dirty.or(Some(now))),
+        };
+        if forget == done {
+            self.saved_lows = [0; 2];
+            self.cursor = None;
+            self.waiters.clear();
+        }
+    }
+
+    /// The older of its slots was written over.
+    pub fn saved(&mut self) {
+        if self.cursor.is_none() && self.ghosts > 0 {
+            self.ghosts -= 1;
+            self.dirty = (self.ghosts > 0).then(Instant::now);
         }
     }
 }

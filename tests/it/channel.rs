@@ -1,5 +1,6 @@
 //! The durable channel through its public face: workloads, crashes, damage, full disks.
 
+mod beginnings;
 mod limits;
 mod memory;
 mod release;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Waits for what the owner does on its own.
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !done() {
         assert!(Instant::now() < deadline, "{what}");
@@ -116,6 +116,31 @@ async fn a_log_without_its_cursors_or_its_id_is_refused() {
         let refused = open(&settings, &disk.disk()).map(|_| ()).unwrap_err();
         assert!(matches!(&refused, OpenError::Damaged { path: p, .. } if *p == path), "{refused}");
         assert_eq!(disk.names(), before, "nothing was made in its place");
+    }
+}
+
+/// Names that a killed process has left in the page cache are what the next one builds on.
+#[test]
+fn a_first_start_that_is_killed_and_then_loses_its_power_is_no_half_a_log() {
+    let settings = small();
+    let calls_of = |disk: SimDisk| {
+        let _channel = open(&settings, &disk.disk()).unwrap();
+        disk.calls()
+    };
+    let cut_off_at = |disk: SimDisk, call: u64| {
+        disk.fault_at(call, Fault::Off);
+        assert!(open(&settings, &disk.disk()).is_err());
+        Some(disk).filter(|disk| !disk.is_saved())
+    };
+    for first in 1..=calls_of(SimDisk::new()) {
+        let Some(killed) = cut_off_at(SimDisk::new(), first) else { continue };
+        for second in killed.calls() + 1..=calls_of(killed.killed()) {
+            let Some(again) = cut_off_at(killed.killed(), second) else { continue };
+            for power in (0..24).map(Power::Some) {
+                let opened = open(&settings, &again.lost_power(power).disk());
+                opened.unwrap_or_else(|error| panic!("killed at {first}, {power:?} at {second}: {error}"));
+            }
+        }
     }
 }
 
