@@ -99,8 +99,6 @@ struct Taken {
     sure: bool,
     /// Tries of it alone that failed as one that breaks a sink does.
     broke: u32,
-    /// Sinks that failed with it or refused it, alone or in company: a bit for each.
-    met: u64,
 }
 
 impl Group {
@@ -129,22 +127,21 @@ impl Group {
         self.taken.lock().unwrap().spans.get(span as usize).is_some_and(|taken| taken.times > 0)
     }
 
-    /// Whether the span had the bad luck to fail alone as often, and at as many sinks, as one that breaks them: no
-    /// gateway can tell it from such a one (ARCHITECTURE.md, a suspect).
+    /// Whether the span had the bad luck to fail alone as often as one that breaks sinks: no gateway can tell it from such
+    /// a one (ARCHITECTURE.md, a suspect). At two sinks, or at the one that was up; which were is not asked here.
     pub fn is_suspect(&self, span: u64) -> bool {
         let took = self.taken.lock().unwrap();
-        took.spans.get(span as usize).is_some_and(|taken| taken.broke >= 5 && taken.met.count_ones() >= 2)
+        took.spans.get(span as usize).is_some_and(|taken| taken.broke >= 5)
     }
 
-    fn failed(&self, sink: u64, spans: &[u64], broke: bool) {
+    fn failed(&self, spans: &[u64]) {
         let mut took = self.taken.lock().unwrap();
         for span in spans {
             let at = *span as usize;
             if took.spans.len() <= at {
                 took.spans.resize(at + 1, Taken::default());
             }
-            took.spans[at].met |= 1 << sink;
-            took.spans[at].broke += u32::from(broke && spans.len() == 1);
+            took.spans[at].broke += u32::from(spans.len() == 1);
         }
     }
 
@@ -332,8 +329,7 @@ impl Sink for Collector {
             let verdict = self.answer(load, &cut.spans).await;
             cut.answered = true;
             match &verdict {
-                Verdict::Elsewhere { .. } | Verdict::Again(_) => self.group.failed(self.number, &cut.spans, true),
-                Verdict::Refused(_) => self.group.failed(self.number, &cut.spans, false),
+                Verdict::Elsewhere { .. } | Verdict::Again(_) => self.group.failed(&cut.spans),
                 _ => {}
             }
             self.world.tell("sent", cut.spans.len() as u64, || {
