@@ -349,7 +349,12 @@ impl Lab {
         if truth.drains.is_empty() || truth.drains.values().any(|row| row.archived) {
             return;
         }
-        let tail = truth.at.last_key_value().map_or(0, |(last, _)| last + 1);
+        // Also of what was appended and not answered.
+        let tail = self.runtime.block_on(async {
+            let opened = world::open(&stopped.killed(), &self.workload.settings, &self.registry);
+            opened.map(|(channel, _)| channel.snapshot().tail)
+        });
+        let Ok(tail) = tail else { return self.failed("promise 1: no start after a stop", "without a crash") };
         for _ in 0..FLIPS.div_ceil(self.thin.0) {
             let left = stopped.killed();
             let rot::Flip { path, at, cost } = rot::any(&left, tail, &mut self.random);
