@@ -15,17 +15,27 @@ use proof::handover::hand_over;
 use spangate::planted::{Planted, plant};
 use support::disk::Lie;
 
+/// Each call of a workload meets one fault of many: some need more than one round to be shown.
+const SEEDS: u64 = 12;
+
 /// Whether one of the failures of a broken gateway names a promise.
 #[track_caller]
 fn is_caught(promise: &str, workload: &str, lie: Option<Lie>, plant: fn()) {
-    let tally = broken(workload, lie, plant);
-    assert!(tally.failures.iter().any(|failure| failure.contains(promise)), "{workload}: no {promise} in\n{tally}");
+    let mut told = String::new();
+    for seed in 0..SEEDS {
+        let tally = broken(workload, seed, lie, plant);
+        if tally.failures.iter().any(|failure| failure.contains(promise)) {
+            return;
+        }
+        told = tally.to_string();
+    }
+    panic!("{workload}: no {promise} in\n{told}");
 }
 
 #[test]
 fn the_proof_finds_nothing_where_nothing_is_planted() {
     for workload in ["roll", "settle", "archive cut short"] {
-        broken(workload, None, || {}).assert_whole();
+        broken(workload, 0, None, || {}).assert_whole();
     }
 }
 

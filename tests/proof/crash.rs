@@ -105,12 +105,12 @@ pub fn one_case(seed: u64, steps: &[Step]) -> Result<(), String> {
     }
 }
 
-/// A named workload on a disk that lies, or with what `plant` breaks.
-pub fn broken(name: &str, lie: Option<Lie>, plant: fn()) -> Tally {
+/// A named workload on a disk that lies, or with what `plant` breaks. The seed decides what a crash leaves, and faults.
+pub fn broken(name: &str, seed: u64, lie: Option<Lie>, plant: fn()) -> Tally {
     let workload = workloads::named().into_iter().find(|workload| workload.name == name).unwrap();
     in_a_lab(workload, |lab| {
         plant();
-        (lab.lie, lab.failures_max) = (lie, usize::MAX);
+        (lab.lie, lab.failures_max, lab.random) = (lie, usize::MAX, fastrand::Rng::with_seed(seed));
         lab.run();
     })
 }
