@@ -114,6 +114,16 @@ pub fn read_full(file: &dyn File, buf: &mut [u8], at: u64) -> io::Result<usize> 
     Ok(got)
 }
 
+/// Makes the name of a directory durable: a process that was killed may have made it and not synced it.
+pub fn sync_name(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
+    match disk.sync_dir(&parent(dir)) {
+        // What holds it cannot be opened or written: we made nothing in there.
+        Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied | ReadOnlyFilesystem) => Ok(()),
+        other => other,
+    }
+}
+
 struct RealDisk;
 
 struct RealFile(fs::File);
@@ -210,7 +220,7 @@ impl Disk for RealDisk {
 }
 
 /// The directory that holds `path`; the current one for a bare name.
-pub fn parent(path: &Path) -> PathBuf {
+fn parent(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),

@@ -58,7 +58,7 @@ pub fn open(settings: Settings, disk: Arc<dyn Disk>, clock: Clock) -> Result<Ope
 /// Makes the names in the log's directory durable, and its own.
 fn sync_names(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     disk.sync_dir(dir)?;
-    disk.sync_dir(&disk::parent(dir))
+    disk::sync_name(disk, dir)
 }
 
 /// The id and the cursors are made before the first segment: where one is missing beside a

@@ -26,7 +26,7 @@ use crate::tasks;
 pub fn lock(data: &Path, disk: &dyn Disk) -> Result<Box<dyn Send + Sync>, Error> {
     let failed = |error: io::Error| Error::Other(format!("data directory {}: {error}", data.display()));
     disk.create_dir_all(data).map_err(failed)?;
-    sync_name(data, disk).map_err(failed)?;
+    disk::sync_name(disk, data).map_err(failed)?;
     disk.lock(&data.join("lock")).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => Error::InUse(format!(
             "data directory {} is in use by another spangate; --data takes another",
@@ -34,16 +34,6 @@ pub fn lock(data: &Path, disk: &dyn Disk) -> Result<Box<dyn Send + Sync>, Error>
         )),
         _ => failed(error),
     })
-}
-
-/// A process that was killed may have made the directory and not synced its name.
-fn sync_name(data: &Path, disk: &dyn Disk) -> io::Result<()> {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
-    match disk.sync_dir(&disk::parent(data)) {
-        // Where it cannot be opened or written we made nothing.
-        Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied | ReadOnlyFilesystem) => Ok(()),
-        other => other,
-    }
 }
 
 /// Every socket, bound and not served yet.
