@@ -3,11 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use prost::Message;
+use spangate::archive::note::Note;
+use spangate::cli::archive::replay::state::Form;
 use spangate::span::{Batch, canonical};
 use spangate::wire::r#gen::zipkin_proto3::ListOfSpans;
 use spangate::wire::scribe::call::LogCall;
 use spangate::wire::scribe::{Header, log_arguments};
-use spangate::wire::v1::encode::Form;
+use spangate::wire::v1::encode;
 use spangate::wire::v1::{self, Options};
 use spangate::wire::{Limits, json_v1, json_v2, proto3, thrift};
 
@@ -33,6 +35,22 @@ fn the_fuzzing_package_has_a_binary_for_each_target() {
     let names: Vec<&str> =
         manifest["bin"].as_array().unwrap().iter().map(|bin| bin["name"].as_str().unwrap()).collect();
     assert_eq!(names, fuzz::TARGETS.iter().map(|target| target.name).collect::<Vec<_>>());
+}
+
+/// What a reader refuses says nothing of what is behind it.
+#[test]
+fn the_corpora_of_notes_objects_and_states_have_good_ones_of_each_kind() {
+    let corpus = |name: &str| fuzz::corpus(fuzz::TARGETS.iter().find(|target| target.name == name).unwrap());
+    let notes: Vec<Note> = corpus("plan").iter().filter_map(|text| Note::parse(text).ok()).collect();
+    let lanes = |note: &&Note| note.plan.as_ref().is_some_and(|plan| plan.recipe.lane.is_some());
+    assert!(notes.iter().filter(lanes).count() >= 4, "plans of lanes");
+    assert!(notes.iter().any(|note| note.plan.is_none() && !note.marks.is_empty()), "marks alone");
+    assert!(notes.iter().filter(|note| note.plan.is_some() && !lanes(note)).count() >= 3, "plans of all");
+    assert!(corpus("state").iter().filter(|text| Form::parse(text).is_ok()).count() >= 3);
+    for kind in 0..5 {
+        let mut good = corpus("object").into_iter().filter(|input| input[0] == kind);
+        assert!(good.any(|input| fuzz::kept::is_whole(&input)), "an object of kind {kind} that is read");
+    }
 }
 
 fn notices(look: impl FnOnce()) -> bool {
@@ -74,7 +92,7 @@ fn a_reader_that_loses_a_tag_an_annotation_or_a_name_is_noticed_by_each_comparis
     let mut batch = Batch::default();
     v1::decode_list(&list, &limits, &options, &mut batch).unwrap();
     let (mut v1_text, mut v2_text) = (b"[".to_vec(), Vec::new());
-    v1::encode::encode_span(Form::Json, canonical::span_bytes(&batch.body).unwrap(), &mut v1_text).unwrap();
+    encode::encode_span(encode::Form::Json, canonical::span_bytes(&batch.body).unwrap(), &mut v1_text).unwrap();
     v1_text.push(b']');
     json_v2::encode_list([&batch.body[..]], &mut v2_text).unwrap();
     let mut from_v1 = Batch::default();
@@ -91,7 +109,7 @@ fn a_reader_that_loses_a_tag_an_annotation_or_a_name_is_noticed_by_each_comparis
         assert!(notices(|| against_json::v1(&v1_text, &lossy)), "JSON v1");
         let read = |batch| canonical::read(canonical::span_bytes(batch).unwrap()).unwrap();
         let (said, back) = (read(&batch.body), read(&lossy.body));
-        assert!(notices(|| against_json::comes_back(Form::Json, &said, &[back])), "written as v1");
+        assert!(notices(|| against_json::comes_back(encode::Form::Json, &said, &[back])), "written as v1");
     }
 }
 

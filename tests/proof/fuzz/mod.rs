@@ -11,6 +11,7 @@ pub mod against_json;
 pub mod against_proto3;
 pub mod against_thrift;
 mod fit;
+pub mod kept;
 mod mutate;
 mod rest;
 mod targets;

@@ -48,7 +48,7 @@ fn decoded(body: &[u8], mut decode: impl FnMut(&mut Batch) -> Result<(), DecodeE
 }
 
 /// The items are the body, another's decoder reads it, and reading it again changes nothing.
-fn is_canonical(batch: &Batch) {
+pub fn is_canonical(batch: &Batch) {
     let lengths: usize = batch.items.iter().map(|item| item.len as usize).sum();
     assert_eq!(lengths, batch.body.len(), "items and body");
     let list = ListOfSpans::decode(&batch.body[..]).expect("a ListOfSpans");
