@@ -20,7 +20,7 @@ use spangate::metrics::{Registry, TABLE};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
-use self::book::{Book, Event, Truth};
+use self::book::{Book, Truth};
 use self::rot::Cost;
 use self::verdict::Crash;
 use self::workloads::Workload;
@@ -332,7 +332,8 @@ impl Lab {
         case: &str,
     ) {
         let settings = self.workload.settings.clone();
-        let crash = Crash { settings: &settings, registry: &self.registry, book, truth, at, power, cost };
+        let trouble = left.trouble();
+        let crash = Crash { settings: &settings, registry: &self.registry, book, truth, trouble, at, power, cost };
         let checked = catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(crash.check(left))));
         let told = checked.unwrap_or_else(|panic| Err(panic_text(&*panic)));
         if let Err(what) = told {
@@ -390,7 +391,6 @@ impl Lab {
         self.tally.add("fault points", 1);
         let (disk, book) = (self.disk(), Book::default());
         set(&disk);
-        book.note(Event::Failed);
         let mut world = World::new(disk, self.workload.settings.clone(), book.clone());
         world.faulty = true;
         let ran = catch_unwind(AssertUnwindSafe(|| {

@@ -74,6 +74,15 @@ pub enum Lie {
     All,
 }
 
+/// What callers were told went wrong.
+#[derive(Debug, Clone, Default)]
+pub struct Trouble {
+    /// When calls failed.
+    pub hits: Vec<Instant>,
+    /// When the page cache last lost what a failed sync should have written.
+    pub evicted: Option<Instant>,
+}
+
 /// The disk before a call.
 pub struct Shot {
     /// The call's number.
@@ -109,6 +118,7 @@ struct Inner {
     free: Option<u64>,
     locked: BTreeSet<PathBuf>,
     film: Option<Film>,
+    trouble: Trouble,
 }
 
 #[derive(Clone)]
@@ -173,6 +183,11 @@ impl SimDisk {
     /// The read with this number (from 1) fails with EIO.
     pub fn fail_read_at(&self, read: u64) {
         self.inner().read_fault = Some(read);
+    }
+
+    /// What went wrong so far, also under processes that were killed since.
+    pub fn trouble(&self) -> Trouble {
+        self.inner().trouble.clone()
     }
 
     /// Every fault that was set is gone.

@@ -74,8 +74,8 @@ pub enum Event {
     },
     /// An orderly stop, without faults.
     Stopped,
-    /// A call failed: cursors may be late, as long as nobody was told that they are saved.
-    Failed,
+    /// Seen: the log is not written any more until a restart.
+    Closed,
     /// A crash, and what the next process finds.
     Reborn {
         found: Box<Found>,
@@ -136,8 +136,10 @@ pub struct Truth {
     /// Positions that some drain was given: these are durable, whatever `channel.sync` says.
     pub given: BTreeSet<u64>,
     pub drains: BTreeMap<Drain, Row>,
-    /// A call failed.
-    pub failed: bool,
+    /// Below this everything was settled by drains that are gone since, so the log need not have it.
+    pub passed: u64,
+    /// The log is not written any more until a restart.
+    pub closed: bool,
     /// Nobody syncs what was answered last, from a crash until a process has found it.
     pub down_since: Option<Instant>,
     /// What a process will find that is starting.
@@ -219,9 +221,9 @@ impl Truth {
             }
             Event::Archiving { drain } => self.row(drain).archived = true,
             Event::Forgetting { drain } => self.row(drain).forgetting = true,
-            Event::Forgotten { drain } => _ = self.drains.remove(drain),
+            Event::Forgotten { drain } => self.retain(|name| name != *drain),
             Event::Stopped => self.drains.values_mut().for_each(Row::make_durable),
-            Event::Failed => self.failed = true,
+            Event::Closed => self.closed = true,
             Event::Reborn { found, at } => self.reborn(found, *at),
             Event::Started => {
                 let found = std::mem::take(&mut self.starting);
@@ -237,13 +239,29 @@ impl Truth {
         self.drains.get_mut(drain).expect("a drain that is used was begun")
     }
 
+    /// The other drains are gone.
+    fn retain(&mut self, stays: impl Fn(Drain) -> bool) {
+        for (name, row) in std::mem::take(&mut self.drains) {
+            if stays(name) {
+                self.drains.insert(name, row);
+                continue;
+            }
+            let Some(start) = row.start else { continue };
+            let is_open =
+                |(at, span): &(&u64, &u64)| row.is_for(name, self.sent[span]) && !row.settled.contains_key(at);
+            let low = self.at.range(start..).find(is_open).map(|(at, _)| *at);
+            let end = || self.at.last_key_value().map_or(0, |(last, _)| last + 1);
+            self.passed = self.passed.max(low.unwrap_or_else(end));
+        }
+    }
+
     /// What a process finds is the truth from there on.
     fn reborn(&mut self, found: &Found, at: Instant) {
         self.down_since = Some(at);
         self.at.split_off(&found.tail);
         self.answered.split_off(&found.tail);
-        self.failed = false;
-        self.drains.retain(|name, _| found.open.contains_key(name));
+        self.closed = false;
+        self.retain(|name| found.open.contains_key(name));
         for (name, open) in &found.open {
             let row = self.drains.get_mut(name).expect("a drain that is found was begun");
             row.forgetting = false;
