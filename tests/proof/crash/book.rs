@@ -16,6 +16,9 @@ use tokio::time::Instant;
 /// After this a settled position is not given again, whatever happens.
 pub const SETTLED_WITHIN: Duration = Duration::from_millis(100);
 
+/// Where cursors could not be saved: after this.
+pub const TRIED_AGAIN_WITHIN: Duration = Duration::from_millis(1_200);
+
 pub type Drain = &'static str;
 
 #[derive(Debug, Clone)]

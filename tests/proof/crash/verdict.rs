@@ -14,7 +14,7 @@ use spangate::metrics::Registry;
 use tokio::time::{Instant, timeout};
 
 use super::archive;
-use super::book::{Book, Drain, Found, Row, SETTLED_WITHIN, Settled, Truth};
+use super::book::{Book, Drain, Found, Row, SETTLED_WITHIN, Settled, TRIED_AGAIN_WITHIN, Truth};
 use super::rot::Cost;
 use super::world::{DIR, DRAINS, LETTERS, body, draft, next, open, outlives, spans_of};
 use crate::support::disk::{SimDisk, Trouble};
@@ -156,7 +156,7 @@ impl Crash<'_> {
             if !seen.insert(span) {
                 return Err(format!("promise 1: span {span} is there twice"));
             }
-            if row.settled.get(position).is_some_and(|settled| self.must_last(settled)) {
+            if row.settled.get(position).is_some_and(|settled| self.must_last(name, *position, settled)) {
                 let settled = &row.settled[position];
                 return Err(format!("promise 2: {name} is given {position} again, {settled:?}"));
             }
@@ -171,12 +171,16 @@ impl Crash<'_> {
     }
 
     /// Whether a settled position may not come again. What was filtered is filtered again.
-    fn must_last(&self, settled: &Settled) -> bool {
-        if self.cost.back.is_some() {
-            return false;
-        }
-        let late = settled.at.is_some_and(|at| self.at.duration_since(at) > SETTLED_WITHIN);
-        !is_light(settled.outcome) && (settled.durable || (late && self.trouble.hits.is_empty()))
+    fn must_last(&self, name: Drain, position: u64, settled: &Settled) -> bool {
+        let back = self.cost.back.as_ref().filter(|back| back.drain == name);
+        let saved = || settled.durable || settled.at.is_some_and(|at| self.at > self.saved_by(at));
+        !is_light(settled.outcome) && back.map_or_else(saved, |back| back.has_settled(position))
+    }
+
+    /// Until when what was settled is to be in a slot. Where that failed it is tried again each second.
+    fn saved_by(&self, settled: Instant) -> Instant {
+        let early = |by: Instant, hit: &Instant| if *hit <= by { by.max(*hit + TRIED_AGAIN_WITHIN) } else { by };
+        self.trouble.hits.iter().fold(settled + SETTLED_WITHIN, early)
     }
 
     fn has_all(&self, name: Drain, row: &Row, open: &BTreeMap<u64, u64>, tail: u64) -> Result<(), String> {
