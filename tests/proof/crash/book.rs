@@ -145,8 +145,10 @@ pub struct Truth {
     pub closed: bool,
     /// Nobody syncs what was answered last, from a crash until a process has found it.
     pub down_since: Option<Instant>,
-    /// What a process will find that is starting.
+    /// What a process will find that is starting: spans; and drains with their lows and notes. Until it has made that
+    /// durable, another may find less.
     starting: BTreeMap<u64, u64>,
+    finding: Option<BTreeMap<Drain, (u64, Bytes)>>,
 }
 
 /// A drain.
@@ -190,6 +192,15 @@ impl Row {
 }
 
 impl Truth {
+    /// When so many of the events were noted. A log that was closed for good is seen to be so a little later.
+    pub fn after(events: &[Event], noted: usize) -> Truth {
+        let mut truth = Truth::default();
+        events[..noted].iter().for_each(|event| truth.add(event));
+        let same_process = events[noted..].iter().take_while(|event| !matches!(event, Event::Reborn { .. }));
+        truth.closed |= same_process.into_iter().any(|event| matches!(event, Event::Closed));
+        truth
+    }
+
     pub fn add(&mut self, event: &Event) {
         match event {
             Event::Sent { first, spans, to } => self.sent.extend((*first..first + spans).map(|span| (span, *to))),
@@ -233,6 +244,7 @@ impl Truth {
                 self.down_since = None;
                 self.given.extend(found.keys());
                 self.at.extend(found);
+                self.keep_what_was_found();
                 self.drains.values_mut().for_each(Row::make_durable);
             }
         }
@@ -258,19 +270,28 @@ impl Truth {
         }
     }
 
+    fn keep_what_was_found(&mut self) {
+        let Some(found) = self.finding.take() else { return };
+        self.retain(|name| found.contains_key(name));
+        for (name, (low, note)) in found {
+            let row = self.row(&name);
+            row.forgetting = false;
+            row.start = row.start.or(Some(low));
+            row.notes = vec![note];
+        }
+    }
+
     /// What a process finds is the truth from there on.
     fn reborn(&mut self, found: &Found, at: Instant) {
         self.down_since = Some(at);
         self.at.split_off(&found.tail);
         self.answered.split_off(&found.tail);
         self.closed = false;
-        self.retain(|name| found.open.contains_key(name));
+        let lows = found.lows.iter();
+        self.finding = Some(lows.map(|(name, low)| (*name, (*low, found.notes[name].clone()))).collect());
         for (name, open) in &found.open {
             let row = self.drains.get_mut(name).expect("a drain that is found was begun");
-            row.forgetting = false;
-            row.start = row.start.or(Some(found.lows[name]));
             row.settled.retain(|position, _| !open.contains_key(position));
-            row.notes = vec![found.notes[name].clone()];
             row.settled.values_mut().for_each(|settled| settled.at = settled.at.filter(|_| settled.durable));
             self.starting.extend(open);
         }

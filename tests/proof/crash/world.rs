@@ -564,13 +564,10 @@ impl World {
 
     async fn crash(&mut self, kill: bool, seed: u64) {
         let at = Instant::now();
-        let filmed = self.disk.cut();
         let left = if kill { self.disk.killed() } else { self.disk.lost_power(Power::Some(seed)) };
+        self.disk.goes_on_as(&left);
+        self.shots.extend(self.disk.cut());
         self.die();
-        if !filmed.is_empty() {
-            left.film(self.book.1.clone());
-            self.shots.extend(filmed);
-        }
         self.disk = left;
         self.find(at, !kill).await;
         self.start().await;

@@ -18,7 +18,7 @@ impl SimDisk {
             return Err(eio());
         }
         inner.calls += 1;
-        if let Some(film) = &inner.film {
+        if let Some(film) = inner.film.as_ref().filter(|film| film.wants(inner.calls)) {
             film.shots.lock().unwrap().push(film.shot(&inner, inner.calls));
         }
         let fault = inner.fault.as_ref().filter(|(calls, _)| calls.contains(&inner.calls)).map(|(_, fault)| *fault);
