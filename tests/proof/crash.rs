@@ -6,6 +6,7 @@
 
 mod archive;
 mod book;
+mod going;
 mod rot;
 mod verdict;
 mod workloads;
@@ -439,6 +440,10 @@ impl Lab {
         broken.iter().for_each(|what| self.failed(what, case));
         let mut shots = std::mem::take(&mut world.shots);
         shots.extend(world.disk.cut());
+        let goes_on = catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(world.goes_on())));
+        if let Err(what) = goes_on.unwrap_or_else(|panic| Err(panic_text(&*panic))) {
+            self.failed(&format!("{what}\n    in the process that met the fault"), case);
+        }
         drop(world);
         shots.retain(|shot| !shot.disk.trouble().hits.is_empty());
         self.tally.add("fault points", u64::from(!shots.is_empty()));
