@@ -20,7 +20,7 @@ use spangate::metrics::{Registry, TABLE};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
-use self::book::{Book, Event, Truth};
+use self::book::{Book, Truth};
 use self::rot::Cost;
 use self::verdict::Crash;
 use self::workloads::Workload;
@@ -121,6 +121,7 @@ pub fn swept(fault: Fault, many: u64, steps: &[Step]) -> Tally {
     in_a_lab(workload, |lab| {
         for call in 1..100 {
             lab.fault(
+                call,
                 |disk| disk.fault_in(call..call + many, fault),
                 &format!("{fault:?} at {many} calls from {call}"),
             );
@@ -179,6 +180,9 @@ const FLIPS: u64 = 40;
 
 /// Failures of one workload that are told; the others are alike.
 const FAILURES_MAX: usize = 3;
+
+/// Crashes of a film that were tried: the call, whether the power was lost, and what became of the un-synced data.
+type Known = BTreeSet<(u64, bool, Option<u64>)>;
 
 /// One try: a workload, its crash points, its faults.
 struct Lab {
@@ -264,46 +268,52 @@ impl Lab {
 
     fn crashes(&mut self, book: &Book, shots: Vec<Shot>) {
         let events = book.pages().events.clone();
-        let (mut truth, mut read) = (Truth::default(), 0);
+        let (mut truth, mut read, mut known) = (Truth::default(), 0, Known::new());
         for shot in shots {
             let mark = shot.mark as usize;
             events[read..mark].iter().for_each(|event| truth.add(event));
             read = mark;
             if self.is_due() {
-                self.crash(book, &truth, &shot, false, 2);
+                self.crash(book, &truth, &shot, &mut known, false, 2);
             }
         }
     }
 
     /// Every outcome of one crash, of a machine that may have `lost` its power before. With `depth`, crashes of the
     /// recovery after one of them, too.
-    fn crash(&mut self, book: &Book, truth: &Truth, shot: &Shot, lost: bool, depth: u32) {
-        let mut outcomes: Vec<Option<Power>> = vec![Some(Power::Nothing), Some(Power::Everything)];
-        outcomes.extend([(); 3].map(|()| Some(Power::Some(self.random.u64(..)))));
-        let saved = shot.disk.is_saved();
-        if !saved {
-            outcomes.push(None);
-        }
-        let chosen = self.random.usize(0..outcomes.len());
-        let mut known = BTreeSet::new();
-        for (n, outcome) in outcomes.into_iter().enumerate() {
-            let (left, decided) = match outcome {
-                Some(power) => shot.disk.without_power(power),
-                None => (shot.disk.killed(), None),
-            };
-            if outcome.is_some() && !known.insert(decided) {
-                continue;
-            }
+    fn crash(&mut self, book: &Book, truth: &Truth, shot: &Shot, known: &mut Known, lost: bool, depth: u32) {
+        let outcomes = self.outcomes(shot, 3, known);
+        let chosen = self.random.usize(0..6);
+        for (n, (outcome, left)) in outcomes.into_iter().enumerate() {
             let case = format!("call {}, un-synced: {outcome:?}, depth {depth}", shot.call);
             self.tally.add(if depth == 2 { "crash points" } else { "crash points in recovery" }, 1);
             let deeper = depth > 0 && n == chosen && self.random.u8(0..16) == 0;
             let opening = if deeper { self.opening(&left) } else { Vec::new() };
             let lost = lost || outcome.is_some();
             self.check(book, truth, &left, (shot.at, lost), &case);
+            let mut known = Known::new();
             for next in opening {
-                self.crash(book, truth, &Shot { at: shot.at, ..next }, lost, depth - 1);
+                self.crash(book, truth, &Shot { at: shot.at, ..next }, &mut known, lost, depth - 1);
             }
         }
+    }
+
+    /// What a crash may leave, where that is not known yet: the un-synced data lost, kept, kept in part in so many ways,
+    /// or left in the page cache.
+    fn outcomes(&mut self, shot: &Shot, parts: usize, known: &mut Known) -> Vec<(Option<Power>, SimDisk)> {
+        let mut outcomes: Vec<Option<Power>> = vec![Some(Power::Nothing), Some(Power::Everything)];
+        outcomes.extend((0..parts).map(|_| Some(Power::Some(self.random.u64(..)))));
+        if !shot.disk.is_saved() {
+            outcomes.push(None);
+        }
+        let outcomes = outcomes.into_iter().filter_map(|outcome| {
+            let (left, decided) = match outcome {
+                Some(power) => shot.disk.without_power(power),
+                None => (shot.disk.killed(), None),
+            };
+            known.insert((shot.call, outcome.is_some(), decided)).then_some((outcome, left))
+        });
+        outcomes.collect()
     }
 
     /// The calls of the recovery.
@@ -332,7 +342,8 @@ impl Lab {
         case: &str,
     ) {
         let settings = self.workload.settings.clone();
-        let crash = Crash { settings: &settings, registry: &self.registry, book, truth, at, power, cost };
+        let trouble = left.trouble();
+        let crash = Crash { settings: &settings, registry: &self.registry, book, truth, trouble, at, power, cost };
         let checked = catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(crash.check(left))));
         let told = checked.unwrap_or_else(|panic| Err(panic_text(&*panic)));
         if let Err(what) = told {
@@ -382,15 +393,15 @@ impl Lab {
             let fault = *self.random.choice(&KINDS).unwrap();
             let many = self.random.choice([1, 1, 2, 5]).unwrap();
             let case = format!("{fault:?} at calls {call}..{}", call + many);
-            self.fault(|disk| disk.fault_in(call..call + many, fault), &case);
+            self.fault(call, |disk| disk.fault_in(call..call + many, fault), &case);
         }
     }
 
-    fn fault(&mut self, set: impl Fn(&SimDisk), case: &str) {
-        self.tally.add("fault points", 1);
+    /// What is set is met at this call first; some calls behind it are crashes, and the end.
+    fn fault(&mut self, call: u64, set: impl Fn(&SimDisk), case: &str) {
         let (disk, book) = (self.disk(), Book::default());
         set(&disk);
-        book.note(Event::Failed);
+        disk.film_at(&[8, 100].map(|within| call + self.random.u64(1..within)), book.1.clone());
         let mut world = World::new(disk, self.workload.settings.clone(), book.clone());
         world.faulty = true;
         let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -407,14 +418,24 @@ impl Lab {
             println!("{}", lines(&book.pages().events));
         }
         broken.iter().for_each(|what| self.failed(what, case));
-        let truth = world.truth();
-        let at = Instant::now();
-        let disk = world.disk.killed();
+        let mut shots = std::mem::take(&mut world.shots);
+        shots.extend(world.disk.cut());
         drop(world);
-        for outcome in [None, Some(Power::Nothing), Some(Power::Some(self.random.u64(..)))] {
-            let left = outcome.map_or_else(|| disk.killed(), |power| disk.lost_power(power));
-            self.tally.add("crash points after a fault", 1);
-            self.check(&book, &truth, &left, (at, outcome.is_some()), &format!("{case}, then {outcome:?}"));
+        shots.retain(|shot| !shot.disk.trouble().hits.is_empty());
+        self.tally.add("fault points", u64::from(!shots.is_empty()));
+        self.crashes_after(case, &book, &shots);
+    }
+
+    fn crashes_after(&mut self, case: &str, book: &Book, shots: &[Shot]) {
+        let events = book.pages().events.clone();
+        let mut known = Known::new();
+        for shot in shots {
+            let truth = Truth::after(&events, shot.mark as usize);
+            for (outcome, left) in self.outcomes(shot, 1, &mut known) {
+                self.tally.add("crash points after a fault", 1);
+                let case = format!("{case}, then a crash at call {}, un-synced: {outcome:?}", shot.call);
+                self.check(book, &truth, &left, (shot.at, outcome.is_some()), &case);
+            }
         }
     }
 }

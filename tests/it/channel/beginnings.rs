@@ -1,4 +1,7 @@
-//! Drains that come and go on a disk that fails: what was refused must not be found by the next process.
+//! Drains that come and go, and segments, on a disk that fails: what was refused must not be found by the next process,
+//! what was answered must.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::limits::until;
 use super::*;
@@ -80,4 +83,23 @@ async fn a_drain_that_is_known_is_attached_while_the_disk_cannot_be_read() {
     let tap = channel.tap("zipkin", Start::Oldest, Takes::Common);
     disk.mend();
     assert_eq!(drained(&channel, &mut tap.unwrap()).await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_while_a_fresh_segment_is_begun_loses_nothing_that_was_answered_before_its_sync() {
+    let settings = Settings { sync: Sync::Every(Duration::from_millis(20)), ..small() };
+    let (disk, channel, tap) = begun(&settings);
+    let answered = Arc::new(AtomicU64::new(0));
+    disk.film(answered.clone());
+    // The write is answered, and its sync fails.
+    disk.fault_at(disk.calls() + 2, Fault::Fail);
+    say(&channel, "alpha").await;
+    answered.store(1, Ordering::Relaxed);
+    until("the log does not go on", || channel.snapshot().tail == 1).await;
+    drop((tap, channel));
+    for shot in disk.cut().into_iter().filter(|shot| shot.mark == 1) {
+        let (channel, _) = open(&settings, &shot.disk.disk()).unwrap();
+        let mut tap = channel.tap("zipkin", Start::End, Takes::Common).unwrap();
+        assert_eq!(drained(&channel, &mut tap).await, ["alpha"], "killed before call {}", shot.call);
+    }
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use spangate::channel::{
-    Channel, Draft, Head, Item, Kind, OpenError, Origin, Outcome, ReadError, Receipt, Settings, Start, Sync, Taken,
-    Takes, Tap,
+    Channel, Draft, Head, Intake, Item, Kind, OpenError, Origin, Outcome, ReadError, Receipt, Settings, Start, Sync,
+    Taken, Takes, Tap,
 };
 use spangate::clock::Clock;
 use spangate::metrics::{Registry, TABLE};
@@ -266,10 +266,7 @@ impl World {
                     return;
                 }
                 Err(error) if !self.faulty => return self.book.broken(format!("promise 1: no start: {error}")),
-                Err(_) => {
-                    self.book.note(Event::Failed);
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
     }
@@ -284,7 +281,11 @@ impl World {
     /// What holds at any time.
     fn look(&self) {
         let Some(channel) = &self.channel else { return };
-        for account in channel.snapshot().accounts {
+        let snapshot = channel.snapshot();
+        if matches!(snapshot.intake, Intake::Failed { for_good: true, .. }) {
+            self.book.note(Event::Closed);
+        }
+        for account in snapshot.accounts {
             let sum = account.outcomes.values().sum::<u64>() + account.waiting;
             if account.accepted != sum {
                 self.book.broken(format!("promise 4: the ledger does not add up: {account:?}"));
@@ -336,7 +337,6 @@ impl World {
             Ok(Ok(positions)) => {
                 self.book.note(Event::Answered { first_span: first, positions, at: Instant::now() });
             }
-            Ok(Err(_)) if self.faulty => self.book.note(Event::Failed),
             _ => {}
         }
     }
@@ -364,7 +364,7 @@ impl World {
             }
             Err(error) if !self.faulty => self.book.broken(format!("promise 2: {name} cannot begin: {error}")),
             // It may have come to be, or not.
-            Err(_) => self.book.note(Event::Failed),
+            Err(_) => {}
         }
     }
 
@@ -401,7 +401,7 @@ impl World {
         match channel.forget(name) {
             Ok(_) => self.book.note(Event::Forgotten { drain: name }),
             Err(error) if !self.faulty => self.book.broken(format!("{name} cannot be forgotten: {error}")),
-            Err(_) => self.book.note(Event::Failed),
+            Err(_) => {}
         }
     }
 
@@ -486,7 +486,7 @@ impl World {
         match timeout(COMMIT_WAIT, ledger.commit(positions, outcome, note)).await {
             Ok(Ok(())) => self.book.note(Event::Committed { drain: name }),
             other if !self.faulty => self.book.broken(format!("a commit of {name} did not come to be: {other:?}")),
-            _ => self.book.note(Event::Failed),
+            _ => {}
         }
     }
 
@@ -564,13 +564,10 @@ impl World {
 
     async fn crash(&mut self, kill: bool, seed: u64) {
         let at = Instant::now();
-        let filmed = self.disk.cut();
         let left = if kill { self.disk.killed() } else { self.disk.lost_power(Power::Some(seed)) };
+        self.disk.goes_on_as(&left);
+        self.shots.extend(self.disk.cut());
         self.die();
-        if !filmed.is_empty() {
-            left.film(self.book.1.clone());
-            self.shots.extend(filmed);
-        }
         self.disk = left;
         self.find(at, !kill).await;
         self.start().await;
@@ -579,8 +576,8 @@ impl World {
     /// Notes what the next process will find.
     async fn find(&self, at: Instant, power: bool) {
         let truth = self.truth();
-        let (settings, registry, book) = (&self.settings, &self.registry, &self.book);
-        let crash = Crash { settings, registry, book, truth: &truth, at, power, cost: &Cost::default() };
+        let (settings, registry, book, trouble) = (&self.settings, &self.registry, &self.book, self.disk.trouble());
+        let crash = Crash { settings, registry, book, truth: &truth, trouble, at, power, cost: &Cost::default() };
         match crash.check(&self.disk.killed()).await {
             Ok(found) => self.book.note(Event::Reborn { found: Box::new(found), at }),
             Err(what) => self.book.broken(format!("{what}\n    after a crash in the workload")),
@@ -599,7 +596,6 @@ impl World {
         if self.faulty {
             // What could not be saved is open again, and faults may be still to come.
             self.find(Instant::now(), false).await;
-            self.book.note(Event::Failed);
         }
         self.start().await;
     }
