@@ -116,6 +116,7 @@ struct Inner {
     reads_fail: bool,
     off: bool,
     free: Option<u64>,
+    full_met: u64,
     locked: BTreeSet<PathBuf>,
     film: Option<Film>,
     trouble: Trouble,
@@ -222,6 +223,11 @@ impl SimDisk {
 
     pub fn fail_reads(&self, fail: bool) {
         self.inner().reads_fail = fail;
+    }
+
+    /// Calls so far that found no byte free.
+    pub fn full_met(&self) -> u64 {
+        self.inner().full_met
     }
 
     pub fn set_free(&self, free: u64) {

@@ -122,7 +122,8 @@ impl Disk for SimDisk {
     }
 
     fn space(&self, _: &Path) -> io::Result<Space> {
-        let inner = self.inner();
+        let mut inner = self.inner();
+        inner.full_met += u64::from(inner.free == Some(0));
         Ok(Space { free: inner.free.unwrap_or(1 << 40), total: 1 << 40 })
     }
 
@@ -211,6 +212,7 @@ impl File for SimFile {
     fn allocate(&self, len: u64) -> io::Result<()> {
         let mut inner = self.disk.plain()?;
         if inner.free.is_some_and(|free| free < len) {
+            inner.full_met += u64::from(inner.free == Some(0));
             return Err(Fault::NoSpace.error());
         }
         let file = Arc::make_mut(&mut inner.files[self.file]);
