@@ -6,6 +6,7 @@
 
 mod archive;
 mod book;
+mod going;
 mod rot;
 mod verdict;
 mod workloads;
@@ -56,8 +57,6 @@ pub fn thinned(budget: Budget, thin: Thin) -> Tally {
         spangate::tasks::simulate();
         let mut tally = Tally::default();
         while let Some(seed) = { seeds.lock().unwrap().next() } {
-            // What is random in the product itself: jitter.
-            fastrand::seed(seed);
             let mut lab = Lab::new(seed, thin);
             let runtime = lab.runtime.handle().clone();
             let _clock = runtime.enter();
@@ -110,7 +109,7 @@ pub fn broken(name: &str, seed: u64, lie: Option<Lie>, plant: fn()) -> Tally {
     let workload = workloads::named().into_iter().find(|workload| workload.name == name).unwrap();
     in_a_lab(workload, |lab| {
         plant();
-        (lab.lie, lab.failures_max, lab.random) = (lie, usize::MAX, fastrand::Rng::with_seed(seed));
+        (lab.lie, lab.failures_max, lab.seed) = (lie, usize::MAX, seed);
         lab.run();
     })
 }
@@ -131,9 +130,10 @@ pub fn swept(fault: Fault, many: u64, steps: &[Step]) -> Tally {
 
 /// On a thread of its own, which is simulated.
 fn in_a_lab(workload: Workload, work: impl FnOnce(&mut Lab) + Send) -> Tally {
+    let again = format!("the test {}", std::thread::current().name().unwrap_or("without a name"));
     let work = || {
         spangate::tasks::simulate();
-        let mut lab = Lab { workload, ..Lab::new(0, Thin(1)) };
+        let mut lab = Lab { workload, again, ..Lab::new(0, Thin(1)) };
         let runtime = lab.runtime.handle().clone();
         let _clock = runtime.enter();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&mut lab))) {
@@ -188,12 +188,16 @@ type Known = BTreeSet<(u64, bool, Option<u64>)>;
 struct Lab {
     seed: u64,
     thin: Thin,
-    random: fastrand::Rng,
+    /// Which points are tried, of thinned ones. Nothing else may depend on it: a point that failed fails again where all
+    /// are tried.
+    draw: fastrand::Rng,
     workload: Workload,
     runtime: Runtime,
     registry: Registry,
     tally: Tally,
     lie: Option<Lie>,
+    /// What shows a failure again.
+    again: String,
     failures_max: usize,
     /// `SOAK_STORY=1`: the steps of a workload that fails first, and what it did and was told.
     tells: bool,
@@ -208,12 +212,13 @@ impl Lab {
         Lab {
             seed,
             thin,
-            random: fastrand::Rng::with_seed(seed ^ 0x5eed),
+            draw: fastrand::Rng::with_seed(seed),
             workload: workload(seed),
             runtime: paused(),
             registry: Registry::new(TABLE),
             tally: Tally::default(),
             lie: None,
+            again: format!("cargo test --release --test soak -- crash --seed {seed} --tries 1"),
             failures_max: FAILURES_MAX,
             tells: std::env::var_os("SOAK_STORY").is_some(),
         }
@@ -232,13 +237,14 @@ impl Lab {
         }
         if self.tally.failures.len() < self.failures_max {
             let what = format!("{what}\n    workload \"{}\", {case}", self.workload.name);
-            self.tally
-                .failed(what, format_args!("cargo test --release --test soak -- crash --seed {} --tries 1", self.seed));
+            self.tally.failed(what, &self.again);
         }
     }
 
     fn run(&mut self) {
         self.tally.add("workloads", 1);
+        // What is random in the product itself, here and wherever it runs again: jitter.
+        fastrand::seed(self.seed);
         let disk = self.disk();
         let book = Book::default();
         disk.film(book.1.clone());
@@ -263,7 +269,14 @@ impl Lab {
 
     /// Whether this point is tried.
     fn is_due(&mut self) -> bool {
-        self.thin.0 <= 1 || self.random.u64(0..self.thin.0) == 0
+        self.thin.0 <= 1 || self.draw.u64(0..self.thin.0) == 0
+    }
+
+    /// By chance, of the seed and what it is for alone.
+    fn chance(&self, what: &str, number: u64) -> fastrand::Rng {
+        let words = self.seed.to_le_bytes().into_iter().chain(number.to_le_bytes()).chain(what.bytes());
+        let hash = words.fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        fastrand::Rng::with_seed(hash)
     }
 
     fn crashes(&mut self, book: &Book, shots: Vec<Shot>) {
@@ -283,11 +296,12 @@ impl Lab {
     /// recovery after one of them, too.
     fn crash(&mut self, book: &Book, truth: &Truth, shot: &Shot, known: &mut Known, lost: bool, depth: u32) {
         let outcomes = self.outcomes(shot, 3, known);
-        let chosen = self.random.usize(0..6);
+        let mut chance = self.chance("a crash of the recovery", shot.call);
+        let chosen = chance.usize(0..6);
         for (n, (outcome, left)) in outcomes.into_iter().enumerate() {
             let case = format!("call {}, un-synced: {outcome:?}, depth {depth}", shot.call);
             self.tally.add(if depth == 2 { "crash points" } else { "crash points in recovery" }, 1);
-            let deeper = depth > 0 && n == chosen && self.random.u8(0..16) == 0;
+            let deeper = depth > 0 && n == chosen && chance.u8(0..16) == 0;
             let opening = if deeper { self.opening(&left) } else { Vec::new() };
             let lost = lost || outcome.is_some();
             self.check(book, truth, &left, (shot.at, lost), &case);
@@ -300,9 +314,10 @@ impl Lab {
 
     /// What a crash may leave, where that is not known yet: the un-synced data lost, kept, kept in part in so many ways,
     /// or left in the page cache.
-    fn outcomes(&mut self, shot: &Shot, parts: usize, known: &mut Known) -> Vec<(Option<Power>, SimDisk)> {
+    fn outcomes(&self, shot: &Shot, parts: usize, known: &mut Known) -> Vec<(Option<Power>, SimDisk)> {
         let mut outcomes: Vec<Option<Power>> = vec![Some(Power::Nothing), Some(Power::Everything)];
-        outcomes.extend((0..parts).map(|_| Some(Power::Some(self.random.u64(..)))));
+        let mut chance = self.chance("what survives", shot.call);
+        outcomes.extend((0..parts).map(|_| Some(Power::Some(chance.u64(..)))));
         if !shot.disk.is_saved() {
             outcomes.push(None);
         }
@@ -342,6 +357,7 @@ impl Lab {
         case: &str,
     ) {
         let settings = self.workload.settings.clone();
+        fastrand::seed(self.seed);
         let trouble = left.trouble();
         let crash = Crash { settings: &settings, registry: &self.registry, book, truth, trouble, at, power, cost };
         let checked = catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(crash.check(left))));
@@ -366,10 +382,11 @@ impl Lab {
             opened.map(|(channel, _)| channel.snapshot().tail)
         });
         let Ok(tail) = tail else { return self.failed("promise 1: no start after a stop", "without a crash") };
-        for _ in 0..FLIPS.div_ceil(self.thin.0) {
+        for flip in 0..FLIPS.div_ceil(self.thin.0) {
             let left = stopped.killed();
-            let rot::Flip { path, at, cost } = rot::any(&left, tail, &mut self.random);
-            let bit = self.random.u8(0..8);
+            let mut chance = self.chance("rot", flip);
+            let rot::Flip { path, at, cost } = rot::any(&left, tail, &mut chance);
+            let bit = chance.u8(0..8);
             let addressed = |lost: &u64| truth.at.get(lost).is_none_or(|span| truth.sent[span].is_some());
             if at < rot::HEAD && cost.lost.iter().any(addressed) {
                 // DURABILITY.md, frame: how many of a lost segment were addressed, and to whom, may be a guess.
@@ -390,8 +407,9 @@ impl Lab {
             if !self.is_due() {
                 continue;
             }
-            let fault = *self.random.choice(&KINDS).unwrap();
-            let many = self.random.choice([1, 1, 2, 5]).unwrap();
+            let mut chance = self.chance("a fault", call);
+            let fault = *chance.choice(&KINDS).unwrap();
+            let many = chance.choice([1, 1, 2, 5]).unwrap();
             let case = format!("{fault:?} at calls {call}..{}", call + many);
             self.fault(call, |disk| disk.fault_in(call..call + many, fault), &case);
         }
@@ -401,7 +419,9 @@ impl Lab {
     fn fault(&mut self, call: u64, set: impl Fn(&SimDisk), case: &str) {
         let (disk, book) = (self.disk(), Book::default());
         set(&disk);
-        disk.film_at(&[8, 100].map(|within| call + self.random.u64(1..within)), book.1.clone());
+        let mut chance = self.chance("a crash after a fault", call);
+        disk.film_at(&[8, 100].map(|within| call + chance.u64(1..within)), book.1.clone());
+        fastrand::seed(self.seed);
         let mut world = World::new(disk, self.workload.settings.clone(), book.clone());
         world.faulty = true;
         let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -420,6 +440,10 @@ impl Lab {
         broken.iter().for_each(|what| self.failed(what, case));
         let mut shots = std::mem::take(&mut world.shots);
         shots.extend(world.disk.cut());
+        let goes_on = catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(world.goes_on())));
+        if let Err(what) = goes_on.unwrap_or_else(|panic| Err(panic_text(&*panic))) {
+            self.failed(&format!("{what}\n    in the process that met the fault"), case);
+        }
         drop(world);
         shots.retain(|shot| !shot.disk.trouble().hits.is_empty());
         self.tally.add("fault points", u64::from(!shots.is_empty()));

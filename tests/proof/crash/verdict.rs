@@ -8,21 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
-use bytes::Bytes;
 use spangate::channel::{Account, Channel, Intake, OpenError, Outcome, Settings, Start, Sync, Takes, Tap};
 use spangate::metrics::Registry;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::archive;
 use super::book::{Book, Drain, Found, Row, SETTLED_WITHIN, Settled, TRIED_AGAIN_WITHIN, Truth};
 use super::rot::Cost;
-use super::world::{DIR, DRAINS, LETTERS, body, draft, next, open, outlives, spans_of};
+use super::world::{DIR, DRAINS, LETTERS, body, next, open, outlives, spans_of};
+use super::{archive, going};
 use crate::support::disk::{SimDisk, Trouble};
 
-/// No span of a workload has this number.
-const AGAIN: u64 = 1 << 40;
-/// Room, a segment that is left, a disk that is looked at again.
-const TAKES_WITHIN: Duration = Duration::from_secs(5);
 /// The clock goes in milliseconds.
 const SYNC_SLACK: Duration = Duration::from_millis(2);
 /// From one failure of the log to the next, of those in a row.
@@ -333,9 +328,7 @@ impl Crash<'_> {
                 return Err(format!("promise 2: {} is given {:?}, all is settled", tap.drain(), taken.head.at));
             }
         }
-        let (draft, _) = draft(AGAIN..AGAIN + 1, 10, None);
-        let answer = timeout(TAKES_WITHIN, channel.append(vec![draft]).wait()).await;
-        let positions = match answer {
+        let positions = match going::say(channel).await {
             Ok(Ok(positions)) => positions,
             // Nobody makes room.
             Err(_) if taps.is_empty() && channel.snapshot().intake == Intake::Full => return Ok(()),
@@ -345,17 +338,7 @@ impl Crash<'_> {
             return Err(format!("promise 3: position {} is used twice", positions.start));
         }
         for tap in taps.iter_mut().filter(|tap| tap.drain() != DRAINS[LETTERS]) {
-            let given = timeout(TAKES_WITHIN, tap.next()).await;
-            let given =
-                given.map(|taken| taken.map(|taken| taken.map(|taken| (taken.head.at.first, taken.head.items[0].key))));
-            if !matches!(given, Ok(Ok(Some(given))) if given == (positions.start, AGAIN)) {
-                return Err(format!("promise 2: {} is given {given:?} next, not {positions:?}", tap.drain()));
-            }
-            let ledger = tap.ledger();
-            let committed = timeout(TAKES_WITHIN, ledger.commit(positions.clone(), Outcome::Delivered, Bytes::new()));
-            if !matches!(committed.await, Ok(Ok(()))) || tap.ledger().waiting() > 0 {
-                return Err(format!("promise 4: {} cannot settle what is left", tap.drain()));
-            }
+            going::gives(tap, &positions).await?;
         }
         Ok(())
     }

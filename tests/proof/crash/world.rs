@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use spangate::channel::{
-    Channel, Draft, Head, Intake, Item, Kind, OpenError, Origin, Outcome, ReadError, Receipt, Settings, Start, Sync,
-    Taken, Takes, Tap,
+    AppendError, Channel, Draft, Head, Intake, Item, Kind, OpenError, Origin, Outcome, ReadError, Receipt, Settings,
+    Start, Sync, Taken, Takes, Tap,
 };
 use spangate::clock::Clock;
 use spangate::metrics::{Registry, TABLE};
@@ -117,8 +117,8 @@ pub enum Step {
 }
 
 /// A drain that is attached.
-struct Side {
-    tap: Tap,
+pub(super) struct Side {
+    pub(super) tap: Tap,
     skip_to: watch::Receiver<u64>,
     flight: VecDeque<Taken>,
     /// Given in this process and not settled.
@@ -131,8 +131,8 @@ pub struct World {
     pub book: Book,
     registry: Registry,
     pub channel: Option<Channel>,
-    sides: BTreeMap<Drain, Side>,
-    offers: VecDeque<(u64, Receipt)>,
+    pub(super) sides: BTreeMap<Drain, Side>,
+    pub(super) offers: VecDeque<(u64, Receipt)>,
     /// Faults are set: calls may fail.
     pub faulty: bool,
     /// What was filmed before the last crash.
@@ -333,11 +333,19 @@ impl World {
     }
 
     async fn answer(&mut self, first: u64, receipt: Receipt) {
-        match timeout(COMMIT_WAIT, receipt.wait()).await {
+        let answer = timeout(COMMIT_WAIT, receipt.wait()).await;
+        let intake = self.channel.as_ref().map(|channel| channel.snapshot().intake);
+        match answer {
             Ok(Ok(positions)) => {
                 self.book.note(Event::Answered { first_span: first, positions, at: Instant::now() });
             }
-            _ => {}
+            _ if self.faulty => {}
+            // Not written before a stop; or nobody made room.
+            Ok(Err(AppendError::Stopping)) if intake.is_none() => {}
+            Err(_) if intake == Some(Intake::Full) => {}
+            other => {
+                self.book.broken(format!("promise 6: a message is refused without a fault: {other:?}, {intake:?}"))
+            }
         }
     }
 
@@ -369,7 +377,7 @@ impl World {
     }
 
     /// Attaches a drain that is known and nobody reads.
-    fn attach(&mut self, drain: usize) {
+    pub(super) fn attach(&mut self, drain: usize) {
         let Some(channel) = &self.channel else { return };
         let takes = if drain == LETTERS { Takes::Addressed } else { Takes::Common };
         let known = channel.snapshot().accounts.into_iter().find(|account| account.drain == DRAINS[drain]);
