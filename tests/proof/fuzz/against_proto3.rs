@@ -7,12 +7,13 @@ use prost::Message;
 use spangate::span::Batch;
 use spangate::wire::r#gen::zipkin_proto3::{Endpoint, ListOfSpans, Span};
 
-use super::fit::fields;
+use super::fit::{fields, tagged};
 
 // Fields of a span.
 const KIND: u64 = 4;
 const LOCAL: u64 = 8;
 const REMOTE: u64 = 9;
+const TAGS: u64 = 11;
 const DEBUG: u64 = 12;
 const SHARED: u64 = 13;
 
@@ -75,9 +76,11 @@ fn normal_endpoint(endpoint: &Option<Endpoint>) -> Option<Endpoint> {
     (normal != Endpoint::default()).then_some(normal)
 }
 
-/// The fields of a span that the two read differently, or that merge; `None` where it has a group.
+/// The fields of a span that the two read differently, or that merge; `None` where it has a group, or tags of another wire
+/// type: those the other one reads as if they were tags, and so all that follows.
 fn odd(span: &[u8]) -> Option<Vec<u64>> {
-    let fields = fields(span)?;
+    let is_odd_tag = |(tag, _): &(u64, _)| tag >> 3 == TAGS && tag & 7 != 2;
+    let fields = fields(span).filter(|_| !tagged(span).is_some_and(|all| all.iter().any(is_odd_tag)))?;
     let mut odd: Vec<u64> = [KIND, LOCAL, REMOTE, DEBUG, SHARED]
         .into_iter()
         .filter(|number| fields.iter().filter(|(found, _)| found == number).count() > 1)

@@ -100,10 +100,15 @@ fn field(raw: &[u8], at: usize) -> Option<(usize, Range<usize>)> {
 
 /// Number and content of each field of a message; `None` where it is none, or has a group.
 pub fn fields(raw: &[u8]) -> Option<Vec<(u64, &[u8])>> {
+    Some(tagged(raw)?.into_iter().map(|(tag, content)| (tag >> 3, content)).collect())
+}
+
+/// The same with the whole tag: number and wire type.
+pub fn tagged(raw: &[u8]) -> Option<Vec<(u64, &[u8])>> {
     let (mut fields, mut at) = (Vec::new(), 0);
     while at < raw.len() {
         let (_, content) = field(raw, at)?;
-        fields.push((read_varint(&raw[at..])?.0 >> 3, &raw[content.clone()]));
+        fields.push((read_varint(&raw[at..])?.0, &raw[content.clone()]));
         at = content.end;
     }
     Some(fields)

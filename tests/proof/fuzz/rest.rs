@@ -272,7 +272,10 @@ pub fn plan(note: &[u8]) {
         && note.len() <= NOTE_BYTES_MAX
     {
         assert!(read.plan.iter().all(|plan| is_clean(&plan.name)), "a plan leaves its place");
-        assert_eq!(Note::parse(&read.to_bytes()).as_ref(), Ok(&read));
+        // Where nothing is under way and nothing was published there is nothing to say.
+        let says = read.plan.is_some() || !read.marks.is_empty();
+        let said = if says { read.clone() } else { Note::default() };
+        assert_eq!(Note::parse(&read.to_bytes()), Ok(said));
     }
 }
 
