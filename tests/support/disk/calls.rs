@@ -29,6 +29,17 @@ impl SimDisk {
         Ok((inner, fault))
     }
 
+    /// Counts a call that changes nothing; it may fail.
+    fn look(&self) -> io::Result<MutexGuard<'_, Inner>> {
+        let mut inner = self.inner();
+        inner.looks += 1;
+        let fails = inner.look_fault.as_ref().is_some_and(|looks| looks.contains(&inner.looks));
+        if fails {
+            inner.trouble.hits.push(Instant::now());
+        }
+        if fails || inner.off { Err(eio()) } else { Ok(inner) }
+    }
+
     /// As [`call`](Self::call), for calls that do nothing when they fail.
     fn plain(&self) -> io::Result<MutexGuard<'_, Inner>> {
         match self.call()? {
@@ -41,9 +52,8 @@ impl SimDisk {
 impl Disk for SimDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         if matches!(how, Open::Read | Open::Write) {
-            let inner = self.inner();
-            let file = *inner.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-            return if inner.off { Err(eio()) } else { Ok(Arc::new(SimFile { disk: self.clone(), file })) };
+            let file = *self.look()?.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+            return Ok(Arc::new(SimFile { disk: self.clone(), file }));
         }
         let mut inner = self.plain()?;
         let file = match inner.names.get(path) {
@@ -76,10 +86,7 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        let inner = self.inner();
-        if inner.off {
-            return Err(eio());
-        }
+        let inner = self.look()?;
         if !inner.dirs.contains(dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -179,9 +186,9 @@ impl SimFile {
 
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
-        let mut inner = self.disk.inner();
+        let mut inner = self.disk.look()?;
         inner.reads += 1;
-        if inner.off || inner.reads_fail || inner.read_fault == Some(inner.reads) {
+        if inner.reads_fail || inner.read_fault == Some(inner.reads) {
             inner.trouble.hits.push(Instant::now());
             return Err(eio());
         }
