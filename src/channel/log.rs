@@ -138,11 +138,8 @@ impl Log {
             _ => make_spare(&*shared.disk, &shared.settings.dir, len)?,
         };
         let segment = new_segment(&shared, spare.file, &start)?;
-        let entry = Entry {
-            bound: Bound { position: start.position, offset: HEAD_BYTES },
-            used: HEAD_BYTES,
-            open: Arc::downgrade(&segment),
-        };
+        let entry =
+            Entry { bound: Bound::new(start.position, HEAD_BYTES), used: HEAD_BYTES, open: Arc::downgrade(&segment) };
         shared.state().segments.insert(start.position, entry);
         self.active = Some(Active { segment, offset: HEAD_BYTES, len: spare.len });
         self.carry_over()
@@ -249,7 +246,7 @@ impl Log {
     /// Shows the drains what was written, and wakes them.
     fn publish(&mut self) {
         let active = self.active.as_ref().expect("what was written is in an open segment");
-        let bound = Bound { position: self.tail.position, offset: active.offset };
+        let bound = Bound::new(self.tail.position, active.offset);
         let mut state = self.shared.state();
         let entry = state.segments.get_mut(&active.segment.first()).expect("the active segment is in the table");
         entry.bound = bound;

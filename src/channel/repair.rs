@@ -9,6 +9,7 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
+use super::aside::{self, free_name};
 use super::cursor::{self, Cursor, SLOT_BYTES};
 use super::identity::{self, Id, Identity, successor};
 use super::log::fill_random;
@@ -179,7 +180,7 @@ impl Plan {
 
     /// Does it. Blocks. Cut off anywhere, another plan of the same directory goes on.
     pub fn carry_out(&self, disk: &dyn Disk) -> io::Result<()> {
-        let damaged = self.dir.join("damaged");
+        let damaged = aside::dir(&self.dir);
         disk.create_dir_all(&damaged)?;
         for path in &self.copied {
             copy(disk, path, &damaged)?;
@@ -221,7 +222,7 @@ struct Lost {
 impl Lost {
     fn of(survey: &Survey) -> Lost {
         let there = survey.cursors.as_ref().map_or(0, Vec::len) / ROW_BYTES;
-        let beyond = if survey.cursors.is_none() && survey.segments.is_empty() { 0 } else { ROWS - there };
+        let beyond = if survey.cursors.is_none() && !survey.begun { 0 } else { ROWS - there };
         let is_lost = |drain: &&Drain| matches!(drain.state, RowState::Unreadable | RowState::Foreign);
         let lost: Vec<&Drain> = survey.drains.iter().filter(is_lost).collect();
         let named = lost.iter().filter(|d| !d.name.is_empty() && !lives(survey, &d.name));
@@ -284,14 +285,6 @@ fn fresh() -> Id {
 
 fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// A name in `dir` that nothing has: `name`, or with a number behind it.
-fn free_name(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<PathBuf> {
-    let taken: Vec<String> = disk.list(dir)?.into_iter().map(|entry| entry.name).collect();
-    let numbered = (2..).map(|n: u64| format!("{name}.{n}"));
-    let free = std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken.contains(name));
-    Ok(dir.join(free.expect("numbers do not end")))
 }
 
 /// Copies a file of the channel, at most the cursors' megabyte, and syncs the copy.

@@ -1,6 +1,7 @@
 //! The durable channel through its public face: workloads, crashes, damage, full disks.
 
 mod beginnings;
+mod gone;
 mod limits;
 mod memory;
 mod release;
