@@ -41,9 +41,11 @@ pub fn segments(disk: &dyn Disk, channel: &Path, id: &Id) -> io::Result<Vec<Gone
         other => other?,
     };
     let gone = entries.into_iter().filter_map(|entry| {
-        // A second one of a name has a number behind it.
+        // A second one of a name has a number behind it; a head that was copied is no segment.
         let end = entry.name.find(".seg")? + ".seg".len();
-        let first = first_of(&entry.name[..end])?;
+        let (name, behind) = entry.name.split_at(end);
+        let is_number = |rest: &str| rest.parse::<u64>().is_ok();
+        let first = first_of(name).filter(|_| behind.is_empty() || behind.strip_prefix('.').is_some_and(is_number))?;
         Some(Gone { first, path: dir.join(&entry.name), bytes: entry.len })
     });
     let mut gone: Vec<Gone> = gone.filter(|gone| !is_foreign(disk, &gone.path, id)).collect();
