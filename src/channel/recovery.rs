@@ -5,8 +5,10 @@
 //! copy what may live in the page cache only into a new segment. No frame is trusted by
 //! syncing it again where it lies. Start is refused where guessing would repeat or lose.
 
+mod rescue;
+
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -14,9 +16,8 @@ use tokio::time::Instant;
 
 use super::aside::{self, Gone};
 use super::cache::Cache;
-use super::frame::{self, Fixed, Marks};
 use super::identity::{self, Id, Identity};
-use super::log::{Log, random_u64, segment_bytes};
+use super::log::Log;
 use super::reader::keep_damaged;
 use super::segment::{Bound, HEAD_BYTES, HeadError, Place, Point, Segment, Step, Walker, is_zero};
 use super::slots::{Row, Slots};
@@ -26,10 +27,10 @@ use super::{Found, Intake, OpenError, Settings};
 use crate::clock::Clock;
 use crate::disk::{self, Disk, Open, is_no_space};
 use crate::planted::{self, Planted};
+use rescue::{COPY_NAME, Rescue};
 
-/// Frames copied into the new segment at a time.
-const COPY_BYTES: usize = 1024 * 1024;
-const COPY_NAME: &str = "recovered.tmp";
+/// Bytes looked through at a time behind the last frame.
+const PIECE: usize = 1024 * 1024;
 
 /// An opened log.
 pub struct Opened {
@@ -300,15 +301,31 @@ impl Recovery {
         Ok(Opened { shared, log, slots, found: self.found })
     }
 
-    /// The two walks over the last segment.
+    /// The two walks over the last segment. Without room to copy what may live in the page cache only, it is written
+    /// again where it stands: its blocks are there.
     fn walk(&mut self, segment: &Arc<Segment>, len: u64) -> io::Result<Tail> {
+        let found = self.found.clone();
+        let error = match self.walk_and_rescue(segment, len, Rescue::Copied(None)) {
+            Err(error) if is_no_space(&error) => error,
+            other => return other,
+        };
+        tracing::warn!(%error, "there is no room to copy what the last process had not synced: it is written again");
+        match self.disk.remove(&self.dir.join(COPY_NAME)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.found = Found { damaged_path: self.found.damaged_path.take(), ..found };
+        let file = self.disk.open(&segment_path(&self.dir, segment.first()), Open::Write)?;
+        self.walk_and_rescue(segment, len, Rescue::Again(file))
+    }
+
+    fn walk_and_rescue(&mut self, segment: &Arc<Segment>, len: u64, mut rescue: Rescue) -> io::Result<Tail> {
         let bound = Bound::new(self.own_end(segment.first(), u64::MAX), len);
         // What stood behind it began where all was durable.
         let followed = bound.position < u64::MAX;
         let synced = if followed { u64::MAX } else { self.floor.position.max(greatest_mark(segment, &bound)?) };
         let mut point = segment.start.clone();
         let mut tail = Tail { durable: point.clone(), offset: HEAD_BYTES, kept: followed, rescued: None };
-        let mut copy: Option<Copier> = None;
         let mut walker = Walker::from_start(segment.clone());
         loop {
             let before = walker.place;
@@ -320,13 +337,11 @@ impl Recovery {
                             walker.place = before;
                             break;
                         }
-                        if copy.is_none() {
-                            copy = Some(Copier::begin(self, point.clone(), len)?);
-                        }
                         let raw = walker.frame_bytes(offset, &fixed, &bound)?;
-                        copy.as_mut().expect("it was just begun").add(raw, &fixed)?;
+                        rescue.take(self, (&point, len), raw, offset, &fixed)?;
                         self.found.rescued_items += u64::from(fixed.items);
-                    } else {
+                    }
+                    if fixed.first < synced || rescue.is_in_place() {
                         point.pass(fixed.addressee, u64::from(fixed.items));
                         tail.offset = walker.place.offset;
                     }
@@ -350,7 +365,7 @@ impl Recovery {
             self.found.torn_bytes = torn_bytes(&mut walker, &bound)?;
         }
         tail.durable = point;
-        tail.rescued = copy.map(|c| c.finish(self)).transpose()?;
+        tail.rescued = rescue.finish(self)?;
         Ok(tail)
     }
 
@@ -440,7 +455,7 @@ pub fn torn_bytes(walker: &mut Walker, bound: &Bound) -> io::Result<u64> {
     let start = walker.place.offset;
     let (mut at, mut end) = (start, start);
     while at < bound.offset {
-        let chunk = walker.bytes(at, COPY_BYTES, bound)?;
+        let chunk = walker.bytes(at, PIECE, bound)?;
         if chunk.is_empty() {
             break;
         }
@@ -452,56 +467,4 @@ pub fn torn_bytes(walker: &mut Walker, bound: &Bound) -> io::Result<u64> {
         at += chunk.len() as u64;
     }
     Ok(end - start)
-}
-
-/// Writes rescued frames into a new segment, aside.
-struct Copier {
-    segment: Segment,
-    point: Point,
-    offset: u64,
-    buf: Vec<u8>,
-}
-
-impl Copier {
-    fn begin(recovery: &Recovery, start: Point, len: u64) -> io::Result<Copier> {
-        let file = recovery.disk.open(&recovery.dir.join(COPY_NAME), Open::Truncate)?;
-        match file.allocate(len.max(segment_bytes(recovery.settings.capacity_bytes))) {
-            // The frames alone may still fit.
-            Err(error) if is_no_space(&error) => {}
-            other => other?,
-        }
-        let salt = random_u64()?;
-        let segment = Segment::begin(file, start.clone(), &recovery.id, recovery.clock.now_us(), salt)?;
-        Ok(Copier { segment, point: start, offset: HEAD_BYTES, buf: Vec::new() })
-    }
-
-    fn add(&mut self, raw: &[u8], fixed: &Fixed) -> io::Result<()> {
-        let start = self.buf.len();
-        self.buf.extend_from_slice(raw);
-        let head = &mut self.buf[start..start + fixed.head_len()];
-        let marks = Marks { first: fixed.first, synced: self.segment.first(), common: self.point.common };
-        frame::seal(head, marks, self.segment.salt);
-        self.buf.resize(frame::padded(self.buf.len() as u64) as usize, 0);
-        self.point.pass(fixed.addressee, u64::from(fixed.items));
-        if self.buf.len() >= COPY_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.segment.file.write_at(&[IoSlice::new(&self.buf)], self.offset)?;
-        self.offset += self.buf.len() as u64;
-        self.buf.clear();
-        Ok(())
-    }
-
-    /// Syncs the copy; its end and length.
-    fn finish(mut self, recovery: &Recovery) -> io::Result<(Point, u64)> {
-        self.flush()?;
-        self.segment.file.sync_all()?;
-        tracing::info!(
-            first = self.segment.first(),
-            items = recovery.found.rescued_items,
-            "frames that the last process had not synced are kept"
-        );
-        Ok((self.point, self.offset))
-    }
 }

@@ -107,6 +107,8 @@ struct Inner {
     reads_fail: bool,
     off: bool,
     free: Option<u64>,
+    /// No block is free: what makes a file longer fails.
+    full: bool,
     locked: BTreeSet<PathBuf>,
     film: Option<Film>,
 }
@@ -201,6 +203,11 @@ impl SimDisk {
 
     pub fn fail_reads(&self, fail: bool) {
         self.inner().reads_fail = fail;
+    }
+
+    /// Not a block is free, or some are again.
+    pub fn set_full(&self, full: bool) {
+        self.inner().full = full;
     }
 
     pub fn set_free(&self, free: u64) {
