@@ -130,6 +130,14 @@ impl Log {
     /// Opens a segment that begins at the durable end and has room for `need` bytes; what was
     /// written and not synced goes into it first.
     pub fn open_fresh(&mut self, need: u64) -> io::Result<()> {
+        let opened = self.begin_fresh(need);
+        if opened.is_err() {
+            self.seal();
+        }
+        opened
+    }
+
+    fn begin_fresh(&mut self, need: u64) -> io::Result<()> {
         let shared = self.shared.clone();
         let start = shared.state().durable.clone();
         let len = self.len_for(need + self.pending_bytes);
@@ -137,12 +145,21 @@ impl Log {
             Some(spare) if spare.len >= len => spare,
             _ => make_spare(&*shared.disk, &shared.settings.dir, len)?,
         };
-        let segment = new_segment(&shared, spare.file, &start)?;
-        let entry =
-            Entry { bound: Bound::new(start.position, HEAD_BYTES), used: HEAD_BYTES, open: Arc::downgrade(&segment) };
-        shared.state().segments.insert(start.position, entry);
+        let (first, salt) = (start.position, random_u64()?);
+        let segment = Segment::begin(spare.file, start, &shared.id, shared.clock.now_us(), salt)?;
+        let segment = Arc::new(segment);
+        let open = Arc::downgrade(&segment);
         self.active = Some(Active { segment, offset: HEAD_BYTES, len: spare.len });
-        self.carry_over()
+        // Before it has its name: that ends the segment before it, where a process that is killed leaves what was
+        // answered and not synced.
+        self.carry_over()?;
+        name_segment(&shared, first)?;
+        let bound = Bound::new(first, HEAD_BYTES);
+        shared.state().segments.insert(first, Entry { bound, used: HEAD_BYTES, open });
+        if !self.pending.is_empty() {
+            self.publish();
+        }
+        Ok(())
     }
 
     /// Leaves a full segment for a fresh one. What was not synced is synced first.
@@ -212,7 +229,7 @@ impl Log {
         Ok(())
     }
 
-    /// Writes what a failed sync left un-synced though it was answered into the fresh segment.
+    /// Writes what a failed sync left un-synced though it was answered into the fresh segment, and syncs it.
     fn carry_over(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
@@ -224,8 +241,9 @@ impl Log {
             frame.replace(segment, offset, segment, salt);
             offset += padded(frame.len());
         }
+        let file = active.segment.file.clone();
         self.write_pending(0)?;
-        self.sync()
+        file.sync_data()
     }
 
     /// Makes what was written durable, shows it to the drains and wakes them.
@@ -265,14 +283,12 @@ impl Log {
     }
 }
 
-/// Turns a file of full size into the segment that begins at `start`: head, sync, rename, directory.
-fn new_segment(shared: &Shared, file: Arc<dyn File>, start: &Point) -> io::Result<Arc<Segment>> {
+/// Makes the spare, which was begun, the segment with this first position.
+fn name_segment(shared: &Shared, first: u64) -> io::Result<()> {
     let dir = &shared.settings.dir;
-    let segment = Segment::begin(file, start.clone(), &shared.id, shared.clock.now_us(), random_u64()?)?;
     // Replaces only a segment in which nothing was ever synced, by the same first position.
-    shared.disk.rename(&spare_path(dir), &segment_path(dir, start.position))?;
-    shared.disk.sync_dir(dir)?;
-    Ok(Arc::new(segment))
+    shared.disk.rename(&spare_path(dir), &segment_path(dir, first))?;
+    shared.disk.sync_dir(dir)
 }
 
 pub fn random_u64() -> io::Result<u64> {

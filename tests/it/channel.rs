@@ -4,6 +4,7 @@ mod beginnings;
 mod gone;
 mod limits;
 mod memory;
+mod oldest;
 mod release;
 mod repair;
 

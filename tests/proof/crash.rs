@@ -6,6 +6,7 @@
 
 mod archive;
 mod book;
+mod going;
 mod rot;
 mod verdict;
 mod workloads;
@@ -20,7 +21,7 @@ use spangate::metrics::{Registry, TABLE};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
-use self::book::{Book, Event, Truth};
+use self::book::{Book, Truth};
 use self::rot::Cost;
 use self::verdict::Crash;
 use self::workloads::Workload;
@@ -56,8 +57,6 @@ pub fn thinned(budget: Budget, thin: Thin) -> Tally {
         spangate::tasks::simulate();
         let mut tally = Tally::default();
         while let Some(seed) = { seeds.lock().unwrap().next() } {
-            // What is random in the product itself: jitter.
-            fastrand::seed(seed);
             let mut lab = Lab::new(seed, thin);
             let runtime = lab.runtime.handle().clone();
             let _clock = runtime.enter();
@@ -110,7 +109,7 @@ pub fn broken(name: &str, seed: u64, lie: Option<Lie>, plant: fn()) -> Tally {
     let workload = workloads::named().into_iter().find(|workload| workload.name == name).unwrap();
     in_a_lab(workload, |lab| {
         plant();
-        (lab.lie, lab.failures_max, lab.random) = (lie, usize::MAX, fastrand::Rng::with_seed(seed));
+        (lab.lie, lab.failures_max, lab.seed) = (lie, usize::MAX, seed);
         lab.run();
     })
 }
@@ -121,6 +120,7 @@ pub fn swept(fault: Fault, many: u64, steps: &[Step]) -> Tally {
     in_a_lab(workload, |lab| {
         for call in 1..100 {
             lab.fault(
+                call,
                 |disk| disk.fault_in(call..call + many, fault),
                 &format!("{fault:?} at {many} calls from {call}"),
             );
@@ -130,9 +130,10 @@ pub fn swept(fault: Fault, many: u64, steps: &[Step]) -> Tally {
 
 /// On a thread of its own, which is simulated.
 fn in_a_lab(workload: Workload, work: impl FnOnce(&mut Lab) + Send) -> Tally {
+    let again = format!("the test {}", std::thread::current().name().unwrap_or("without a name"));
     let work = || {
         spangate::tasks::simulate();
-        let mut lab = Lab { workload, ..Lab::new(0, Thin(1)) };
+        let mut lab = Lab { workload, again, ..Lab::new(0, Thin(1)) };
         let runtime = lab.runtime.handle().clone();
         let _clock = runtime.enter();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(&mut lab))) {
@@ -180,16 +181,23 @@ const FLIPS: u64 = 40;
 /// Failures of one workload that are told; the others are alike.
 const FAILURES_MAX: usize = 3;
 
+/// Crashes of a film that were tried: the call, whether the power was lost, and what became of the un-synced data.
+type Known = BTreeSet<(u64, bool, Option<u64>)>;
+
 /// One try: a workload, its crash points, its faults.
 struct Lab {
     seed: u64,
     thin: Thin,
-    random: fastrand::Rng,
+    /// Which points are tried, of thinned ones. Nothing else may depend on it: a point that failed fails again where all
+    /// are tried.
+    draw: fastrand::Rng,
     workload: Workload,
     runtime: Runtime,
     registry: Registry,
     tally: Tally,
     lie: Option<Lie>,
+    /// What shows a failure again.
+    again: String,
     failures_max: usize,
     /// `SOAK_STORY=1`: the steps of a workload that fails first, and what it did and was told.
     tells: bool,
@@ -204,12 +212,13 @@ impl Lab {
         Lab {
             seed,
             thin,
-            random: fastrand::Rng::with_seed(seed ^ 0x5eed),
+            draw: fastrand::Rng::with_seed(seed),
             workload: workload(seed),
             runtime: paused(),
             registry: Registry::new(TABLE),
             tally: Tally::default(),
             lie: None,
+            again: format!("cargo test --release --test soak -- crash --seed {seed} --tries 1"),
             failures_max: FAILURES_MAX,
             tells: std::env::var_os("SOAK_STORY").is_some(),
         }
@@ -228,13 +237,14 @@ impl Lab {
         }
         if self.tally.failures.len() < self.failures_max {
             let what = format!("{what}\n    workload \"{}\", {case}", self.workload.name);
-            self.tally
-                .failed(what, format_args!("cargo test --release --test soak -- crash --seed {} --tries 1", self.seed));
+            self.tally.failed(what, &self.again);
         }
     }
 
     fn run(&mut self) {
         self.tally.add("workloads", 1);
+        // What is random in the product itself, here and wherever it runs again: jitter.
+        fastrand::seed(self.seed);
         let disk = self.disk();
         let book = Book::default();
         disk.film(book.1.clone());
@@ -259,51 +269,66 @@ impl Lab {
 
     /// Whether this point is tried.
     fn is_due(&mut self) -> bool {
-        self.thin.0 <= 1 || self.random.u64(0..self.thin.0) == 0
+        self.thin.0 <= 1 || self.draw.u64(0..self.thin.0) == 0
+    }
+
+    /// By chance, of the seed and what it is for alone.
+    fn chance(&self, what: &str, number: u64) -> fastrand::Rng {
+        let words = self.seed.to_le_bytes().into_iter().chain(number.to_le_bytes()).chain(what.bytes());
+        let hash = words.fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        fastrand::Rng::with_seed(hash)
     }
 
     fn crashes(&mut self, book: &Book, shots: Vec<Shot>) {
         let events = book.pages().events.clone();
-        let (mut truth, mut read) = (Truth::default(), 0);
+        let (mut truth, mut read, mut known) = (Truth::default(), 0, Known::new());
         for shot in shots {
             let mark = shot.mark as usize;
             events[read..mark].iter().for_each(|event| truth.add(event));
             read = mark;
             if self.is_due() {
-                self.crash(book, &truth, &shot, false, 2);
+                self.crash(book, &truth, &shot, &mut known, false, 2);
             }
         }
     }
 
     /// Every outcome of one crash, of a machine that may have `lost` its power before. With `depth`, crashes of the
     /// recovery after one of them, too.
-    fn crash(&mut self, book: &Book, truth: &Truth, shot: &Shot, lost: bool, depth: u32) {
+    fn crash(&mut self, book: &Book, truth: &Truth, shot: &Shot, known: &mut Known, lost: bool, depth: u32) {
+        let outcomes = self.outcomes(shot, 3, known);
+        let mut chance = self.chance("a crash of the recovery", shot.call);
+        let chosen = chance.usize(0..6);
+        for (n, (outcome, left)) in outcomes.into_iter().enumerate() {
+            let case = format!("call {}, un-synced: {outcome:?}, depth {depth}", shot.call);
+            self.tally.add(if depth == 2 { "crash points" } else { "crash points in recovery" }, 1);
+            let deeper = depth > 0 && n == chosen && chance.u8(0..16) == 0;
+            let opening = if deeper { self.opening(&left) } else { Vec::new() };
+            let lost = lost || outcome.is_some();
+            self.check(book, truth, &left, (shot.at, lost), &case);
+            let mut known = Known::new();
+            for next in opening {
+                self.crash(book, truth, &Shot { at: shot.at, ..next }, &mut known, lost, depth - 1);
+            }
+        }
+    }
+
+    /// What a crash may leave, where that is not known yet: the un-synced data lost, kept, kept in part in so many ways,
+    /// or left in the page cache.
+    fn outcomes(&self, shot: &Shot, parts: usize, known: &mut Known) -> Vec<(Option<Power>, SimDisk)> {
         let mut outcomes: Vec<Option<Power>> = vec![Some(Power::Nothing), Some(Power::Everything)];
-        outcomes.extend([(); 3].map(|()| Some(Power::Some(self.random.u64(..)))));
-        let saved = shot.disk.is_saved();
-        if !saved {
+        let mut chance = self.chance("what survives", shot.call);
+        outcomes.extend((0..parts).map(|_| Some(Power::Some(chance.u64(..)))));
+        if !shot.disk.is_saved() {
             outcomes.push(None);
         }
-        let chosen = self.random.usize(0..outcomes.len());
-        let mut known = BTreeSet::new();
-        for (n, outcome) in outcomes.into_iter().enumerate() {
+        let outcomes = outcomes.into_iter().filter_map(|outcome| {
             let (left, decided) = match outcome {
                 Some(power) => shot.disk.without_power(power),
                 None => (shot.disk.killed(), None),
             };
-            if outcome.is_some() && !known.insert(decided) {
-                continue;
-            }
-            let case = format!("call {}, un-synced: {outcome:?}, depth {depth}", shot.call);
-            self.tally.add(if depth == 2 { "crash points" } else { "crash points in recovery" }, 1);
-            let deeper = depth > 0 && n == chosen && self.random.u8(0..16) == 0;
-            let opening = if deeper { self.opening(&left) } else { Vec::new() };
-            let lost = lost || outcome.is_some();
-            self.check(book, truth, &left, (shot.at, lost), &case);
-            for next in opening {
-                self.crash(book, truth, &Shot { at: shot.at, ..next }, lost, depth - 1);
-            }
-        }
+            known.insert((shot.call, outcome.is_some(), decided)).then_some((outcome, left))
+        });
+        outcomes.collect()
     }
 
     /// The calls of the recovery.
@@ -332,7 +357,9 @@ impl Lab {
         case: &str,
     ) {
         let settings = self.workload.settings.clone();
-        let crash = Crash { settings: &settings, registry: &self.registry, book, truth, at, power, cost };
+        fastrand::seed(self.seed);
+        let trouble = left.trouble();
+        let crash = Crash { settings: &settings, registry: &self.registry, book, truth, trouble, at, power, cost };
         let checked = catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(crash.check(left))));
         let told = checked.unwrap_or_else(|panic| Err(panic_text(&*panic)));
         if let Err(what) = told {
@@ -355,10 +382,11 @@ impl Lab {
             opened.map(|(channel, _)| channel.snapshot().tail)
         });
         let Ok(tail) = tail else { return self.failed("promise 1: no start after a stop", "without a crash") };
-        for _ in 0..FLIPS.div_ceil(self.thin.0) {
+        for flip in 0..FLIPS.div_ceil(self.thin.0) {
             let left = stopped.killed();
-            let rot::Flip { path, at, cost } = rot::any(&left, tail, &mut self.random);
-            let bit = self.random.u8(0..8);
+            let mut chance = self.chance("rot", flip);
+            let rot::Flip { path, at, cost } = rot::any(&left, tail, &mut chance);
+            let bit = chance.u8(0..8);
             let addressed = |lost: &u64| truth.at.get(lost).is_none_or(|span| truth.sent[span].is_some());
             if at < rot::HEAD && cost.lost.iter().any(addressed) {
                 // DURABILITY.md, frame: how many of a lost segment were addressed, and to whom, may be a guess.
@@ -379,18 +407,21 @@ impl Lab {
             if !self.is_due() {
                 continue;
             }
-            let fault = *self.random.choice(&KINDS).unwrap();
-            let many = self.random.choice([1, 1, 2, 5]).unwrap();
+            let mut chance = self.chance("a fault", call);
+            let fault = *chance.choice(&KINDS).unwrap();
+            let many = chance.choice([1, 1, 2, 5]).unwrap();
             let case = format!("{fault:?} at calls {call}..{}", call + many);
-            self.fault(|disk| disk.fault_in(call..call + many, fault), &case);
+            self.fault(call, |disk| disk.fault_in(call..call + many, fault), &case);
         }
     }
 
-    fn fault(&mut self, set: impl Fn(&SimDisk), case: &str) {
-        self.tally.add("fault points", 1);
+    /// What is set is met at this call first; some calls behind it are crashes, and the end.
+    fn fault(&mut self, call: u64, set: impl Fn(&SimDisk), case: &str) {
         let (disk, book) = (self.disk(), Book::default());
         set(&disk);
-        book.note(Event::Failed);
+        let mut chance = self.chance("a crash after a fault", call);
+        disk.film_at(&[8, 100].map(|within| call + chance.u64(1..within)), book.1.clone());
+        fastrand::seed(self.seed);
         let mut world = World::new(disk, self.workload.settings.clone(), book.clone());
         world.faulty = true;
         let ran = catch_unwind(AssertUnwindSafe(|| {
@@ -407,14 +438,28 @@ impl Lab {
             println!("{}", lines(&book.pages().events));
         }
         broken.iter().for_each(|what| self.failed(what, case));
-        let truth = world.truth();
-        let at = Instant::now();
-        let disk = world.disk.killed();
+        let mut shots = std::mem::take(&mut world.shots);
+        shots.extend(world.disk.cut());
+        let goes_on = catch_unwind(AssertUnwindSafe(|| self.runtime.block_on(world.goes_on())));
+        if let Err(what) = goes_on.unwrap_or_else(|panic| Err(panic_text(&*panic))) {
+            self.failed(&format!("{what}\n    in the process that met the fault"), case);
+        }
         drop(world);
-        for outcome in [None, Some(Power::Nothing), Some(Power::Some(self.random.u64(..)))] {
-            let left = outcome.map_or_else(|| disk.killed(), |power| disk.lost_power(power));
-            self.tally.add("crash points after a fault", 1);
-            self.check(&book, &truth, &left, (at, outcome.is_some()), &format!("{case}, then {outcome:?}"));
+        shots.retain(|shot| !shot.disk.trouble().hits.is_empty());
+        self.tally.add("fault points", u64::from(!shots.is_empty()));
+        self.crashes_after(case, &book, &shots);
+    }
+
+    fn crashes_after(&mut self, case: &str, book: &Book, shots: &[Shot]) {
+        let events = book.pages().events.clone();
+        let mut known = Known::new();
+        for shot in shots {
+            let truth = Truth::after(&events, shot.mark as usize);
+            for (outcome, left) in self.outcomes(shot, 1, &mut known) {
+                self.tally.add("crash points after a fault", 1);
+                let case = format!("{case}, then a crash at call {}, un-synced: {outcome:?}", shot.call);
+                self.check(book, &truth, &left, (shot.at, outcome.is_some()), &case);
+            }
         }
     }
 }

@@ -74,6 +74,15 @@ pub enum Lie {
     All,
 }
 
+/// What callers were told went wrong.
+#[derive(Debug, Clone, Default)]
+pub struct Trouble {
+    /// When calls failed.
+    pub hits: Vec<Instant>,
+    /// When the page cache last lost what a failed sync should have written.
+    pub evicted: Option<Instant>,
+}
+
 /// The disk before a call.
 pub struct Shot {
     /// The call's number.
@@ -109,17 +118,25 @@ struct Inner {
     free: Option<u64>,
     /// No block is free: what makes a file longer fails.
     full: bool,
+    full_met: u64,
     locked: BTreeSet<PathBuf>,
     film: Option<Film>,
+    trouble: Trouble,
 }
 
 #[derive(Clone)]
 struct Film {
     shots: Arc<Mutex<Vec<Shot>>>,
     mark: Arc<AtomicU64>,
+    /// Nothing before other calls than these.
+    only: Option<Arc<[u64]>>,
 }
 
 impl Film {
+    fn wants(&self, call: u64) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&call))
+    }
+
     fn shot(&self, inner: &Inner, call: u64) -> Shot {
         let disk = SimDisk(Arc::new(Mutex::new(inner.killed())));
         Shot { call, disk, mark: self.mark.load(Ordering::Relaxed), at: Instant::now() }
@@ -177,6 +194,11 @@ impl SimDisk {
         self.inner().read_fault = Some(read);
     }
 
+    /// What went wrong so far, also under processes that were killed since.
+    pub fn trouble(&self) -> Trouble {
+        self.inner().trouble.clone()
+    }
+
     /// Every fault that was set is gone.
     pub fn mend(&self) {
         let mut inner = self.inner();
@@ -210,16 +232,33 @@ impl SimDisk {
         self.inner().full = full;
     }
 
+    /// Calls so far that found no byte free.
+    pub fn full_met(&self) -> u64 {
+        self.inner().full_met
+    }
+
     pub fn set_free(&self, free: u64) {
         self.inner().free = Some(free);
     }
 
     /// Keeps the disk as it is before each call from here on, with what `mark` holds then.
     pub fn film(&self, mark: Arc<AtomicU64>) {
-        self.inner().film = Some(Film { shots: Arc::default(), mark });
+        self.inner().film = Some(Film { shots: Arc::default(), mark, only: None });
     }
 
-    /// What was filmed, and the end of it.
+    /// The same, before these calls alone.
+    pub fn film_at(&self, calls: &[u64], mark: Arc<AtomicU64>) {
+        self.inner().film = Some(Film { shots: Arc::default(), mark, only: Some(calls.into()) });
+    }
+
+    /// What follows a crash: what this disk was told to refuse and to film, and did not meet yet, `left` meets.
+    pub fn goes_on_as(&self, left: &SimDisk) {
+        let (ours, mut theirs) = (self.inner(), left.inner());
+        (theirs.fault, theirs.read_fault) = (ours.fault.clone(), ours.read_fault);
+        theirs.film = ours.film.clone().map(|film| Film { shots: Arc::default(), ..film });
+    }
+
+    /// What was filmed since the last cut, and the disk as it is.
     pub fn cut(&self) -> Vec<Shot> {
         let Some(film) = self.inner().film.take() else { return Vec::new() };
         let mut shots = std::mem::take(&mut *film.shots.lock().unwrap());

@@ -16,6 +16,9 @@ use tokio::time::Instant;
 /// After this a settled position is not given again, whatever happens.
 pub const SETTLED_WITHIN: Duration = Duration::from_millis(100);
 
+/// Where cursors could not be saved: after this.
+pub const TRIED_AGAIN_WITHIN: Duration = Duration::from_millis(1_200);
+
 pub type Drain = &'static str;
 
 #[derive(Debug, Clone)]
@@ -74,8 +77,8 @@ pub enum Event {
     },
     /// An orderly stop, without faults.
     Stopped,
-    /// A call failed: cursors may be late, as long as nobody was told that they are saved.
-    Failed,
+    /// Seen: the log is not written any more until a restart.
+    Closed,
     /// A crash, and what the next process finds.
     Reborn {
         found: Box<Found>,
@@ -136,12 +139,16 @@ pub struct Truth {
     /// Positions that some drain was given: these are durable, whatever `channel.sync` says.
     pub given: BTreeSet<u64>,
     pub drains: BTreeMap<Drain, Row>,
-    /// A call failed.
-    pub failed: bool,
+    /// Below this everything was settled by drains that are gone since, so the log need not have it.
+    pub passed: u64,
+    /// The log is not written any more until a restart.
+    pub closed: bool,
     /// Nobody syncs what was answered last, from a crash until a process has found it.
     pub down_since: Option<Instant>,
-    /// What a process will find that is starting.
+    /// What a process will find that is starting: spans; and drains with their lows and notes. Until it has made that
+    /// durable, another may find less.
     starting: BTreeMap<u64, u64>,
+    finding: Option<BTreeMap<Drain, (u64, Bytes)>>,
 }
 
 /// A drain.
@@ -185,6 +192,15 @@ impl Row {
 }
 
 impl Truth {
+    /// When so many of the events were noted. A log that was closed for good is seen to be so a little later.
+    pub fn after(events: &[Event], noted: usize) -> Truth {
+        let mut truth = Truth::default();
+        events[..noted].iter().for_each(|event| truth.add(event));
+        let same_process = events[noted..].iter().take_while(|event| !matches!(event, Event::Reborn { .. }));
+        truth.closed |= same_process.into_iter().any(|event| matches!(event, Event::Closed));
+        truth
+    }
+
     pub fn add(&mut self, event: &Event) {
         match event {
             Event::Sent { first, spans, to } => self.sent.extend((*first..first + spans).map(|span| (span, *to))),
@@ -219,15 +235,16 @@ impl Truth {
             }
             Event::Archiving { drain } => self.row(drain).archived = true,
             Event::Forgetting { drain } => self.row(drain).forgetting = true,
-            Event::Forgotten { drain } => _ = self.drains.remove(drain),
+            Event::Forgotten { drain } => self.retain(|name| name != *drain),
             Event::Stopped => self.drains.values_mut().for_each(Row::make_durable),
-            Event::Failed => self.failed = true,
+            Event::Closed => self.closed = true,
             Event::Reborn { found, at } => self.reborn(found, *at),
             Event::Started => {
                 let found = std::mem::take(&mut self.starting);
                 self.down_since = None;
                 self.given.extend(found.keys());
                 self.at.extend(found);
+                self.keep_what_was_found();
                 self.drains.values_mut().for_each(Row::make_durable);
             }
         }
@@ -237,19 +254,44 @@ impl Truth {
         self.drains.get_mut(drain).expect("a drain that is used was begun")
     }
 
+    /// The other drains are gone.
+    fn retain(&mut self, stays: impl Fn(Drain) -> bool) {
+        for (name, row) in std::mem::take(&mut self.drains) {
+            if stays(name) {
+                self.drains.insert(name, row);
+                continue;
+            }
+            let Some(start) = row.start else { continue };
+            let is_open =
+                |(at, span): &(&u64, &u64)| row.is_for(name, self.sent[span]) && !row.settled.contains_key(at);
+            let low = self.at.range(start..).find(is_open).map(|(at, _)| *at);
+            let end = || self.at.last_key_value().map_or(0, |(last, _)| last + 1);
+            self.passed = self.passed.max(low.unwrap_or_else(end));
+        }
+    }
+
+    fn keep_what_was_found(&mut self) {
+        let Some(found) = self.finding.take() else { return };
+        self.retain(|name| found.contains_key(name));
+        for (name, (low, note)) in found {
+            let row = self.row(&name);
+            row.forgetting = false;
+            row.start = row.start.or(Some(low));
+            row.notes = vec![note];
+        }
+    }
+
     /// What a process finds is the truth from there on.
     fn reborn(&mut self, found: &Found, at: Instant) {
         self.down_since = Some(at);
         self.at.split_off(&found.tail);
         self.answered.split_off(&found.tail);
-        self.failed = false;
-        self.drains.retain(|name, _| found.open.contains_key(name));
+        self.closed = false;
+        let lows = found.lows.iter();
+        self.finding = Some(lows.map(|(name, low)| (*name, (*low, found.notes[name].clone()))).collect());
         for (name, open) in &found.open {
             let row = self.drains.get_mut(name).expect("a drain that is found was begun");
-            row.forgetting = false;
-            row.start = row.start.or(Some(found.lows[name]));
             row.settled.retain(|position, _| !open.contains_key(position));
-            row.notes = vec![found.notes[name].clone()];
             row.settled.values_mut().for_each(|settled| settled.at = settled.at.filter(|_| settled.durable));
             self.starting.extend(open);
         }

@@ -16,10 +16,29 @@ pub const HEAD: usize = 4096;
 pub struct Cost {
     /// Positions that cannot be read any more.
     pub lost: BTreeSet<u64>,
-    /// A drain whose newest slot is bad goes on from the one before.
-    pub back: Option<Drain>,
+    pub back: Option<Back>,
     /// The channel does not start: a person is needed.
     pub refused: bool,
+}
+
+/// A drain whose newest slot is bad goes on from the one before, and that says which positions are settled.
+#[derive(Debug, Clone)]
+pub struct Back {
+    pub drain: Drain,
+    low: u64,
+    above: Vec<Range<u64>>,
+}
+
+impl Back {
+    fn to(drain: Drain, slot: &[u8]) -> Back {
+        let ranges = usize::from(u16::from_le_bytes([slot[130], slot[131]]));
+        let above = (0..ranges).map(|n| word(slot, 200 + n * 16)..word(slot, 208 + n * 16)).collect();
+        Back { drain, low: word(slot, 40), above }
+    }
+
+    pub fn has_settled(&self, position: u64) -> bool {
+        position < self.low || self.above.iter().any(|range| range.contains(&position))
+    }
 }
 
 /// A place, and the cost of a bit there.
@@ -97,6 +116,7 @@ fn in_slots(raw: &[u8], random: &mut fastrand::Rng) -> (usize, Cost) {
     let of = |slot: usize| &raw[slot * SLOT..(slot + 1) * SLOT];
     let name = |raw: &[u8]| DRAINS.iter().find(|name| raw[136..].starts_with(name.as_bytes())).copied();
     let newest = word(of(slot), 16) > word(of(slot ^ 1), 16);
-    let back = name(of(slot)).or(name(of(slot ^ 1))).filter(|_| newest);
+    let drain = name(of(slot)).or(name(of(slot ^ 1))).filter(|_| newest);
+    let back = drain.map(|drain| Back::to(drain, of(slot ^ 1)));
     (slot * SLOT + random.usize(0..SLOT), Cost { back, ..Cost::default() })
 }

@@ -5,23 +5,23 @@
 //! the last item; the channel takes and gives again. An error names the promise that broke.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
-use bytes::Bytes;
 use spangate::channel::{Account, Channel, Intake, OpenError, Outcome, Settings, Start, Sync, Takes, Tap};
 use spangate::metrics::Registry;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::archive;
-use super::book::{Book, Drain, Found, Row, SETTLED_WITHIN, Settled, Truth};
+use super::book::{Book, Drain, Found, Row, SETTLED_WITHIN, Settled, TRIED_AGAIN_WITHIN, Truth};
 use super::rot::Cost;
-use super::world::{DIR, DRAINS, LETTERS, body, draft, next, open, outlives, spans_of};
-use crate::support::disk::SimDisk;
+use super::world::{DIR, DRAINS, LETTERS, body, next, open, outlives, spans_of};
+use super::{archive, going};
+use crate::support::disk::{SimDisk, Trouble};
 
-/// No span of a workload has this number.
-const AGAIN: u64 = 1 << 40;
-/// Room, a segment that is left, a disk that is looked at again.
-const TAKES_WITHIN: Duration = Duration::from_secs(5);
+/// The clock goes in milliseconds.
+const SYNC_SLACK: Duration = Duration::from_millis(2);
+/// From one failure of the log to the next, of those in a row.
+const BACKOFF: Range<Duration> = Duration::from_millis(100)..Duration::from_secs(10);
 
 /// A crash.
 pub struct Crash<'a> {
@@ -29,6 +29,8 @@ pub struct Crash<'a> {
     pub registry: &'a Registry,
     pub book: &'a Book,
     pub truth: &'a Truth,
+    /// What the disk refused before.
+    pub trouble: Trouble,
     pub at: Instant,
     /// The power was lost; else the process was killed.
     pub power: bool,
@@ -122,12 +124,12 @@ impl Crash<'_> {
         Ok(open)
     }
 
-    /// Where there was no drain yet, nothing was settled.
+    /// Where there is no drain, nothing is settled but by those that are gone.
     async fn reads_without_drains(&self, disk: &SimDisk, channel: &Channel) -> Result<(), String> {
         let tap = channel.tap(DRAINS[0], Start::Oldest, Takes::Common);
         let mut tap = tap.map_err(|error| format!("promise 2: no drain can begin: {error}"))?;
         let open = self.read(disk, &mut tap).await?;
-        let lost = self.truth.at.iter().find(|(position, span)| {
+        let lost = self.truth.at.range(self.truth.passed..).find(|(position, span)| {
             let gone = self.cost.lost.contains(position) || self.may_be_lost(**position);
             self.truth.sent[span].is_none() && open.get(position) != Some(span) && !gone
         });
@@ -149,7 +151,7 @@ impl Crash<'_> {
             if !seen.insert(span) {
                 return Err(format!("promise 1: span {span} is there twice"));
             }
-            if row.settled.get(position).is_some_and(|settled| self.must_last(settled)) {
+            if row.settled.get(position).is_some_and(|settled| self.must_last(name, *position, settled)) {
                 let settled = &row.settled[position];
                 return Err(format!("promise 2: {name} is given {position} again, {settled:?}"));
             }
@@ -164,12 +166,16 @@ impl Crash<'_> {
     }
 
     /// Whether a settled position may not come again. What was filtered is filtered again.
-    fn must_last(&self, settled: &Settled) -> bool {
-        if self.cost.back.is_some() {
-            return false;
-        }
-        let late = settled.at.is_some_and(|at| self.at.duration_since(at) > SETTLED_WITHIN);
-        !is_light(settled.outcome) && (settled.durable || (late && !self.truth.failed))
+    fn must_last(&self, name: Drain, position: u64, settled: &Settled) -> bool {
+        let back = self.cost.back.as_ref().filter(|back| back.drain == name);
+        let saved = || settled.durable || settled.at.is_some_and(|at| self.at > self.saved_by(at));
+        !is_light(settled.outcome) && back.map_or_else(saved, |back| back.has_settled(position))
+    }
+
+    /// Until when what was settled is to be in a slot. Where that failed it is tried again each second.
+    fn saved_by(&self, settled: Instant) -> Instant {
+        let early = |by: Instant, hit: &Instant| if *hit <= by { by.max(*hit + TRIED_AGAIN_WITHIN) } else { by };
+        self.trouble.hits.iter().fold(settled + SETTLED_WITHIN, early)
     }
 
     fn has_all(&self, name: Drain, row: &Row, open: &BTreeMap<u64, u64>, tail: u64) -> Result<(), String> {
@@ -187,14 +193,33 @@ impl Crash<'_> {
         Ok(())
     }
 
-    /// With a delayed sync a lost machine loses so much.
+    /// With a delayed sync a lost machine loses what was not synced yet. A killed process loses nothing, but for pages
+    /// that a failed sync took out of the cache.
     fn may_be_lost(&self, position: u64) -> bool {
-        let Sync::Every(most) = self.settings.sync else { return false };
+        let (Sync::Every(most), Some(answered)) = (self.settings.sync, self.truth.answered.get(&position)) else {
+            return false;
+        };
+        let evicted = self.trouble.evicted.is_some_and(|at| at >= *answered);
         let down = self.truth.down_since.unwrap_or(self.at);
-        let late = |answered: &Instant| down.duration_since(*answered) <= most + Duration::from_millis(2);
-        (self.power || self.truth.failed)
+        (self.power || evicted)
             && !self.truth.given.contains(&position)
-            && (self.truth.failed || self.truth.answered.get(&position).is_some_and(late))
+            && self.synced_by(*answered, most).is_none_or(|by| down <= by)
+    }
+
+    /// Until when what was answered is to be synced: after the interval, and after each back-off in which the log could
+    /// not be. `None`: until a restart it is not.
+    fn synced_by(&self, answered: Instant, most: Duration) -> Option<Instant> {
+        let (mut by, mut backoff) = (answered + most + SYNC_SLACK, BACKOFF.start);
+        for hit in &self.trouble.hits {
+            if (answered..=by).contains(hit) {
+                if self.truth.closed {
+                    return None;
+                }
+                by = by.max(*hit + backoff + SYNC_SLACK);
+            }
+            backoff = (backoff * 2).min(BACKOFF.end);
+        }
+        Some(by)
     }
 
     /// The ledger is what was done and stands.
@@ -298,9 +323,7 @@ impl Crash<'_> {
                 return Err(format!("promise 2: {} is given {:?}, all is settled", tap.drain(), taken.head.at));
             }
         }
-        let (draft, _) = draft(AGAIN..AGAIN + 1, 10, None);
-        let answer = timeout(TAKES_WITHIN, channel.append(vec![draft]).wait()).await;
-        let positions = match answer {
+        let positions = match going::say(channel).await {
             Ok(Ok(positions)) => positions,
             // Nobody makes room.
             Err(_) if taps.is_empty() && channel.snapshot().intake == Intake::Full => return Ok(()),
@@ -310,17 +333,7 @@ impl Crash<'_> {
             return Err(format!("promise 3: position {} is used twice", positions.start));
         }
         for tap in taps.iter_mut().filter(|tap| tap.drain() != DRAINS[LETTERS]) {
-            let given = timeout(TAKES_WITHIN, tap.next()).await;
-            let given =
-                given.map(|taken| taken.map(|taken| taken.map(|taken| (taken.head.at.first, taken.head.items[0].key))));
-            if !matches!(given, Ok(Ok(Some(given))) if given == (positions.start, AGAIN)) {
-                return Err(format!("promise 2: {} is given {given:?} next, not {positions:?}", tap.drain()));
-            }
-            let ledger = tap.ledger();
-            let committed = timeout(TAKES_WITHIN, ledger.commit(positions.clone(), Outcome::Delivered, Bytes::new()));
-            if !matches!(committed.await, Ok(Ok(()))) || tap.ledger().waiting() > 0 {
-                return Err(format!("promise 4: {} cannot settle what is left", tap.drain()));
-            }
+            going::gives(tap, &positions).await?;
         }
         Ok(())
     }

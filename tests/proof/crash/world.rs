@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use spangate::channel::{
-    Channel, Draft, Head, Item, Kind, OpenError, Origin, Outcome, ReadError, Receipt, Settings, Start, Sync, Taken,
-    Takes, Tap,
+    AppendError, Channel, Draft, Head, Intake, Item, Kind, OpenError, Origin, Outcome, ReadError, Receipt, Settings,
+    Start, Sync, Taken, Takes, Tap,
 };
 use spangate::clock::Clock;
 use spangate::metrics::{Registry, TABLE};
@@ -117,8 +117,8 @@ pub enum Step {
 }
 
 /// A drain that is attached.
-struct Side {
-    tap: Tap,
+pub(super) struct Side {
+    pub(super) tap: Tap,
     skip_to: watch::Receiver<u64>,
     flight: VecDeque<Taken>,
     /// Given in this process and not settled.
@@ -131,8 +131,8 @@ pub struct World {
     pub book: Book,
     registry: Registry,
     pub channel: Option<Channel>,
-    sides: BTreeMap<Drain, Side>,
-    offers: VecDeque<(u64, Receipt)>,
+    pub(super) sides: BTreeMap<Drain, Side>,
+    pub(super) offers: VecDeque<(u64, Receipt)>,
     /// Faults are set: calls may fail.
     pub faulty: bool,
     /// What was filmed before the last crash.
@@ -266,10 +266,7 @@ impl World {
                     return;
                 }
                 Err(error) if !self.faulty => return self.book.broken(format!("promise 1: no start: {error}")),
-                Err(_) => {
-                    self.book.note(Event::Failed);
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
     }
@@ -284,7 +281,11 @@ impl World {
     /// What holds at any time.
     fn look(&self) {
         let Some(channel) = &self.channel else { return };
-        for account in channel.snapshot().accounts {
+        let snapshot = channel.snapshot();
+        if matches!(snapshot.intake, Intake::Failed { for_good: true, .. }) {
+            self.book.note(Event::Closed);
+        }
+        for account in snapshot.accounts {
             let sum = account.outcomes.values().sum::<u64>() + account.waiting;
             if account.accepted != sum {
                 self.book.broken(format!("promise 4: the ledger does not add up: {account:?}"));
@@ -332,12 +333,19 @@ impl World {
     }
 
     async fn answer(&mut self, first: u64, receipt: Receipt) {
-        match timeout(COMMIT_WAIT, receipt.wait()).await {
+        let answer = timeout(COMMIT_WAIT, receipt.wait()).await;
+        let intake = self.channel.as_ref().map(|channel| channel.snapshot().intake);
+        match answer {
             Ok(Ok(positions)) => {
                 self.book.note(Event::Answered { first_span: first, positions, at: Instant::now() });
             }
-            Ok(Err(_)) if self.faulty => self.book.note(Event::Failed),
-            _ => {}
+            _ if self.faulty => {}
+            // Not written before a stop; or nobody made room.
+            Ok(Err(AppendError::Stopping)) if intake.is_none() => {}
+            Err(_) if intake == Some(Intake::Full) => {}
+            other => {
+                self.book.broken(format!("promise 6: a message is refused without a fault: {other:?}, {intake:?}"))
+            }
         }
     }
 
@@ -364,12 +372,12 @@ impl World {
             }
             Err(error) if !self.faulty => self.book.broken(format!("promise 2: {name} cannot begin: {error}")),
             // It may have come to be, or not.
-            Err(_) => self.book.note(Event::Failed),
+            Err(_) => {}
         }
     }
 
     /// Attaches a drain that is known and nobody reads.
-    fn attach(&mut self, drain: usize) {
+    pub(super) fn attach(&mut self, drain: usize) {
         let Some(channel) = &self.channel else { return };
         let takes = if drain == LETTERS { Takes::Addressed } else { Takes::Common };
         let known = channel.snapshot().accounts.into_iter().find(|account| account.drain == DRAINS[drain]);
@@ -401,7 +409,7 @@ impl World {
         match channel.forget(name) {
             Ok(_) => self.book.note(Event::Forgotten { drain: name }),
             Err(error) if !self.faulty => self.book.broken(format!("{name} cannot be forgotten: {error}")),
-            Err(_) => self.book.note(Event::Failed),
+            Err(_) => {}
         }
     }
 
@@ -486,7 +494,7 @@ impl World {
         match timeout(COMMIT_WAIT, ledger.commit(positions, outcome, note)).await {
             Ok(Ok(())) => self.book.note(Event::Committed { drain: name }),
             other if !self.faulty => self.book.broken(format!("a commit of {name} did not come to be: {other:?}")),
-            _ => self.book.note(Event::Failed),
+            _ => {}
         }
     }
 
@@ -564,13 +572,10 @@ impl World {
 
     async fn crash(&mut self, kill: bool, seed: u64) {
         let at = Instant::now();
-        let filmed = self.disk.cut();
         let left = if kill { self.disk.killed() } else { self.disk.lost_power(Power::Some(seed)) };
+        self.disk.goes_on_as(&left);
+        self.shots.extend(self.disk.cut());
         self.die();
-        if !filmed.is_empty() {
-            left.film(self.book.1.clone());
-            self.shots.extend(filmed);
-        }
         self.disk = left;
         self.find(at, !kill).await;
         self.start().await;
@@ -579,8 +584,8 @@ impl World {
     /// Notes what the next process will find.
     async fn find(&self, at: Instant, power: bool) {
         let truth = self.truth();
-        let (settings, registry, book) = (&self.settings, &self.registry, &self.book);
-        let crash = Crash { settings, registry, book, truth: &truth, at, power, cost: &Cost::default() };
+        let (settings, registry, book, trouble) = (&self.settings, &self.registry, &self.book, self.disk.trouble());
+        let crash = Crash { settings, registry, book, truth: &truth, trouble, at, power, cost: &Cost::default() };
         match crash.check(&self.disk.killed()).await {
             Ok(found) => self.book.note(Event::Reborn { found: Box::new(found), at }),
             Err(what) => self.book.broken(format!("{what}\n    after a crash in the workload")),
@@ -599,7 +604,6 @@ impl World {
         if self.faulty {
             // What could not be saved is open again, and faults may be still to come.
             self.find(Instant::now(), false).await;
-            self.book.note(Event::Failed);
         }
         self.start().await;
     }

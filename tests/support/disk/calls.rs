@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard};
 
 use spangate::disk::{Disk, Entry, File, Open, Space};
+use tokio::time::Instant;
 
 use super::inode::Inode;
 use super::{Fault, Inner, Lie, SimDisk, eio};
@@ -17,11 +18,14 @@ impl SimDisk {
             return Err(eio());
         }
         inner.calls += 1;
-        if let Some(film) = &inner.film {
+        if let Some(film) = inner.film.as_ref().filter(|film| film.wants(inner.calls)) {
             film.shots.lock().unwrap().push(film.shot(&inner, inner.calls));
         }
         let fault = inner.fault.as_ref().filter(|(calls, _)| calls.contains(&inner.calls)).map(|(_, fault)| *fault);
         inner.off = fault == Some(Fault::Off);
+        if fault.is_some() {
+            inner.trouble.hits.push(Instant::now());
+        }
         Ok((inner, fault))
     }
 
@@ -118,7 +122,8 @@ impl Disk for SimDisk {
     }
 
     fn space(&self, _: &Path) -> io::Result<Space> {
-        let inner = self.inner();
+        let mut inner = self.inner();
+        inner.full_met += u64::from(inner.free == Some(0));
         Ok(Space { free: inner.free.unwrap_or(1 << 40), total: 1 << 40 })
     }
 
@@ -144,6 +149,9 @@ struct SimFile {
 impl SimFile {
     fn sync(&self, lie: Lie) -> io::Result<()> {
         let (mut inner, fault) = self.disk.call()?;
+        if fault.is_none() && inner.sync_fails {
+            inner.trouble.hits.push(Instant::now());
+        }
         let fault = fault.or(inner.sync_fails.then_some(Fault::Fail));
         if fault.is_none() && inner.lie == Some(lie) {
             return Ok(());
@@ -154,6 +162,9 @@ impl SimFile {
             Some(Fault::Off) => return Err(eio()),
             Some(fault) => {
                 file.fail_sync(fault == Fault::Evict);
+                if fault == Fault::Evict {
+                    inner.trouble.evicted = Some(Instant::now());
+                }
                 return Err(fault.error());
             }
         }
@@ -166,6 +177,7 @@ impl File for SimFile {
         let mut inner = self.disk.inner();
         inner.reads += 1;
         if inner.off || inner.reads_fail || inner.read_fault == Some(inner.reads) {
+            inner.trouble.hits.push(Instant::now());
             return Err(eio());
         }
         Ok(inner.files[self.file].cache.read(buf, at as usize))
@@ -203,6 +215,7 @@ impl File for SimFile {
         let mut inner = self.disk.plain()?;
         let no_room = inner.full && len as usize > inner.files[self.file].cache.len;
         if no_room || inner.free.is_some_and(|free| free < len) {
+            inner.full_met += u64::from(inner.free == Some(0));
             return Err(Fault::NoSpace.error());
         }
         let file = Arc::make_mut(&mut inner.files[self.file]);
