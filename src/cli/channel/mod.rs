@@ -1,8 +1,8 @@
 //! `spangate channel inspect | verify | repair | send | forget`: the channel on disk, for when a disk has lied.
 //!
 //! Looking takes no lock and changes nothing, so it is done beside a gateway that runs. What changes something takes the
-//! data directory's lock. `repair` and `forget` change nothing without `--yes`; `send` has none: it loses nothing, and
-//! settles only what a collector took.
+//! data directory's lock. `repair` and `forget` change nothing without `--yes`; `send` has none: it delivers, and
+//! gives nothing up.
 
 mod forget;
 mod inspect;
