@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::frame;
 use super::identity::Id;
-use super::segment::{HEAD_BYTES, Opening};
+use super::segment::{HEAD_BYTES, HeadError, Opening};
 use crate::disk::{Disk, Open, read_full};
 
 /// Bytes looked through at a time.
@@ -40,23 +40,26 @@ pub fn segments(disk: &dyn Disk, channel: &Path, id: &Id) -> io::Result<Vec<Gone
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
-    let gone = entries.into_iter().filter_map(|entry| {
-        // A second one of a name has a number behind it; a head that was copied is no segment.
-        let end = entry.name.find(".seg")? + ".seg".len();
-        let (name, behind) = entry.name.split_at(end);
-        let is_number = |rest: &str| rest.parse::<u64>().is_ok();
-        let first = first_of(name).filter(|_| behind.is_empty() || behind.strip_prefix('.').is_some_and(is_number))?;
-        Some(Gone { first, path: dir.join(&entry.name), bytes: entry.len })
-    });
-    let mut gone: Vec<Gone> = gone.filter(|gone| !is_foreign(disk, &gone.path, id)).collect();
+    let mut gone = Vec::new();
+    for entry in entries {
+        let Some(first) = first_of_gone(&entry.name) else { continue };
+        let path = dir.join(&entry.name);
+        match Opening::read(&*disk.open(&path, Open::Read)?) {
+            // A repair moved it here: its name tells nothing of this one.
+            Ok(opening) if opening.channel != *id => {}
+            Err(HeadError::Io(error)) => return Err(error),
+            _ => gone.push(Gone { first, path, bytes: entry.len }),
+        }
+    }
     gone.sort_unstable_by(|a, b| (a.first, &a.path).cmp(&(b.first, &b.path)));
     Ok(gone)
 }
 
-/// Whether a file's head says that it is another channel's: its name tells nothing of this one.
-fn is_foreign(disk: &dyn Disk, path: &Path, id: &Id) -> bool {
-    let opening = disk.open(path, Open::Read).ok().and_then(|file| Opening::read(&*file).ok());
-    opening.is_some_and(|opening| opening.channel != *id)
+/// As [`first_of`]; a second file of a name has a number behind it. A head that was copied is no segment.
+fn first_of_gone(name: &str) -> Option<u64> {
+    let (name, behind) = name.split_at(name.find(".seg")? + ".seg".len());
+    let numbered = |behind: &str| behind.strip_prefix('.').is_some_and(|n| n.parse::<u64>().is_ok());
+    first_of(name).filter(|_| behind.is_empty() || numbered(behind))
 }
 
 /// A name in `dir` that nothing has: `name`, or with a number behind it.
