@@ -97,7 +97,11 @@ pub fn one_case(seed: u64, steps: &[Step]) -> Result<(), String> {
         });
     }));
     let broken = world.book.pages().broken.first().cloned();
-    match (ran, broken) {
+    let goes_on = match world.faulty && ran.is_ok() {
+        true => runtime.block_on(world.goes_on()),
+        false => Ok(()),
+    };
+    match (ran, broken.or(goes_on.err())) {
         (_, Some(what)) => Err(what),
         (Err(panic), None) => Err(panic_text(&*panic)),
         (Ok(()), None) => Ok(()),
@@ -120,7 +124,7 @@ pub fn swept(fault: Fault, many: u64, steps: &[Step]) -> Tally {
     in_a_lab(workload, |lab| {
         for call in 1..100 {
             lab.fault(
-                call,
+                &[call + many, call + 2 * many],
                 |disk| disk.fault_in(call..call + many, fault),
                 &format!("{fault:?} at {many} calls from {call}"),
             );
@@ -177,6 +181,9 @@ fn paused() -> Runtime {
 
 /// Of each workload.
 const FLIPS: u64 = 40;
+
+/// What a call meets that changes something.
+pub const FAULTS: [Fault; 6] = [Fault::Fail, Fault::Evict, Fault::Short, Fault::NoSpace, Fault::Quota, Fault::ReadOnly];
 
 /// Failures of one workload that are told; the others are alike.
 const FAILURES_MAX: usize = 3;
@@ -255,7 +262,7 @@ impl Lab {
         });
         let mut shots = std::mem::take(&mut world.shots);
         shots.extend(world.disk.cut());
-        let calls = world.disk.calls();
+        let (calls, looks) = (world.disk.calls(), world.disk.looks());
         self.runtime.block_on(world.stop());
         let (stopped, truth) = (world.disk.killed(), world.truth());
         drop(world);
@@ -264,7 +271,7 @@ impl Lab {
         }
         self.crashes(&book, shots);
         self.rot(&book, &truth, &stopped);
-        self.faults(calls);
+        self.faults(calls, looks);
     }
 
     /// Whether this point is tried.
@@ -399,28 +406,34 @@ impl Lab {
         }
     }
 
-    /// The workload again, with each kind of fault at some calls each, for one call or several; and a crash at its end.
-    fn faults(&mut self, calls: u64) {
-        const KINDS: [Fault; 6] =
-            [Fault::Fail, Fault::Evict, Fault::Short, Fault::NoSpace, Fault::Quota, Fault::ReadOnly];
+    /// The workload again, with each kind of fault at some calls each, for one call or several: of those that change
+    /// something, or of the `looks` that change nothing.
+    fn faults(&mut self, calls: u64, looks: u64) {
         for call in 1..=calls {
             if !self.is_due() {
                 continue;
             }
             let mut chance = self.chance("a fault", call);
-            let fault = *chance.choice(&KINDS).unwrap();
             let many = chance.choice([1, 1, 2, 5]).unwrap();
+            if chance.usize(0..=FAULTS.len()) == FAULTS.len() {
+                let look = chance.u64(1..=looks);
+                let case = format!("no read, open or list {look}..{}", look + many);
+                let films = [(); 2].map(|()| chance.u64(1..=calls));
+                self.fault(&films, |disk| disk.fail_looks_in(look..look + many), &case);
+                continue;
+            }
+            let fault = *chance.choice(&FAULTS).unwrap();
             let case = format!("{fault:?} at calls {call}..{}", call + many);
-            self.fault(call, |disk| disk.fault_in(call..call + many, fault), &case);
+            let films = [8, 100].map(|within| call + chance.u64(1..within));
+            self.fault(&films, |disk| disk.fault_in(call..call + many, fault), &case);
         }
     }
 
-    /// What is set is met at this call first; some calls behind it are crashes, and the end.
-    fn fault(&mut self, call: u64, set: impl Fn(&SimDisk), case: &str) {
+    /// With what is set; these calls are crashes where they come after it was met, and the end.
+    fn fault(&mut self, films: &[u64], set: impl Fn(&SimDisk), case: &str) {
         let (disk, book) = (self.disk(), Book::default());
         set(&disk);
-        let mut chance = self.chance("a crash after a fault", call);
-        disk.film_at(&[8, 100].map(|within| call + chance.u64(1..within)), book.1.clone());
+        disk.film_at(films, book.1.clone());
         fastrand::seed(self.seed);
         let mut world = World::new(disk, self.workload.settings.clone(), book.clone());
         world.faulty = true;

@@ -1,8 +1,8 @@
 //! The channel against its model: any list of steps, made smaller until no step of a failing one can go.
 //!
 //! The steps are those of the crash points (appends, takes, settling out of order, drains that begin, leave and are
-//! forgotten, crashes, restarts, capacity reached); the model is what [`crash::book`](super::crash) knows. A case ends
-//! with a crash.
+//! forgotten, crashes, restarts, capacity reached, calls that fail); the model is what [`crash::book`](super::crash)
+//! knows. A case ends with a crash.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -39,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (drain(), 0..300_u16).prop_map(|(drain, ms)| Step::Expire { drain, ms }),
         1 => drain().prop_map(|drain| Step::Reread { drain }),
         2 => (0..200_u16).prop_map(|ms| Step::Wait { ms }),
+        1 => (any::<u8>(), 0..40_u8, 1..4_u8).prop_map(|(kind, after, calls)| Step::Fault { kind, after, calls }),
         1 => Just(Step::Restart),
         2 => (any::<bool>(), any::<u64>()).prop_map(|(kill, seed)| Step::Crash { kill, seed }),
     ]

@@ -70,8 +70,8 @@ pub enum Lie {
     Directories,
     /// fdatasync is.
     Data,
-    /// fsync is.
-    All,
+    /// The last sync of a file that is then renamed is: it was renamed first.
+    Renamed,
 }
 
 /// What callers were told went wrong.
@@ -108,9 +108,13 @@ struct Inner {
     synced_dirs: Arc<BTreeSet<PathBuf>>,
     calls: u64,
     reads: u64,
+    looks: u64,
     fault: Option<(Range<u64>, Fault)>,
     read_fault: Option<u64>,
+    look_fault: Option<Range<u64>>,
     lie: Option<Lie>,
+    /// By file, what it was before its last sync: where a lie takes that back.
+    unsynced: BTreeMap<usize, Arc<Inode>>,
     /// Syncs of data fail while this is set.
     sync_fails: bool,
     reads_fail: bool,
@@ -194,6 +198,16 @@ impl SimDisk {
         self.inner().read_fault = Some(read);
     }
 
+    /// Reads so far, files opened that were there, and directories listed.
+    pub fn looks(&self) -> u64 {
+        self.inner().looks
+    }
+
+    /// Those with these numbers (from 1) fail with EIO.
+    pub fn fail_looks_in(&self, looks: Range<u64>) {
+        self.inner().look_fault = Some(looks);
+    }
+
     /// What went wrong so far, also under processes that were killed since.
     pub fn trouble(&self) -> Trouble {
         self.inner().trouble.clone()
@@ -202,7 +216,8 @@ impl SimDisk {
     /// Every fault that was set is gone.
     pub fn mend(&self) {
         let mut inner = self.inner();
-        (inner.fault, inner.read_fault, inner.sync_fails, inner.reads_fail) = (None, None, false, false);
+        (inner.fault, inner.read_fault, inner.look_fault) = (None, None, None);
+        (inner.sync_fails, inner.reads_fail) = (false, false);
     }
 
     pub fn lie(&self, lie: Lie) {
@@ -254,7 +269,7 @@ impl SimDisk {
     /// What follows a crash: what this disk was told to refuse and to film, and did not meet yet, `left` meets.
     pub fn goes_on_as(&self, left: &SimDisk) {
         let (ours, mut theirs) = (self.inner(), left.inner());
-        (theirs.fault, theirs.read_fault) = (ours.fault.clone(), ours.read_fault);
+        (theirs.fault, theirs.look_fault) = (ours.fault.clone(), ours.look_fault.clone());
         theirs.film = ours.film.clone().map(|film| Film { shots: Arc::default(), ..film });
     }
 
@@ -412,6 +427,7 @@ impl Inner {
         Inner {
             fault: None,
             read_fault: None,
+            look_fault: None,
             sync_fails: false,
             reads_fail: false,
             off: false,
@@ -446,6 +462,9 @@ impl Inner {
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let file = *self.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        if let Some(unsynced) = self.unsynced.remove(&file) {
+            self.files[file] = unsynced;
+        }
         if from.parent() == to.parent() {
             self.change(from.parent().unwrap(), Some(from), Some((to, file)));
         } else {

@@ -50,7 +50,8 @@ fn settings() -> Settings {
 pub async fn run(disk: &SimDisk, channel: &Channel, registry: &Registry, for_ms: Option<u16>) -> Result<(), String> {
     let tap = channel.tap(DRAINS[ARCHIVE], Start::End, Takes::Common).map_err(|error| error.to_string())?;
     let ledger = tap.ledger();
-    let archive: Archive = Archive::prepare(settings(), disk.disk()).unwrap().archive(channel, tap, registry);
+    let prepared = Archive::prepare(settings(), disk.disk()).map_err(|error| error.to_string())?;
+    let archive: Archive = prepared.archive(channel, tap, registry);
     let stop = CancellationToken::new();
     let told = async {
         match for_ms {

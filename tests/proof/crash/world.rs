@@ -21,10 +21,10 @@ use spangate::span::{Batch, Span, TraceId};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::archive;
 use super::book::{Book, Drain, Event, Truth};
 use super::rot::Cost;
 use super::verdict::Crash;
+use super::{FAULTS, archive};
 use crate::support::disk::{Power, Shot, SimDisk};
 
 pub const DIR: &str = "/data/channel";
@@ -106,6 +106,12 @@ pub enum Step {
     /// The real archive has its drain for so long, and stops.
     Archive {
         ms: u16,
+    },
+    /// So many calls fail, the first one after so many others: of those that change something, or of those that read.
+    Fault {
+        kind: u8,
+        after: u8,
+        calls: u8,
     },
     /// An orderly stop and start.
     Restart,
@@ -311,6 +317,7 @@ impl World {
             Step::Reread { drain } => self.reread(DRAINS[drain]).await,
             Step::Wait { ms } => tokio::time::sleep(Duration::from_millis(ms.into())).await,
             Step::Archive { ms } => self.archive(ms).await,
+            Step::Fault { kind, after, calls } => self.fault(kind.into(), after.into(), calls.into()),
             Step::Restart => self.restart().await,
             Step::Crash { kill, seed } => self.crash(kill, seed).await,
         }
@@ -550,6 +557,15 @@ impl World {
         match archive::run(&self.disk, channel, &self.registry, Some(ms)).await {
             Err(what) if !self.faulty => self.book.broken(what),
             _ => {}
+        }
+    }
+
+    fn fault(&mut self, kind: usize, after: u64, calls: u64) {
+        self.faulty = true;
+        let range = |at: u64| at + after..at + after + calls;
+        match FAULTS.get(kind % (FAULTS.len() + 1)) {
+            Some(fault) => self.disk.fault_in(range(self.disk.calls() + 1), *fault),
+            None => self.disk.fail_looks_in(range(self.disk.looks() + 1)),
         }
     }
 

@@ -29,6 +29,17 @@ impl SimDisk {
         Ok((inner, fault))
     }
 
+    /// Counts a call that changes nothing; it may fail.
+    fn look(&self) -> io::Result<MutexGuard<'_, Inner>> {
+        let mut inner = self.inner();
+        inner.looks += 1;
+        let fails = inner.look_fault.as_ref().is_some_and(|looks| looks.contains(&inner.looks));
+        if fails {
+            inner.trouble.hits.push(Instant::now());
+        }
+        if fails || inner.off { Err(eio()) } else { Ok(inner) }
+    }
+
     /// As [`call`](Self::call), for calls that do nothing when they fail.
     fn plain(&self) -> io::Result<MutexGuard<'_, Inner>> {
         match self.call()? {
@@ -41,9 +52,8 @@ impl SimDisk {
 impl Disk for SimDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         if matches!(how, Open::Read | Open::Write) {
-            let inner = self.inner();
-            let file = *inner.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-            return if inner.off { Err(eio()) } else { Ok(Arc::new(SimFile { disk: self.clone(), file })) };
+            let file = *self.look()?.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+            return Ok(Arc::new(SimFile { disk: self.clone(), file }));
         }
         let mut inner = self.plain()?;
         let file = match inner.names.get(path) {
@@ -76,10 +86,7 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        let inner = self.inner();
-        if inner.off {
-            return Err(eio());
-        }
+        let inner = self.look()?;
         if !inner.dirs.contains(dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -147,14 +154,19 @@ struct SimFile {
 }
 
 impl SimFile {
-    fn sync(&self, lie: Lie) -> io::Result<()> {
+    fn sync(&self, is_data: bool) -> io::Result<()> {
         let (mut inner, fault) = self.disk.call()?;
         if fault.is_none() && inner.sync_fails {
             inner.trouble.hits.push(Instant::now());
         }
         let fault = fault.or(inner.sync_fails.then_some(Fault::Fail));
-        if fault.is_none() && inner.lie == Some(lie) {
-            return Ok(());
+        match inner.lie {
+            Some(Lie::Data) if fault.is_none() && is_data => return Ok(()),
+            Some(Lie::Renamed) => {
+                let before = inner.files[self.file].clone();
+                inner.unsynced.insert(self.file, before);
+            }
+            _ => {}
         }
         let file = Arc::make_mut(&mut inner.files[self.file]);
         match fault {
@@ -174,9 +186,9 @@ impl SimFile {
 
 impl File for SimFile {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
-        let mut inner = self.disk.inner();
+        let mut inner = self.disk.look()?;
         inner.reads += 1;
-        if inner.off || inner.reads_fail || inner.read_fault == Some(inner.reads) {
+        if inner.reads_fail || inner.read_fault == Some(inner.reads) {
             inner.trouble.hits.push(Instant::now());
             return Err(eio());
         }
@@ -193,6 +205,7 @@ impl File for SimFile {
             Some(Fault::Short) => whole / 2,
             _ => whole,
         };
+        inner.unsynced.remove(&self.file);
         let file = Arc::make_mut(&mut inner.files[self.file]);
         let mut at = at as usize;
         for buf in bufs {
@@ -204,11 +217,11 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.sync(Lie::Data)
+        self.sync(true)
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.sync(Lie::All)
+        self.sync(false)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
