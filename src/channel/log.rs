@@ -154,7 +154,7 @@ impl Log {
         // answered and not synced.
         self.carry_over()?;
         name_segment(&shared, first)?;
-        let bound = Bound { position: first, offset: HEAD_BYTES };
+        let bound = Bound::new(first, HEAD_BYTES);
         shared.state().segments.insert(first, Entry { bound, used: HEAD_BYTES, open });
         if !self.pending.is_empty() {
             self.publish();
@@ -264,7 +264,7 @@ impl Log {
     /// Shows the drains what was written, and wakes them.
     fn publish(&mut self) {
         let active = self.active.as_ref().expect("what was written is in an open segment");
-        let bound = Bound { position: self.tail.position, offset: active.offset };
+        let bound = Bound::new(self.tail.position, active.offset);
         let mut state = self.shared.state();
         let entry = state.segments.get_mut(&active.segment.first()).expect("the active segment is in the table");
         entry.bound = bound;

@@ -4,6 +4,7 @@
 //! durable. Each drain reads through its own [`Tap`]. One plain thread owns the files that are
 //! written. The channel knows items; it knows no span and no socket.
 
+mod aside;
 mod cache;
 mod cursor;
 mod draft;

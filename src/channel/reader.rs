@@ -14,9 +14,9 @@ use bytes::Bytes;
 
 use super::frame::{self, FIXED, LABELS_BYTES_MAX, ORIGIN_BYTES_MAX, TOTAL_MAX};
 use super::locks::Mutex;
-use super::segment::{Bound, Place, Segment, Step, Walker, Window, is_zero};
+use super::segment::{Place, Segment, Step, Walker, Window, is_zero};
 use super::state::Shared;
-use super::{Head, ReadError};
+use super::{Head, ReadError, aside};
 use crate::disk::{Disk, File, Open, read_full};
 use crate::planted::{self, Planted};
 
@@ -259,7 +259,7 @@ pub fn keep_damaged(
     bytes: Range<u64>,
     positions: &Range<u64>,
 ) -> io::Result<Option<PathBuf>> {
-    let dir = dir.join("damaged");
+    let dir = aside::dir(dir);
     disk.create_dir_all(&dir)?;
     let path = dir.join(format!("{:016x}-{:016x}", positions.start, positions.end));
     let copy = match disk.open(&path, Open::CreateNew) {
@@ -282,9 +282,4 @@ pub fn keep_damaged(
     copy.sync_all()?;
     disk.sync_dir(&dir)?;
     Ok(Some(path))
-}
-
-/// The whole of a file, as a bound.
-pub fn unbounded(offset: u64) -> Bound {
-    Bound { position: u64::MAX, offset }
 }

@@ -5,30 +5,32 @@
 //! copy what may live in the page cache only into a new segment. No frame is trusted by
 //! syncing it again where it lies. Start is refused where guessing would repeat or lose.
 
+mod rescue;
+
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use tokio::time::Instant;
 
+use super::aside::{self, Gone};
 use super::cache::Cache;
-use super::frame::{self, Fixed, Marks};
 use super::identity::{self, Id, Identity};
-use super::log::{Log, random_u64, segment_bytes};
-use super::reader::{keep_damaged, unbounded};
+use super::log::Log;
+use super::reader::keep_damaged;
 use super::segment::{Bound, HEAD_BYTES, HeadError, Place, Point, Segment, Step, Walker, is_zero};
 use super::slots::{Row, Slots};
 use super::state::{DrainRow, Entry, Shared, State, segment_path};
 use super::timeline::Timeline;
 use super::{Found, Intake, OpenError, Settings};
 use crate::clock::Clock;
-use crate::disk::{self, Disk, Open, is_no_space, read_full};
+use crate::disk::{self, Disk, Open, is_no_space};
 use crate::planted::{self, Planted};
+use rescue::{COPY_NAME, Rescue};
 
-/// Frames copied into the new segment at a time.
-const COPY_BYTES: usize = 1024 * 1024;
-const COPY_NAME: &str = "recovered.tmp";
+/// Bytes looked through at a time behind the last frame.
+const PIECE: usize = 1024 * 1024;
 
 /// An opened log.
 pub struct Opened {
@@ -49,7 +51,8 @@ pub fn open(settings: Settings, disk: Arc<dyn Disk>, clock: Clock) -> Result<Ope
     sync_names(&*disk, &dir).map_err(io)?;
     let rows = slots.recover(&dir, &id)?;
     let floor = Floor::of(&rows);
-    let mut recovery = Recovery { disk, dir, id, clock, settings, floor, taken: 0, found: Found::default() };
+    let mut recovery =
+        Recovery { disk, dir, id, clock, settings, floor, gone: Vec::new(), taken: 0, found: Found::default() };
     let names = recovery.names()?;
     let segments = recovery.open_heads(names)?;
     recovery.finish(segments, rows, slots)
@@ -145,7 +148,9 @@ struct Recovery {
     clock: Clock,
     settings: Settings,
     floor: Floor,
-    /// Positions below it may have been given out by a segment that cannot be read.
+    /// Segments that were set aside, now or before.
+    gone: Vec<Gone>,
+    /// Positions below it may have been given out by one of them.
     taken: u64,
     found: Found,
 }
@@ -162,8 +167,8 @@ struct Tail {
     durable: Point,
     /// Where the frames below S end.
     offset: u64,
-    /// Whether bytes below S are damaged: then the file stays as it is.
-    damaged: bool,
+    /// Whether the file stays as it is: bytes below S are damaged, or another segment stood behind it.
+    kept: bool,
     /// The new segment with what was rescued, written aside: its point and length.
     rescued: Option<(Point, u64)>,
 }
@@ -180,10 +185,7 @@ impl Recovery {
             if entry.name.ends_with(".tmp") {
                 self.disk.remove(&self.dir.join(&entry.name)).map_err(|e| self.io(e))?;
             }
-            let first = entry.name.strip_suffix(".seg").filter(|hex| hex.len() == 16);
-            if let Some(first) = first.and_then(|hex| u64::from_str_radix(hex, 16).ok()) {
-                names.push((first, entry.len));
-            }
+            names.extend(aside::first_of(&entry.name).map(|first| (first, entry.len)));
         }
         names.sort_unstable();
         Ok(names)
@@ -191,29 +193,45 @@ impl Recovery {
 
     /// Reads the heads; a segment without a readable one moves to `damaged/`.
     fn open_heads(&mut self, names: Vec<(u64, u64)>) -> Result<Vec<Headed>, OpenError> {
-        let mut segments = Vec::new();
-        let last = names.last().map(|&(first, _)| first);
+        let mut segments: Vec<Headed> = Vec::new();
         for (first, len) in names {
             let path = segment_path(&self.dir, first);
             match Segment::open(&*self.disk, &path, &self.id) {
                 Ok(segment) if segment.first() == first => segments.push(Headed { segment, len }),
-                Ok(_) | Err(HeadError::Unreadable) => {
-                    if last == Some(first) {
-                        self.taken = plausible_end(&*self.disk, first, len, &path).map_err(|e| self.io(e))?;
-                    }
-                    self.set_aside(first, &path).map_err(|e| self.io(e))?;
-                }
+                Ok(_) | Err(HeadError::Unreadable) => self.set_aside(first, &path).map_err(|e| self.io(e))?,
                 Err(error) => return Err(error.into_open(&path)),
             }
         }
+        let last = segments.last().map(|last| last.segment.first());
+        self.remember_gone(last).map_err(|e| self.io(e))?;
         Ok(segments)
     }
 
+    /// What is set aside, also by a start before: where it ended behind the last one that can be read, positions were
+    /// given out.
+    fn remember_gone(&mut self, last: Option<u64>) -> io::Result<()> {
+        self.gone = aside::segments(&*self.disk, &self.dir, &self.id)?;
+        let Some(end) = self.gone.last().map(|gone| gone.first).filter(|end| last.is_none_or(|last| *end > last))
+        else {
+            return Ok(());
+        };
+        for gone in self.gone.iter().filter(|gone| gone.first == end) {
+            self.taken = self.taken.max(aside::plausible_end(&*self.disk, gone)?);
+        }
+        Ok(())
+    }
+
+    /// Where positions end to be of the segment that begins at `first`: where another one begins, or did.
+    fn own_end(&self, first: u64, next: u64) -> u64 {
+        let gone = self.gone.iter().map(|gone| gone.first);
+        gone.filter(|gone| *gone > first).min().map_or(next, |gone| gone.min(next))
+    }
+
     fn set_aside(&mut self, first: u64, path: &Path) -> io::Result<()> {
-        let damaged = self.dir.join("damaged");
+        let damaged = aside::dir(&self.dir);
         self.disk.create_dir_all(&damaged)?;
-        let to = damaged.join(format!("{first:016x}.seg"));
-        self.disk.rename(path, &to)?;
+        let to = aside::free_name(&*self.disk, &damaged, &format!("{first:016x}.seg"))?;
+        self.disk.rename_new(path, &to)?;
         self.disk.sync_dir(&damaged)?;
         self.disk.sync_dir(&self.dir)?;
         tracing::error!(segment = first, kept = %to.display(), "a segment's head is unreadable; it is set aside");
@@ -226,8 +244,9 @@ impl Recovery {
         let mut table: BTreeMap<u64, Entry> = BTreeMap::new();
         let ends = segments.iter().skip(1).chain(&last).map(|s| s.segment.first());
         for (headed, end) in segments.iter().zip(ends) {
-            let bound = Bound { position: end, offset: headed.len };
-            table.insert(headed.segment.first(), Entry { bound, used: headed.len, open: Weak::new() });
+            let first = headed.segment.first();
+            let bound = Bound { position: end, own: self.own_end(first, end), offset: headed.len };
+            table.insert(first, Entry { bound, used: headed.len, open: Weak::new() });
         }
         let oldest = segments.first().or(last.as_ref()).map(|h| h.segment.start.clone());
         let mut durable = Point::default();
@@ -243,7 +262,7 @@ impl Recovery {
         durable.pass_damage(self.taken, u64::MAX);
         self.found.damaged_items += durable.position - end;
         if durable.position > end {
-            // What is missing belongs to the segment before it; appending goes on behind it.
+            // What is missing is passed with the segment before it; appending goes on behind it.
             adopted = None;
             if let Some(mut last) = table.last_entry() {
                 last.get_mut().bound.position = durable.position;
@@ -282,13 +301,31 @@ impl Recovery {
         Ok(Opened { shared, log, slots, found: self.found })
     }
 
-    /// The two walks over the last segment.
+    /// The two walks over the last segment. Without room to copy what may live in the page cache only, it is written
+    /// again where it stands: its blocks are there.
     fn walk(&mut self, segment: &Arc<Segment>, len: u64) -> io::Result<Tail> {
-        let bound = unbounded(len);
-        let synced = self.floor.position.max(greatest_mark(segment, &bound)?);
+        let found = self.found.clone();
+        let error = match self.walk_and_rescue(segment, len, Rescue::Copied(None)) {
+            Err(error) if is_no_space(&error) => error,
+            other => return other,
+        };
+        tracing::warn!(%error, "there is no room to copy what the last process had not synced: it is written again");
+        match self.disk.remove(&self.dir.join(COPY_NAME)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.found = Found { damaged_path: self.found.damaged_path.take(), ..found };
+        let file = self.disk.open(&segment_path(&self.dir, segment.first()), Open::Write)?;
+        self.walk_and_rescue(segment, len, Rescue::Again(file))
+    }
+
+    fn walk_and_rescue(&mut self, segment: &Arc<Segment>, len: u64, mut rescue: Rescue) -> io::Result<Tail> {
+        let bound = Bound::new(self.own_end(segment.first(), u64::MAX), len);
+        // What stood behind it began where all was durable.
+        let followed = bound.position < u64::MAX;
+        let synced = if followed { u64::MAX } else { self.floor.position.max(greatest_mark(segment, &bound)?) };
         let mut point = segment.start.clone();
-        let mut tail = Tail { durable: point.clone(), offset: HEAD_BYTES, damaged: false, rescued: None };
-        let mut copy: Option<Copier> = None;
+        let mut tail = Tail { durable: point.clone(), offset: HEAD_BYTES, kept: followed, rescued: None };
         let mut walker = Walker::from_start(segment.clone());
         loop {
             let before = walker.place;
@@ -300,13 +337,11 @@ impl Recovery {
                             walker.place = before;
                             break;
                         }
-                        if copy.is_none() {
-                            copy = Some(Copier::begin(self, point.clone(), len)?);
-                        }
                         let raw = walker.frame_bytes(offset, &fixed, &bound)?;
-                        copy.as_mut().expect("it was just begun").add(raw, &fixed)?;
+                        rescue.take(self, (&point, len), raw, offset, &fixed)?;
                         self.found.rescued_items += u64::from(fixed.items);
-                    } else {
+                    }
+                    if fixed.first < synced || rescue.is_in_place() {
                         point.pass(fixed.addressee, u64::from(fixed.items));
                         tail.offset = walker.place.offset;
                     }
@@ -316,9 +351,9 @@ impl Recovery {
                         walker.place = before;
                         break;
                     }
-                    let end = if next { to.position.min(synced) } else { synced };
+                    let end = to.position.min(synced);
                     self.damage(segment, &mut point, (from, to), end, next && to.position <= synced);
-                    tail.damaged = true;
+                    tail.kept = true;
                     if !next || to.position > synced {
                         break;
                     }
@@ -326,11 +361,11 @@ impl Recovery {
                 Step::End => break,
             }
         }
-        if !tail.damaged {
+        if !tail.kept {
             self.found.torn_bytes = torn_bytes(&mut walker, &bound)?;
         }
         tail.durable = point;
-        tail.rescued = copy.map(|c| c.finish(self)).transpose()?;
+        tail.rescued = rescue.finish(self)?;
         Ok(tail)
     }
 
@@ -376,19 +411,19 @@ impl Recovery {
             let fresh = Segment::open(&*self.disk, &path, &self.id).map_err(|e| e.into_io(&path))?;
             let file = self.disk.open(&path, Open::Write)?;
             let fresh = Arc::new(Segment { file, ..fresh });
-            let bound = Bound { position: point.position, offset: *written };
+            let bound = Bound::new(point.position, *written);
             table.insert(end, Entry { bound, used: *written, open: Arc::downgrade(&fresh) });
             let len = fresh.file.len()?;
             adopted = Some((fresh, *written, len));
         }
         if end > first {
             let mut used = len;
-            if !tail.damaged {
+            if !tail.kept {
                 // Gives back the blocks that were never used; below S nothing changes.
                 self.disk.open(&segment_path(&self.dir, first), Open::Write)?.set_len(tail.offset)?;
                 used = tail.offset;
             }
-            let bound = Bound { position: end, offset: used };
+            let bound = Bound::new(end, used);
             table.insert(first, Entry { bound, used, open: Weak::new() });
         }
         Ok(adopted)
@@ -400,27 +435,6 @@ fn row_state(row: Row) -> DrainRow {
     let mut saved_lows = [row.older_low; 2];
     saved_lows[(row.generation % 2) as usize] = low;
     DrainRow { generation: row.generation, cursor: row.cursor, saved_lows, ..DrainRow::blank() }
-}
-
-/// Where the positions of a last segment that cannot be checked end, as far as frames in it
-/// look like frames: they were given out and are never used again.
-pub fn plausible_end(disk: &dyn Disk, first: u64, len: u64, path: &Path) -> io::Result<u64> {
-    let file = disk.open(path, Open::Read)?;
-    let (mut end, mut at, mut buf) = (first, HEAD_BYTES, vec![0; COPY_BYTES]);
-    // No frame has more items than the file has room for.
-    let most = first.saturating_add(len / 16);
-    while at < len {
-        let got = read_full(&*file, &mut buf, at)?;
-        let frames = (0..got).step_by(8).filter_map(|n| frame::peek(&buf[n..got]));
-        let ends = frames.filter(|f| f.first >= first && f.end() <= most).map(|f| f.end());
-        end = ends.max().unwrap_or(first).max(end);
-        if got < buf.len() {
-            break;
-        }
-        // The next piece begins where a fixed part could still be cut by the end of this one.
-        at += (got - frame::FIXED) as u64;
-    }
-    Ok(end)
 }
 
 /// The greatest synced position that a valid frame carries.
@@ -441,7 +455,7 @@ pub fn torn_bytes(walker: &mut Walker, bound: &Bound) -> io::Result<u64> {
     let start = walker.place.offset;
     let (mut at, mut end) = (start, start);
     while at < bound.offset {
-        let chunk = walker.bytes(at, COPY_BYTES, bound)?;
+        let chunk = walker.bytes(at, PIECE, bound)?;
         if chunk.is_empty() {
             break;
         }
@@ -453,56 +467,4 @@ pub fn torn_bytes(walker: &mut Walker, bound: &Bound) -> io::Result<u64> {
         at += chunk.len() as u64;
     }
     Ok(end - start)
-}
-
-/// Writes rescued frames into a new segment, aside.
-struct Copier {
-    segment: Segment,
-    point: Point,
-    offset: u64,
-    buf: Vec<u8>,
-}
-
-impl Copier {
-    fn begin(recovery: &Recovery, start: Point, len: u64) -> io::Result<Copier> {
-        let file = recovery.disk.open(&recovery.dir.join(COPY_NAME), Open::Truncate)?;
-        match file.allocate(len.max(segment_bytes(recovery.settings.capacity_bytes))) {
-            // The frames alone may still fit.
-            Err(error) if is_no_space(&error) => {}
-            other => other?,
-        }
-        let salt = random_u64()?;
-        let segment = Segment::begin(file, start.clone(), &recovery.id, recovery.clock.now_us(), salt)?;
-        Ok(Copier { segment, point: start, offset: HEAD_BYTES, buf: Vec::new() })
-    }
-
-    fn add(&mut self, raw: &[u8], fixed: &Fixed) -> io::Result<()> {
-        let start = self.buf.len();
-        self.buf.extend_from_slice(raw);
-        let head = &mut self.buf[start..start + fixed.head_len()];
-        let marks = Marks { first: fixed.first, synced: self.segment.first(), common: self.point.common };
-        frame::seal(head, marks, self.segment.salt);
-        self.buf.resize(frame::padded(self.buf.len() as u64) as usize, 0);
-        self.point.pass(fixed.addressee, u64::from(fixed.items));
-        if self.buf.len() >= COPY_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.segment.file.write_at(&[IoSlice::new(&self.buf)], self.offset)?;
-        self.offset += self.buf.len() as u64;
-        self.buf.clear();
-        Ok(())
-    }
-
-    /// Syncs the copy; its end and length.
-    fn finish(mut self, recovery: &Recovery) -> io::Result<(Point, u64)> {
-        self.flush()?;
-        self.segment.file.sync_all()?;
-        tracing::info!(
-            first = self.segment.first(),
-            items = recovery.found.rescued_items,
-            "frames that the last process had not synced are kept"
-        );
-        Ok((self.point, self.offset))
-    }
 }

@@ -9,10 +9,11 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
+use super::aside::{self, free_name};
 use super::cursor::{self, Cursor, SLOT_BYTES};
 use super::identity::{self, Id, Identity, successor};
 use super::log::fill_random;
-use super::segment::{Point, head_of};
+use super::segment::{HEAD_BYTES, Point, head_of};
 use super::slots::{FILE_BYTES, Slots};
 use super::survey::{Drain, RowState, SegmentFile, Standing, Survey};
 use super::{OpenError, Takes, check_name};
@@ -20,6 +21,8 @@ use crate::disk::{Disk, Open, read_full};
 
 const ROW_BYTES: usize = 2 * SLOT_BYTES;
 const ROWS: usize = FILE_BYTES / ROW_BYTES;
+/// Bytes copied at a time.
+const COPY_BYTES: usize = 1024 * 1024;
 
 /// A repair, said and not yet done.
 #[derive(Default)]
@@ -27,10 +30,10 @@ pub struct Plan {
     dir: PathBuf,
     /// What it does, and what that means, a sentence each.
     pub steps: Vec<String>,
-    /// Files that are copied to `damaged/` before they are replaced.
+    /// Files that are copied to `damaged/`, whole, before they are replaced.
     copied: Vec<PathBuf>,
     moved: Vec<PathBuf>,
-    /// Segments' heads, with the channel's new identity.
+    /// Segments' heads, with the channel's new identity: those that they are written over are copied first, too.
     heads: Vec<(PathBuf, Vec<u8>)>,
     cursors: Option<Vec<u8>>,
     id: Option<Id>,
@@ -179,10 +182,14 @@ impl Plan {
 
     /// Does it. Blocks. Cut off anywhere, another plan of the same directory goes on.
     pub fn carry_out(&self, disk: &dyn Disk) -> io::Result<()> {
-        let damaged = self.dir.join("damaged");
+        let damaged = aside::dir(&self.dir);
         disk.create_dir_all(&damaged)?;
         for path in &self.copied {
-            copy(disk, path, &damaged)?;
+            copy(disk, path, &free_name(disk, &damaged, &file_name(path))?, u64::MAX)?;
+        }
+        for (path, _) in &self.heads {
+            let to = free_name(disk, &damaged, &format!("{}.head", file_name(path)))?;
+            copy(disk, path, &to, HEAD_BYTES)?;
         }
         for path in &self.moved {
             disk.rename_new(path, &free_name(disk, &damaged, &file_name(path))?)?;
@@ -221,7 +228,7 @@ struct Lost {
 impl Lost {
     fn of(survey: &Survey) -> Lost {
         let there = survey.cursors.as_ref().map_or(0, Vec::len) / ROW_BYTES;
-        let beyond = if survey.cursors.is_none() && survey.segments.is_empty() { 0 } else { ROWS - there };
+        let beyond = if survey.cursors.is_none() && !survey.begun { 0 } else { ROWS - there };
         let is_lost = |drain: &&Drain| matches!(drain.state, RowState::Unreadable | RowState::Foreign);
         let lost: Vec<&Drain> = survey.drains.iter().filter(is_lost).collect();
         let named = lost.iter().filter(|d| !d.name.is_empty() && !lives(survey, &d.name));
@@ -286,21 +293,19 @@ fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// A name in `dir` that nothing has: `name`, or with a number behind it.
-fn free_name(disk: &dyn Disk, dir: &Path, name: &str) -> io::Result<PathBuf> {
-    let taken: Vec<String> = disk.list(dir)?.into_iter().map(|entry| entry.name).collect();
-    let numbered = (2..).map(|n: u64| format!("{name}.{n}"));
-    let free = std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken.contains(name));
-    Ok(dir.join(free.expect("numbers do not end")))
-}
-
-/// Copies a file of the channel, at most the cursors' megabyte, and syncs the copy.
-fn copy(disk: &dyn Disk, path: &Path, dir: &Path) -> io::Result<()> {
+/// Copies a file of the channel, or the first `most` bytes of it, and syncs the copy.
+fn copy(disk: &dyn Disk, path: &Path, to: &Path, most: u64) -> io::Result<()> {
     let file = disk.open(path, Open::Read)?;
-    let len = usize::try_from(file.len()?).map_err(io::Error::other)?.min(FILE_BYTES);
-    let mut raw = vec![0; len];
-    let got = read_full(&*file, &mut raw, 0)?;
-    let copy = disk.open(&free_name(disk, dir, &file_name(path))?, Open::CreateNew)?;
-    copy.write_at(&[IoSlice::new(&raw[..got])], 0)?;
+    let copy = disk.open(to, Open::CreateNew)?;
+    let (mut raw, mut at) = (vec![0; COPY_BYTES], 0);
+    while at < most {
+        let piece = usize::try_from(most - at).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
+        let got = read_full(&*file, &mut raw[..piece], at)?;
+        if got == 0 {
+            break;
+        }
+        copy.write_at(&[IoSlice::new(&raw[..got])], at)?;
+        at += got as u64;
+    }
     copy.sync_all()
 }

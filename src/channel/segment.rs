@@ -207,12 +207,21 @@ fn decode_head(raw: &mut [u8]) -> Result<Opening, HeadError> {
     })
 }
 
-/// How far a segment may be read: a position, and the offset behind its last frame. Bytes
-/// beyond it may still change.
+/// How far a segment may be read: up to the position where the next one begins or the log ends, and the offset behind
+/// its last frame. Bytes beyond it may still change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
     pub position: u64,
+    /// Positions from here on are not its own, whatever stands in it: they were another's, which is gone.
+    pub own: u64,
     pub offset: u64,
+}
+
+impl Bound {
+    /// Of a segment that all positions up to there are of.
+    pub fn new(position: u64, offset: u64) -> Bound {
+        Bound { position, own: position, offset }
+    }
 }
 
 /// A place in a segment.
@@ -305,6 +314,7 @@ impl Walker {
         for at in [at, at.next_multiple_of(SECTOR)] {
             if let Some((head, fixed)) = self.frame_at(at, bound)?
                 && fixed.first == self.place.position
+                && fixed.end() <= bound.own
             {
                 self.pass(at, &fixed);
                 return Ok(Step::Frame { head, fixed });
@@ -344,7 +354,8 @@ impl Walker {
     fn resync(&mut self, bound: &Bound) -> io::Result<Step> {
         let from = self.place;
         let mut at = from.offset;
-        while at + FIXED as u64 <= bound.offset {
+        let end = if from.position < bound.own { bound.offset } else { at };
+        while at + FIXED as u64 <= end {
             let chunk = self.bytes(at, WINDOW, bound)?;
             if chunk.len() < FIXED {
                 break;
@@ -356,7 +367,7 @@ impl Walker {
             at += skip as u64;
             if let Some((_, fixed)) = self.frame_at(at, bound)?
                 && fixed.first >= from.position
-                && fixed.end() <= bound.position
+                && fixed.end() <= bound.own
             {
                 self.place = Place { offset: at, position: fixed.first, common: fixed.common.max(from.common) };
                 if self.place.position == from.position {
@@ -366,7 +377,7 @@ impl Walker {
             }
             at += 8;
         }
-        let to = Place { offset: bound.offset, position: bound.position, common: from.common };
+        let to = Place { offset: end, position: bound.position, common: from.common };
         self.place = to;
         Ok(Step::Gap { from, to, next: false })
     }

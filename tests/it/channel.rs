@@ -1,8 +1,10 @@
 //! The durable channel through its public face: workloads, crashes, damage, full disks.
 
 mod beginnings;
+mod gone;
 mod limits;
 mod memory;
+mod oldest;
 mod release;
 mod repair;
 

@@ -2,7 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the files that a person writes")]
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
@@ -265,6 +266,37 @@ async fn a_drain_is_forgotten_only_when_told_yes_and_others_keep_theirs() {
     assert_eq!(forget(&["old", "--yes"]), (Some(2), "no drain old; the channel has zipkin\n".to_owned()));
     assert_eq!(forget(&["zipkin"]).1, "zipkin: 2 spans wait for it and would be given up; --yes does it\n");
     assert_eq!(forget(&["dead-letters", "--yes"]).0, Some(2));
+}
+
+/// Every file below a directory, with its bytes.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => _ = found.insert(path.clone(), std::fs::read(&path).unwrap()),
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn what_forgetting_a_drain_would_give_up_is_told_of_the_directory_that_is_named_without_a_byte_written() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    leave_a_channel(dir.path()).await;
+    let before = files(dir.path());
+    let data = dir.path().join("spangate-data");
+    let ask = |from: &Path, args: &[&str]| {
+        let output = spangate(from, &[&["channel", "forget", "old"], args].concat(), &[]);
+        (output.status.code(), format!("{}{}", text(&output.stdout), text(&output.stderr)))
+    };
+    let told = (Some(0), "old: 2 spans wait for it and would be given up; --yes does it\n".to_owned());
+    assert_eq!(ask(elsewhere.path(), &[data.to_str().unwrap()]), told);
+    assert_eq!(ask(dir.path(), &["spangate-data"]), told);
+    assert!(files(dir.path()) == before, "{:?} of {:?}", files(dir.path()).keys(), before.keys());
+    let _running = disk::real().lock(&data.join("lock")).unwrap();
+    assert_eq!(ask(dir.path(), &[]), told, "looking takes no lock");
+    assert!(files(elsewhere.path()).is_empty());
 }
 
 #[tokio::test]

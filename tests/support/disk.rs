@@ -120,6 +120,8 @@ struct Inner {
     reads_fail: bool,
     off: bool,
     free: Option<u64>,
+    /// No block is free: what makes a file longer fails.
+    full: bool,
     full_met: u64,
     locked: BTreeSet<PathBuf>,
     film: Option<Film>,
@@ -238,6 +240,11 @@ impl SimDisk {
 
     pub fn fail_reads(&self, fail: bool) {
         self.inner().reads_fail = fail;
+    }
+
+    /// Not a block is free, or some are again.
+    pub fn set_full(&self, full: bool) {
+        self.inner().full = full;
     }
 
     /// Calls so far that found no byte free.

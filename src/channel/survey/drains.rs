@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::{Finding, Survey};
+use super::{Finding, Standing, Survey};
 use crate::channel::cursor::{self, Cursor, SLOT_BYTES, Slot};
 use crate::channel::identity::{Id, successor};
 use crate::channel::slots::{self, DRAINS_MAX, Fault, Slots};
@@ -137,7 +137,7 @@ impl Survey {
     pub(super) fn look_at_cursors(&mut self) {
         let path = Slots::path(&self.dir);
         let short = match self.cursors.as_ref().map(Vec::len) {
-            None => (!self.segments.is_empty()).then(|| (0, "is missing".to_owned())),
+            None => self.begun.then(|| (0, "is missing".to_owned())),
             Some(len) => {
                 (len < slots::FILE_BYTES).then(|| (len, format!("is {len} bytes long, of {}", slots::FILE_BYTES)))
             }
@@ -182,7 +182,8 @@ impl Survey {
         let begins = self.oldest.clone();
         for drain in &mut self.drains {
             let Some(cursor) = &drain.cursor else { continue };
-            let bytes = self.segments.iter().filter(|segment| segment.end > cursor.low).map(|segment| segment.bytes);
+            let there = self.segments.iter().filter(|segment| segment.standing != Standing::SetAside);
+            let bytes = there.filter(|segment| segment.end > cursor.low).map(|segment| segment.bytes);
             let mut account = cursor.account(&end, bytes.sum());
             account.oldest_us = drain.oldest_us;
             let (waiting, row) = (account.waiting, (drain.row * ROW_BYTES) as u64);

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Survey};
+use crate::channel::aside;
 use crate::channel::identity::{Id, successor};
 use crate::channel::segment::{HeadError, Opening};
 use crate::channel::state::segment_path;
@@ -34,6 +35,8 @@ pub enum Standing {
     Readable,
     /// The start sets it aside.
     HeadUnreadable,
+    /// A start did: what stood in it is missing from the log.
+    SetAside,
     /// Of another channel.
     Foreign(Id),
     Version {
@@ -43,6 +46,11 @@ pub enum Standing {
 }
 
 impl SegmentFile {
+    fn new(first: u64, path: PathBuf, bytes: u64, standing: Standing, opening: Option<Opening>) -> SegmentFile {
+        let (end, items, frames, received_us, damaged) = (first, 0, 0, None, 0);
+        SegmentFile { first, path, bytes, standing, end, items, frames, received_us, damaged, opening }
+    }
+
     /// Once it is known which channel the directory is of: whether the file is of the one that a repair makes of it.
     pub(super) fn adopt(&mut self, id: &Id) -> bool {
         let Some(opening) = &self.opening else { return false };
@@ -58,8 +66,7 @@ impl SegmentFile {
 pub(super) fn open(disk: &dyn Disk, dir: &Path, entries: &[Entry]) -> io::Result<Vec<SegmentFile>> {
     let mut segments = Vec::new();
     for entry in entries {
-        let hex = entry.name.strip_suffix(".seg").filter(|hex| hex.len() == 16);
-        let Some(first) = hex.and_then(|hex| u64::from_str_radix(hex, 16).ok()) else { continue };
+        let Some(first) = aside::first_of(&entry.name) else { continue };
         let path = segment_path(dir, first);
         let read = disk.open(&path, Open::Read).map_err(HeadError::Io).and_then(|file| Opening::read(&*file));
         let (standing, opening) = match read {
@@ -70,27 +77,28 @@ pub(super) fn open(disk: &dyn Disk, dir: &Path, entries: &[Entry]) -> io::Result
             Err(HeadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(HeadError::Io(error)) => return Err(error),
         };
-        let bytes = entry.len;
-        segments.push(SegmentFile {
-            first,
-            path,
-            bytes,
-            standing,
-            end: first,
-            items: 0,
-            frames: 0,
-            received_us: None,
-            damaged: 0,
-            opening,
-        });
+        segments.push(SegmentFile::new(first, path, entry.len, standing, opening));
     }
     segments.sort_unstable_by_key(|segment| segment.first);
     Ok(segments)
 }
 
+/// Adds those that were set aside and leave a hole in the log, or behind it.
+pub(super) fn add_gone(segments: &mut Vec<SegmentFile>, disk: &dyn Disk, dir: &Path, id: &Id) -> io::Result<()> {
+    let begins = segments.first().map(|oldest| oldest.first);
+    for gone in aside::segments(disk, dir, id)? {
+        let replaced = segments.iter().any(|s| s.first == gone.first && s.standing != Standing::SetAside);
+        if !replaced && begins.is_none_or(|begins| gone.first > begins) {
+            segments.push(SegmentFile::new(gone.first, gone.path, gone.bytes, Standing::SetAside, None));
+        }
+    }
+    segments.sort_by_key(|segment| segment.first);
+    Ok(())
+}
+
 /// What is in `damaged/`.
 pub(super) fn set_aside(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<Entry>> {
-    match disk.list(&dir.join("damaged")) {
+    match disk.list(&aside::dir(dir)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => {
             let mut entries = other?;

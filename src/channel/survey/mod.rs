@@ -37,8 +37,10 @@ pub struct Survey {
     pub identity: Identity,
     /// The channel that most of what can be read is of; the file's, if anything agrees with it.
     pub channel: Option<Id>,
-    /// By first position.
+    /// By first position, with those that are gone from between them.
     pub segments: Vec<SegmentFile>,
+    /// Whether the directory holds a segment: then the start asks for the id and the cursors, too.
+    pub(super) begun: bool,
     /// Of the cursors file, those rows that hold something.
     pub drains: Vec<Drain>,
     /// Positions of the log that are damaged.
@@ -70,11 +72,14 @@ impl Survey {
         let id = channel.unwrap_or_default();
         let mut changing = drains::adopt(cursors.as_deref_mut().unwrap_or_default(), &id);
         segments.iter_mut().for_each(|segment| changing |= segment.adopt(&id));
+        let begun = !segments.is_empty();
+        files::add_gone(&mut segments, &**disk, dir, &id)?;
         let mut survey = Survey {
             dir: dir.to_owned(),
             identity,
             channel,
             segments,
+            begun,
             drains: drains::rows(cursors.as_deref().unwrap_or_default(), &id),
             damaged: 0,
             set_aside: files::set_aside(&**disk, dir)?,
@@ -131,7 +136,7 @@ impl Survey {
                 Finding::damage(&path, "the id is of another channel").means(means)
             }
             Identity::Known(_) => return,
-            Identity::Missing if self.segments.is_empty() => return,
+            Identity::Missing if !self.begun => return,
             Identity::Missing => Finding::damage(&path, "is missing").means(means),
             Identity::Unreadable => Finding::damage(&path, "the id is unreadable").means(means),
             Identity::Version { major, minor } => Finding::version(&path, major, minor),

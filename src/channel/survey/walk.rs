@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use super::files::Standing;
 use super::{Depth, Drain, Finding, RowState, SegmentFile, Survey};
+use crate::channel::aside::{self, Gone};
 use crate::channel::frame::Fixed;
 use crate::channel::identity;
-use crate::channel::recovery::{Floor, greatest_mark, plausible_end, torn_bytes};
+use crate::channel::recovery::{Floor, greatest_mark, torn_bytes};
 use crate::channel::segment::{Bound, Place, Point, Segment, Step, Walker};
 use crate::channel::slots::FILE_BYTES;
 use crate::channel::{Head, Takes};
@@ -24,7 +25,6 @@ pub(super) fn walk(survey: &mut Survey, disk: &Arc<dyn Disk>, depth: Depth) -> i
     let chain: Vec<(u64, Option<Point>)> =
         segments.iter().filter(|s| is_ours(s)).map(|s| (s.first, readable(s).map(|o| o.start.clone()))).collect();
     survey.oldest = chain.iter().find_map(|(_, start)| start.clone());
-    let last = chain.iter().rev().find(|(_, start)| start.is_some()).map(|(first, _)| *first);
     let floor = Floor::told_by(survey.drains.iter().filter_map(|d| Some((d.cursor.as_ref()?.id, d.durable))));
     let mut end = survey.oldest.clone().unwrap_or_default();
     for segment in &mut segments {
@@ -38,8 +38,6 @@ pub(super) fn walk(survey: &mut Survey, disk: &Arc<dyn Disk>, depth: Depth) -> i
             pass_over(survey, &**disk, segment, (next, next_start.as_ref()), (&floor, &mut end))?;
             continue;
         }
-        // Behind the last one that can be read the log ends, as the start sees it.
-        let (next, next_start) = if last == Some(segment.first) { (None, None) } else { (next, next_start) };
         let file = match disk.open(&segment.path, Open::Read) {
             // Removed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -47,7 +45,7 @@ pub(super) fn walk(survey: &mut Survey, disk: &Arc<dyn Disk>, depth: Depth) -> i
         };
         let opening = readable(segment).expect("it was just looked at");
         let opened = Arc::new(Segment { start: opening.start.clone(), salt: opening.salt, file });
-        let bound = Bound { position: next.unwrap_or(u64::MAX), offset: segment.bytes };
+        let bound = Bound::new(next.unwrap_or(u64::MAX), segment.bytes);
         let synced = match next {
             Some(_) => u64::MAX,
             None => floor.position.max(greatest_mark(&opened, &bound)?),
@@ -85,7 +83,7 @@ fn readable(segment: &SegmentFile) -> Option<&crate::channel::segment::Opening> 
 }
 
 fn is_ours(segment: &SegmentFile) -> bool {
-    matches!(segment.standing, Standing::Readable | Standing::HeadUnreadable)
+    matches!(segment.standing, Standing::Readable | Standing::HeadUnreadable | Standing::SetAside)
 }
 
 /// What a file that is not the channel's is, if it is none.
@@ -96,7 +94,7 @@ fn not_ours(segment: &SegmentFile) -> Option<Finding> {
             let what = format!("is of the channel {}", identity::text(&id));
             Finding::damage(&segment.path, what).means("the start refuses; its spans are not this channel's")
         }
-        Standing::Readable | Standing::HeadUnreadable => return None,
+        Standing::Readable | Standing::HeadUnreadable | Standing::SetAside => return None,
     };
     Some(finding.refusing())
 }
@@ -111,7 +109,10 @@ fn pass_over(
 ) -> io::Result<()> {
     segment.end = match next {
         Some(next) => next,
-        None => plausible_end(disk, segment.first, segment.bytes, &segment.path)?,
+        None => {
+            let (first, path, bytes) = (segment.first, segment.path.clone(), segment.bytes);
+            aside::plausible_end(disk, &Gone { first, path, bytes })?
+        }
     };
     let before = end.clone();
     match next_start {
@@ -123,14 +124,17 @@ fn pass_over(
         }
     }
     let finding = Finding::damage(&segment.path, "the segment's head is unreadable").at(0);
-    let means = "the next start moves it to damaged/";
+    let means = match segment.standing {
+        Standing::SetAside => "it was set aside",
+        _ => "the next start moves it to damaged/",
+    };
     if end.position <= before.position {
         // The log begins behind it: whoever waits for something of it is told of that.
         survey.findings.push(finding.positions(segment.first..segment.end).means(means));
         return Ok(());
     }
     let positions = before.position..end.position;
-    let lost = survey.lost(positions.clone(), Some(end.common - before.common), None);
+    let lost = survey.lost(positions.clone(), Some(end.common.saturating_sub(before.common)), None);
     segment.damaged = positions.end - positions.start;
     survey.damaged += segment.damaged;
     survey.findings.push(finding.positions(positions).means(means).losing(lost, survey.cursors_lost()));

@@ -57,6 +57,7 @@ fn standing(segment: &SegmentFile) -> Option<String> {
     match segment.standing {
         Standing::Readable => None,
         Standing::HeadUnreadable => Some("head unreadable".to_owned()),
+        Standing::SetAside => Some("set aside in damaged/, its head unreadable".to_owned()),
         Standing::Foreign(_) => Some("of another channel".to_owned()),
         Standing::Version { major, minor } => Some(format!("of format {major}.{minor}")),
     }

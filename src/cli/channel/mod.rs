@@ -1,7 +1,8 @@
 //! `spangate channel inspect | verify | repair | send | forget`: the channel on disk, for when a disk has lied.
 //!
-//! Looking takes no lock and changes nothing, so it is done beside a gateway that runs. What
-//! changes something takes the data directory's lock, and does nothing without `--yes`.
+//! Looking takes no lock and changes nothing, so it is done beside a gateway that runs. What changes something takes the
+//! data directory's lock. `repair` and `forget` change nothing without `--yes`; `send` has none: it delivers, and
+//! gives nothing up.
 
 mod forget;
 mod inspect;
@@ -44,7 +45,7 @@ pub fn run(verb: Verb, settings: Settings) -> Exit {
         Verb::Verify { json } => verify::verify(&disk, &settings, json),
         Verb::Repair { drains, yes } => repair::repair(&disk, &settings, &drains, yes),
         Verb::Send(order) => send::send(&disk, &settings, &order),
-        Verb::Forget { drain, yes } => forget::forget(&drain, yes, settings),
+        Verb::Forget { drain, yes } => forget::forget(&disk, settings, &drain, yes),
     }
 }
 

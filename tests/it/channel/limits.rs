@@ -103,6 +103,31 @@ async fn a_full_disk_at_the_start_lets_the_drains_make_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nothing_vouches_for_is_kept_on_a_disk_without_a_free_block_and_outlives_the_next_loss_of_power() {
+    let settings = small();
+    // Answered, in the last group before the kill; or refused, as its sync failed, and in the page cache alone.
+    for answered in [true, false] {
+        let (disk, channel, _tap) = begun(&settings);
+        say(&channel, "alpha").await;
+        disk.fail_syncs(!answered);
+        let said = channel.append(vec![draft(None, &["bravo"])]).wait().await;
+        assert_eq!(said.is_ok(), answered);
+        let left = disk.killed();
+        left.set_full(true);
+        let (channel, found) = open(&settings, &left.disk()).unwrap();
+        assert!(found.rescued_items > 0 && found.damaged_items == 0, "{found:?}");
+        assert_ne!(channel.snapshot().intake, Intake::Open);
+        let left = left.lost_power(Power::Nothing);
+        left.set_full(false);
+        let (channel, _) = open(&settings, &left.disk()).unwrap();
+        let mut tap = channel.tap("zipkin", Start::End, Takes::Common).unwrap();
+        assert_eq!(drained(&channel, &mut tap).await, ["alpha", "bravo"]);
+        assert_eq!(say(&channel, "after").await, 2..3);
+        assert_eq!(drained(&channel, &mut tap).await, ["after"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_without_its_cursors_or_its_id_is_refused() {
     let settings = small();
     for name in ["cursors", "id"] {

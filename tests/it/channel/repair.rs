@@ -89,36 +89,40 @@ impl Left {
 
     /// What each drain is given by the channel as it is now, and its identity.
     async fn given(&self) -> (Vec<u64>, Vec<u64>, String) {
-        let (channel, _) = open(&self.settings, &self.disk).unwrap();
-        let mut all = Vec::new();
-        let end = channel.append(vec![draft(None, &["end"])]).wait().await.unwrap();
-        for drain in ["zipkin", "archive"] {
-            let mut tap = channel.tap(drain, Start::End, Takes::Common).unwrap();
-            let mut spans = Vec::new();
-            loop {
-                let taken = tap.next().await.unwrap().unwrap();
-                if taken.head.at.first == end.start {
-                    tap.ledger().settle(end.clone(), Outcome::Delivered);
-                    break;
-                }
-                let body = tap.body(&taken.head).await;
-                for n in taken.open.iter().flat_map(|range| range.clone()) {
-                    if let Ok(body) = &body {
-                        let text = &body[n as usize * SPAN..][..SPAN];
-                        spans.push(std::str::from_utf8(text).unwrap().parse().unwrap());
-                    }
-                }
-                let first = taken.head.at.first;
-                tap.ledger().settle(first..first + u64::from(taken.head.at.items), Outcome::Delivered);
-            }
-            assert_eq!(tap.ledger().waiting(), 0);
-            all.push(spans);
-        }
-        let id = channel.id().to_owned();
-        channel.stop();
-        let [zipkin, archive] = all.try_into().unwrap();
-        (zipkin, archive, id)
+        given(&self.settings, &self.disk).await
     }
+}
+
+async fn given(settings: &Settings, disk: &Arc<dyn Disk>) -> (Vec<u64>, Vec<u64>, String) {
+    let (channel, _) = open(settings, disk).unwrap();
+    let mut all = Vec::new();
+    let end = channel.append(vec![draft(None, &["end"])]).wait().await.unwrap();
+    for drain in ["zipkin", "archive"] {
+        let mut tap = channel.tap(drain, Start::End, Takes::Common).unwrap();
+        let mut spans = Vec::new();
+        loop {
+            let taken = tap.next().await.unwrap().unwrap();
+            if taken.head.at.first == end.start {
+                tap.ledger().settle(end.clone(), Outcome::Delivered);
+                break;
+            }
+            let body = tap.body(&taken.head).await;
+            for n in taken.open.iter().flat_map(|range| range.clone()) {
+                if let Ok(body) = &body {
+                    let text = &body[n as usize * SPAN..][..SPAN];
+                    spans.push(std::str::from_utf8(text).unwrap().parse().unwrap());
+                }
+            }
+            let first = taken.head.at.first;
+            tap.ledger().settle(first..first + u64::from(taken.head.at.items), Outcome::Delivered);
+        }
+        assert_eq!(tap.ledger().waiting(), 0);
+        all.push(spans);
+    }
+    let id = channel.id().to_owned();
+    channel.stop();
+    let [zipkin, archive] = all.try_into().unwrap();
+    (zipkin, archive, id)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -383,85 +387,90 @@ fn crc32c(bytes: &[u8]) -> u32 {
     digest.finalize() as u32
 }
 
+/// The files of a directory, on a simulated disk, all of them durable.
+fn simulated(left: &Left) -> SimDisk {
+    let (simulated, channel) = (SimDisk::new(), left.settings.dir.clone());
+    let disk = simulated.disk();
+    disk.create_dir_all(&channel).unwrap();
+    for entry in fs::read_dir(&channel).unwrap().map(|entry| entry.unwrap()).filter(|e| e.path().is_file()) {
+        let file = disk.open(&entry.path(), disk::Open::Truncate).unwrap();
+        file.write_at(&[std::io::IoSlice::new(&fs::read(entry.path()).unwrap())], 0).unwrap();
+        file.sync_all().unwrap();
+    }
+    disk.sync_dir(&channel).unwrap();
+    simulated
+}
+
+/// Whether what stood at the front of a file, or all of it, is in `damaged/`.
+fn is_kept(disk: &SimDisk, before: &[u8]) -> bool {
+    let damaged = disk.names().into_iter().filter(|path| path.parent().is_some_and(|dir| dir.ends_with("damaged")));
+    damaged.into_iter().any(|path| disk.read(&path) == before)
+}
+
+/// Where nothing vouches for the log's end, on a simulated disk, beside a segment of another channel; which one that is.
+async fn ruined() -> (SimDisk, Left, PathBuf) {
+    let (left, other) = (Left::new().await, Left::new().await);
+    let (channel, _) = open(&other.settings, &other.disk).unwrap();
+    for _ in 0..3 {
+        channel.append(vec![draft(None, &["x".repeat(40_000).as_str()])]).wait().await.unwrap();
+    }
+    channel.stop();
+    let last = left.segments().pop().unwrap();
+    let bytes = fs::read(&last).unwrap();
+    left.flip(&last, bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64);
+    (0..3).for_each(|row| left.flip_row(row));
+    let foreign = other.segments().pop().unwrap();
+    let stray = left.path(foreign.file_name().unwrap().to_str().unwrap());
+    fs::copy(foreign, &stray).unwrap();
+    let disk = simulated(&left);
+    (disk.clone(), Left { disk: disk.disk(), ..left }, stray)
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repair_cut_off_at_any_step_goes_on_to_the_same_end() {
-    for cut in 0.. {
-        let left = Left::new().await;
-        let last = left.segments().pop().unwrap();
-        let bytes = fs::read(&last).unwrap();
-        left.flip(&last, bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64);
-        left.flip_row(0);
-        left.flip_row(1);
-        left.flip_row(2);
-        let before = left.survey().channel_id();
-        let cutter = Cutter { disk: left.disk.clone(), left: std::sync::atomic::AtomicI64::new(cut) };
-        let done = left.plan().unwrap().carry_out(&cutter).is_ok();
-        if !done {
-            let survey = left.survey();
+async fn a_repair_cut_off_at_any_call_goes_on_to_the_same_end_with_all_that_it_replaced_kept() {
+    let (whole, left, stray) = ruined().await;
+    let before = left.survey().channel_id();
+    let ours = left.segments().into_iter().filter(|path| *path != stray);
+    let heads = ours.map(|path| whole.read(&path)[..HEAD as usize].to_vec());
+    let replaced: Vec<Vec<u8>> = heads.chain(["cursors", "id"].map(|name| whole.read(&left.path(name)))).collect();
+    let expected = self::whole()[..MESSAGES * SPANS - SPANS].to_vec();
+    let foreign = whole.read(&stray);
+    for cut in 1.. {
+        let disk = whole.killed();
+        disk.fault_at(whole.calls() + cut, Fault::Off);
+        let done = left.plan().unwrap().carry_out(&*disk.disk()).is_ok();
+        let powers = [Power::Nothing, Power::Everything, Power::Some(cut)];
+        let powers = powers.into_iter().map(|power| (format!("{power:?}"), disk.lost_power(power)));
+        for (how, after) in powers.chain([("killed".to_owned(), disk.killed())]) {
+            let case = format!("cut at {cut}, {how}");
+            let survey = Survey::of(&after.disk(), &left.settings.dir, Depth::Whole).unwrap();
             // Only the sync of its last step may be lacking.
-            assert!(survey.refuses() || survey.channel_id() != before, "cut at {cut}: half a repair must not start");
-            left.plan().unwrap().carry_out(&*left.disk).unwrap();
+            let is_done = survey.channel_id().is_some_and(|id| Some(id) != before);
+            assert!(survey.refuses() || is_done, "{case}: half a repair must not start");
+            Plan::of(&survey, &known()).unwrap().carry_out(&*after.disk()).unwrap();
+            assert!(replaced.iter().all(|bytes| is_kept(&after, bytes)), "{case}: what was replaced is not kept");
+            // A rename into another directory is one step, but the simulated disk may lose half of it.
+            let half = how.starts_with("Some");
+            assert!(half || is_kept(&after, &foreign), "{case}: what was moved is not kept");
+            let (zipkin, archive, id) = given(&left.settings, &after.disk()).await;
+            assert_eq!((&zipkin, &archive), (&expected, &expected), "{case}");
+            assert_ne!(Some(id), before, "{case}");
         }
-        let (zipkin, archive, id) = left.given().await;
-        let expected = &whole()[..whole().len() - SPANS];
-        assert_eq!((&zipkin[..], &archive[..]), (expected, expected), "cut at {cut}");
-        assert_ne!(Some(id), before, "cut at {cut}");
         if done {
-            assert!(cut > 8, "it has more steps than {cut}");
+            assert!(cut > 30, "it has more calls than {cut}");
             return;
         }
     }
 }
 
-/// A disk that fails for good after so many calls that change it.
-struct Cutter {
-    disk: Arc<dyn Disk>,
-    left: std::sync::atomic::AtomicI64,
-}
-
-impl Cutter {
-    fn pass(&self) -> std::io::Result<()> {
-        match self.left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) {
-            ..=0 => Err(std::io::Error::other("cut off")),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Disk for Cutter {
-    fn open(&self, path: &Path, how: disk::Open) -> std::io::Result<Arc<dyn disk::File>> {
-        if how != disk::Open::Read {
-            self.pass()?;
-        }
-        self.disk.open(path, how)
-    }
-    fn create_dir_all(&self, dir: &Path) -> std::io::Result<()> {
-        self.pass()?;
-        self.disk.create_dir_all(dir)
-    }
-    fn list(&self, dir: &Path) -> std::io::Result<Vec<disk::Entry>> {
-        self.disk.list(dir)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        self.pass()?;
-        self.disk.rename(from, to)
-    }
-    fn rename_new(&self, from: &Path, to: &Path) -> std::io::Result<()> {
-        self.pass()?;
-        self.disk.rename_new(from, to)
-    }
-    fn remove(&self, path: &Path) -> std::io::Result<()> {
-        self.pass()?;
-        self.disk.remove(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
-        self.pass()?;
-        self.disk.sync_dir(dir)
-    }
-    fn space(&self, dir: &Path) -> std::io::Result<disk::Space> {
-        self.disk.space(dir)
-    }
-    fn lock(&self, path: &Path) -> std::io::Result<Box<dyn Send + std::marker::Sync>> {
-        self.disk.lock(path)
-    }
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_longer_than_it_should_be_is_copied_whole_before_it_is_replaced() {
+    let left = Left::new().await;
+    let mut cursors = fs::read(left.path("cursors")).unwrap();
+    cursors.extend(vec![7; 100_000]);
+    fs::write(left.path("cursors"), &cursors).unwrap();
+    left.flip_row(0);
+    let before = fs::read(left.path("cursors")).unwrap();
+    left.repair();
+    assert!(fs::read(left.path("damaged/cursors")).unwrap() == before, "cut short");
 }

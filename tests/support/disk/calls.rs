@@ -198,6 +198,8 @@ impl File for SimFile {
     fn write_at(&self, bufs: &[IoSlice<'_>], at: u64) -> io::Result<()> {
         let (mut inner, fault) = self.disk.call()?;
         let whole: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let no_room = inner.full && at as usize + whole > inner.files[self.file].cache.len;
+        let fault = fault.or(no_room.then_some(Fault::NoSpace));
         let mut left = match fault {
             Some(Fault::NoSpace | Fault::Quota | Fault::ReadOnly) => 0,
             Some(Fault::Short) => whole / 2,
@@ -224,7 +226,8 @@ impl File for SimFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let mut inner = self.disk.plain()?;
-        if inner.free.is_some_and(|free| free < len) {
+        let no_room = inner.full && len as usize > inner.files[self.file].cache.len;
+        if no_room || inner.free.is_some_and(|free| free < len) {
             inner.full_met += u64::from(inner.free == Some(0));
             return Err(Fault::NoSpace.error());
         }
