@@ -183,7 +183,16 @@ fn paused() -> Runtime {
 const FLIPS: u64 = 40;
 
 /// What a call meets that changes something.
-pub const FAULTS: [Fault; 6] = [Fault::Fail, Fault::Evict, Fault::Short, Fault::NoSpace, Fault::Quota, Fault::ReadOnly];
+pub const FAULTS: [Fault; 8] = [
+    Fault::Fail,
+    Fault::Evict,
+    Fault::Short,
+    Fault::ShortOfSpace,
+    Fault::ShortOfQuota,
+    Fault::NoSpace,
+    Fault::Quota,
+    Fault::ReadOnly,
+];
 
 /// Failures of one workload that are told; the others are alike.
 const FAILURES_MAX: usize = 3;
