@@ -275,11 +275,11 @@ impl SimDisk {
         shots
     }
 
-    /// Whether these bytes of a file, and its name, outlive a loss of power now.
+    /// Whether these bytes of a file, and its name, outlive a loss of power now. One that was removed was done with.
     pub fn outlives(&self, path: &Path, bytes: Range<usize>) -> bool {
         let inner = self.inner();
         let file = inner.names.get(path);
-        file.is_some_and(|file| {
+        file.is_none_or(|file| {
             let dirs = path.ancestors().skip(1).all(|dir| inner.durable_dirs.contains(dir));
             let named = dirs && inner.durable_names.get(path) == Some(file);
             named && inner.files[*file].is_saved(bytes.start, bytes.end)

@@ -545,6 +545,9 @@ impl World {
         let (Some(side), Some(channel)) = (self.sides.get(name), &self.channel) else { return };
         let mut scan = side.tap.ledger().scan(0..channel.snapshot().tail);
         while let Ok(Some((head, _))) = scan.next().await {
+            if let Err(what) = outlives(&self.disk, &head) {
+                return self.book.broken(what);
+            }
             let Some(body) = body(&side.tap, &head).await else { continue };
             if let Err(what) = spans_of(&self.book, &head, &body) {
                 self.book.broken(what);
