@@ -2,8 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(dead_code, reason = "each caller uses a part")]
 
+#[path = "../../tests/proof/fuzz/against_json.rs"]
+mod against_json;
+#[path = "../../tests/proof/fuzz/against_proto3.rs"]
+mod against_proto3;
+#[path = "../../tests/proof/fuzz/against_thrift.rs"]
+mod against_thrift;
 #[path = "../../tests/proof/fuzz/fit.rs"]
 mod fit;
+#[path = "../../tests/proof/fuzz/kept.rs"]
+mod kept;
 #[path = "../../tests/proof/fuzz/rest.rs"]
 mod rest;
 #[path = "../../tests/proof/fuzz/targets.rs"]

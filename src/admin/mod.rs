@@ -25,7 +25,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::tasks::Tasks;
+use crate::tasks::{self, Tasks};
 
 pub use action::{Action, Asked, Done};
 pub use axum::http::StatusCode;
@@ -110,11 +110,16 @@ fn routes(handles: Handles, tasks: &Tasks) -> Router {
     let posts: String = actions.iter().map(|action| format!(", POST {}", action.path())).collect();
     let index = format!("spangate admin: /metrics, /health, /ready{posts}\n");
     let router = Router::new()
-        .route("/metrics", get(async move || ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics())))
+        .route("/metrics", get(async move || scraped(metrics).await))
         .route("/health", get(async move || answer(health())))
         .route("/ready", get(async move || answer(ready())))
         .fallback(async || (StatusCode::NOT_FOUND, index));
     actions.into_iter().fold(router, |router, action| action.route(router, door.clone(), tasks.clone()))
+}
+
+/// On a thread of its own: with many series it takes milliseconds, which others would notice.
+async fn scraped(metrics: Arc<dyn Fn() -> String + Send + Sync>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], tasks::blocking(move || metrics()).await)
 }
 
 fn answer(report: Report) -> impl IntoResponse {

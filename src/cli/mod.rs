@@ -4,7 +4,7 @@
 //! machine's, 2 configuration, 3 a port or the data directory in use, 4 damage that needs a
 //! person. Answers go to stdout, everything that is wrong to stderr.
 
-mod archive;
+pub mod archive;
 mod args;
 mod banner;
 mod channel;

@@ -286,8 +286,8 @@ pub static SETTINGS: &[Setting] = &[
         "intake.bytes_in_flight",
         bytes(MIB, 64 * GIB),
         "32MiB",
-        "Bytes of messages, inflated, being read, decoded or waiting for their sync (half as many beside for what inflates to over 1 MiB); decoding takes a few times that",
-        "two of the largest calls, and many of the usual 100 KB",
+        "Bytes of messages, inflated, being read, decoded or waiting for their sync: half for the first 64 KiB of each, half for the rest (half as many beside for what inflates to over 1 MiB); decoding takes a few times that",
+        "one of the largest calls, and many of the usual 100 KB that wait for no large one",
     ),
     row(
         Gateway,

@@ -105,7 +105,7 @@ pub(super) struct Batch {
     pub lane: Option<SinkId>,
     /// Of its last try; later tries have higher numbers.
     pub number: u64,
-    /// When its last try began, the sink had taken something else since this was first refused.
+    /// When its last try began, the sink had taken something else since this, or what it was cut from, was last refused.
     pub witness: bool,
     pub history: History,
 }
@@ -115,7 +115,8 @@ pub(super) struct Batch {
 pub(super) struct History {
     /// The mark of the first verdict against it; halves inherit it.
     pub since: Option<u64>,
-    /// The mark of the first refusal; halves inherit it. A failure before it tells nothing of a sink that refuses.
+    /// The mark of the last refusal; halves inherit it. What a sink took before that tells nothing: it may refuse
+    /// everything since.
     pub refused: Option<u64>,
     /// The mark of its last failure.
     pub last: u64,
@@ -131,7 +132,7 @@ pub(super) struct History {
     pub spoken: Option<Instant>,
     /// The sinks that refused it while it stood alone, one for each time.
     pub refused_by: Vec<SinkId>,
-    /// One of those had taken something else since the first refusal.
+    /// One of those had taken something else since the refusal before.
     pub proven: bool,
     /// It breaks sinks: it left the flow, and what it breaks does not rest.
     pub suspect: bool,

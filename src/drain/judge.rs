@@ -215,7 +215,8 @@ impl Judge {
         }
         let mark = self.tries;
         batch.history.since.get_or_insert(mark);
-        batch.history.refused.get_or_insert(mark);
+        // What its neighbours meanwhile got through speaks against a lone span; against many, what came after.
+        batch.history.refused = Some(if batch.spans == 1 { batch.number } else { mark });
         if let Some((first, second)) = batch.halves(mark) {
             return Ruling {
                 answer: Answer::Well(scene.took),

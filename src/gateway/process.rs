@@ -33,10 +33,18 @@ impl Process {
             family(&mut out, "process_cpu_seconds_total", stat.cpu_seconds);
             family(&mut out, "process_resident_memory_bytes", stat.resident_bytes as f64);
         }
-        if let Ok(fds) = self.disk.list(Path::new("/proc/self/fd")) {
-            family(&mut out, "process_open_fds", fds.len() as f64);
+        if let Some(fds) = self.open_fds() {
+            family(&mut out, "process_open_fds", fds as f64);
         }
         out
+    }
+
+    /// From Linux 6.2 on the directory's size says it; to list 10,000 connections takes 20 ms and more.
+    fn open_fds(&self) -> Option<u64> {
+        let dir = Path::new("/proc/self/fd");
+        let said = self.disk.open(dir, disk::Open::Read).and_then(|dir| dir.len()).ok()?;
+        let with_our_own = if said > 0 { said } else { self.disk.list(dir).ok()?.len() as u64 };
+        Some(with_our_own.saturating_sub(1))
     }
 
     fn stat(&self) -> Option<Stat> {
@@ -72,6 +80,17 @@ fn parse(stat: &str) -> Option<Stat> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn descriptors_are_counted_as_they_are_opened() {
+        let process = Process::new(disk::real(), &Clock::system());
+        let before = process.open_fds().expect("Linux has it");
+        let opened: Vec<_> = (0..1_000).map(|_| disk::real().open(Path::new("/dev/null"), disk::Open::Read)).collect();
+        // Other tests of this process open some, too.
+        let more = process.open_fds().expect("it was there") - before;
+        assert!(opened.iter().all(Result::is_ok) && (900..2_000).contains(&more), "{more} more");
+    }
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {

@@ -11,23 +11,24 @@ mod collectors;
 mod load;
 pub mod oracle;
 mod place;
+pub mod wire;
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
 use fastrand::Rng;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
-use super::{Budget, Tally};
+use super::{Budget, Tally, words};
 use crate::support::process::{Gateway, wait_for};
 use account::Account;
 use collectors::Collectors;
 use load::Load;
 use oracle::Found;
 use place::Place;
+use wire::{UnderWay, Wire};
 
 /// Kills of one storm.
 const KILLS: u32 = 6;
@@ -52,7 +53,10 @@ fn storms(kind: &str, budget: Budget, place: fn(&mut Rng, &Path, &Runtime) -> Pl
         let dir = TempDir::new().unwrap();
         let ended = catch_unwind(AssertUnwindSafe(|| storm(seed, dir.path(), place)));
         let (counts, faults) = ended.unwrap_or_else(|panic| (Tally::default(), vec![words(&*panic)]));
-        tally.merge(counts);
+        // Each kind by itself: a kill over a store is another than one over files.
+        for (what, count) in counts.counts {
+            tally.add(&if what == "kills" { kind.to_owned() } else { format!("{kind}: {what}") }, count);
+        }
         if !faults.is_empty() {
             let (faults, kept) = (faults.join("\n    "), dir.keep());
             let again = format!("cargo test --release --test soak -- {kind} --seed {seed} --tries 1");
@@ -60,11 +64,6 @@ fn storms(kind: &str, budget: Budget, place: fn(&mut Rng, &Path, &Runtime) -> Pl
         }
     }
     tally
-}
-
-fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref().copied()).unwrap_or("a panic without words").to_owned()
 }
 
 /// One storm: what it counted, and what of the promises did not hold.
@@ -79,6 +78,7 @@ fn storm(seed: u64, dir: &Path, place: fn(&mut Rng, &Path, &Runtime) -> Place) -
         tally: Tally::default(),
         chance,
         dir,
+        runtime: runtime.handle().clone(),
     };
     let mut sites: Vec<Site> = (0..storm.place.gateways()).map(|_| Site::default()).collect();
     for kill in 0..KILLS {
@@ -103,6 +103,7 @@ struct Site {
 
 struct Storm<'a> {
     dir: &'a Path,
+    runtime: Handle,
     chance: Rng,
     place: Place,
     collectors: Collectors,
@@ -118,18 +119,24 @@ impl Storm<'_> {
             Some(gateway) => self.start_again(gateway, &mut site.account),
             none => none.insert(self.first_start(which)),
         };
-        let load = Load::start(&self.dir.join(format!("load-{kill}")), gateway, &mut self.chance);
+        let wires = [gateway.scribe, gateway.http].map(|port| Wire::to(port, &self.runtime));
+        let load = Load::start(&self.dir.join(format!("load-{kill}")), &wires, &mut self.chance);
         self.collectors.refuse(load.some_of_the_first(&mut self.chance));
         wait_for("a thousand acknowledged spans", LONG, || {
             gateway.process.must_run();
             (load.acknowledged() >= ACKNOWLEDGED).then_some(())
         });
-        site.account = Some(Account::of(gateway));
+        let account = Account::of(gateway);
+        self.found.faults.extend(account.faults(None));
+        site.account = Some(account);
         std::thread::sleep(Duration::from_millis(self.chance.u64(..300)));
+        let under_way = wires.each_ref().map(Wire::under_way);
         gateway.process.child.kill().expect("it runs until it is killed");
         let sent = load.end();
         gateway.process.kill();
-        let counts = sent.in_flight > 0 && sent.acknowledged.len() >= ACKNOWLEDGED;
+        let in_flight: u64 = under_way.iter().map(UnderWay::unanswered).sum();
+        let counts = in_flight > 0 && sent.acknowledged.len() >= ACKNOWLEDGED;
+        self.tally.add("messages in flight at kills", in_flight);
         self.tally.add("kills", u64::from(counts));
         self.tally.add("kills that do not count", u64::from(!counts));
         self.found.sent(sent);

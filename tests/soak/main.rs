@@ -1,8 +1,8 @@
 //! `make soak`: the proofs of tests/proof for as long as one is told, in a release build.
 //!
 //! `soak [KIND ...] [--minutes N] [--seed N] [--tries N]`: the time is shared evenly by the kinds (default: all of
-//! them). The last lines are the counts by kind and what failed; a failure has the command that shows it again, and the
-//! exit code is 1. Without `--seed` each run begins at another one and prints it.
+//! them). The last lines are the counts by kind and what failed, also where a kind panics; a failure has the command that
+//! shows it again, and the exit code is 1. Without `--seed` each run begins at another one and prints it.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 #[path = "../support/mod.rs"]
@@ -14,7 +14,7 @@ mod proof;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use proof::{Budget, Tally};
+use proof::{Budget, Tally, guarded};
 use spangate::clock::Clock;
 
 /// As the gateway's own.
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let mut whole = Tally::default();
     for (name, what, run) in &asked.kinds {
         println!("soak {name} --seed {}: {what}", asked.seed);
-        let tally = run(asked.budget());
+        let tally = guarded(name, asked.budget(), run);
         println!("{tally}\n");
         whole.merge(tally);
     }

@@ -74,8 +74,8 @@ pub enum Lie {
     Directories,
     /// fdatasync is.
     Data,
-    /// fsync is.
-    All,
+    /// The last sync of a file that is then renamed is: it was renamed first.
+    Renamed,
 }
 
 /// What callers were told went wrong.
@@ -118,11 +118,14 @@ struct Inner {
     read_fault: Option<u64>,
     look_fault: Option<Range<u64>>,
     lie: Option<Lie>,
+    /// By file, what it was before its last sync: where a lie takes that back.
+    unsynced: BTreeMap<usize, Arc<Inode>>,
     /// Syncs of data fail while this is set.
     sync_fails: bool,
     reads_fail: bool,
     off: bool,
     free: Option<u64>,
+    full_met: u64,
     locked: BTreeSet<PathBuf>,
     film: Option<Film>,
     trouble: Trouble,
@@ -242,6 +245,11 @@ impl SimDisk {
 
     pub fn fail_reads(&self, fail: bool) {
         self.inner().reads_fail = fail;
+    }
+
+    /// Calls so far that found no byte free.
+    pub fn full_met(&self) -> u64 {
+        self.inner().full_met
     }
 
     pub fn set_free(&self, free: u64) {
@@ -477,6 +485,9 @@ impl Inner {
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let file = *self.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        if let Some(unsynced) = self.unsynced.remove(&file) {
+            self.files[file] = unsynced;
+        }
         if from.parent() == to.parent() {
             self.change(from.parent().unwrap(), Some(from), Some((to, file)));
         } else {

@@ -7,7 +7,7 @@
 mod cat;
 mod list;
 pub mod options;
-mod replay;
+pub mod replay;
 
 use std::ffi::OsString;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ mod batch;
 mod progress;
 mod refused;
 mod sender;
-mod state;
+pub mod state;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Batches kept apart from the flow: lone spans that were refused, and suspects.
 //!
-//! A refused span goes on when it can say something: to a sink that has not seen it, or that took
-//! others since. Without that, one of them all is tried at each step of a back-off, so that an idle
+//! A refused span goes on when it can say something: to a sink that has not seen it, that took
+//! others since, or that is known to take others. Without that, one of them all is tried at each step of a back-off, so that an idle
 //! drain finds out when its collector is well again. A suspect has a back-off of its own: one try a
 //! step. Both are bounded; beyond it a sink is held, or a batch stays in the flow.
 
@@ -137,7 +137,7 @@ impl Pen {
             let others = up.iter().any(|other| !history.knows(*other));
             let taken_since = history.refused.is_some_and(|refused| passed(&sink) > refused);
             let useful = !history.knows(sink) || (taken_since && !history.proven) || !others;
-            useful && (!history.knows(sink) || taken_since || scouts)
+            useful && (!history.knows(sink) || taken_since || history.proven || scouts)
         };
         // One that all have failed with goes where something else passed since: only there it is told from its sink.
         let suspect = |kept: &Kept| {

@@ -138,6 +138,45 @@ fn what_passed_before_a_sink_refused_anything_proves_nothing_against_a_span_that
 }
 
 #[test]
+fn what_passed_before_a_sink_began_to_refuse_everything_proves_nothing_against_the_rest_of_a_batch() {
+    let mut court = Court::of(&[0]);
+    let Fate::Flow(halves) = court.send(batch(0, 4), 0, refused()).fate else { panic!("not halved") };
+    let [good, rest] = <[Batch; 2]>::try_from(halves).unwrap();
+    assert!(matches!(court.send(good, 0, Verdict::Delivered).fate, Fate::Delivered(_)));
+    // From here on it refuses everything.
+    let Fate::Flow(halves) = court.send(rest, 0, refused()).fate else { panic!("not halved") };
+    for half in halves {
+        assert!(matches!(court.send(half, 0, refused()).fate, Fate::Apart));
+    }
+    for _ in 0..20 {
+        court.now += Duration::from_secs(60);
+        let span = court.take(0).expect("one try a step");
+        assert!(
+            matches!(court.send(span, 0, refused()).fate, Fate::Apart),
+            "it is dead by one that refuses everything"
+        );
+    }
+    court.passes(0);
+    let span = court.take(0).expect("it takes others again");
+    assert!(matches!(court.send(span, 0, refused()).fate, Fate::Dead(_)));
+}
+
+#[test]
+fn what_was_under_way_beside_a_lone_span_speaks_for_its_sink() {
+    let mut court = Court::of(&[0]);
+    let Fate::Flow(halves) = court.send(batch(0, 2), 0, refused()).fate else { panic!("not halved") };
+    let [mut bad, mut good] = <[Batch; 2]>::try_from(halves).unwrap();
+    court.judge.begin(&mut bad, 0);
+    court.judge.begin(&mut good, 0);
+    let scene = Scene { now: court.now, took: Duration::ZERO, up: &[0], idle: true };
+    let sent = |batch, verdict| Sent { batch, sink: 0, verdict };
+    assert!(matches!(court.judge.judge(sent(bad, refused()), &scene).fate, Fate::Apart));
+    assert!(matches!(court.judge.judge(sent(good, Verdict::Delivered), &scene).fate, Fate::Delivered(_)));
+    let bad = court.take(0).expect("its neighbour passed");
+    assert!(matches!(court.send(bad, 0, refused()).fate, Fate::Dead(_)));
+}
+
+#[test]
 fn the_only_sink_that_is_up_is_asked_twice() {
     let mut court = Court::of(&[0]);
     let Fate::Flow(halves) = court.send(batch(0, 2), 0, refused()).fate else { panic!("not halved") };

@@ -1,14 +1,14 @@
 //! Byte permits: the one bound on what intake holds in memory.
 //!
-//! A message holds permits from before its bytes are read until it is answered. They are taken in steps as bytes
-//! arrive, so that a peer which announces much and sends nothing holds little. A connection holds a quarter at most; a
-//! single message that is larger takes that whole quarter and so stands alone on its connection. Waiters are served in
-//! order of arrival (the semaphore is fair), and a message waits for `commit_wait` in all: two that wait for each
-//! other's bytes are both refused rather than stuck.
+//! A message holds permits from before its bytes are read until it is answered. They are taken in steps as bytes arrive,
+//! so that a peer which announces much and sends nothing holds little: of one half its first 64 KiB, of the other the
+//! rest, so that no large messages make small ones wait. A connection holds a quarter of all at most; a single message
+//! that is larger stands alone there. Waiters are served in order of arrival (the semaphores are fair), and a message
+//! waits for `commit_wait` in all: two that wait for each other's bytes are both refused rather than stuck.
 //!
-//! Permits count a message's bytes as they came, and what they inflate to; what inflates to much has permits of its own,
-//! half as many again. While it is decoded it takes as much again, a hostile one up to six times (broken UTF-8 is three
-//! bytes for one, a v1 entry grows to four times its own); the decoders bound that, and let go of it when they return.
+//! Permits count a message's bytes as they came, and what they inflate to; what inflates to much has half as many for
+//! itself. While it is decoded a message takes as much again, a hostile one up to six times (broken UTF-8 is three bytes
+//! for one, a v1 entry grows to four times its own); the decoders bound that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +20,15 @@ use super::{Refusal, Settings};
 use crate::metrics::Gauge;
 
 /// What is taken for a message of which nothing has arrived: so little that all connections together, stalled, leave
-/// most of the budget to others.
-const FIRST_BYTES: usize = 1024;
+/// others a third of what is for first bytes.
+const FIRST_BYTES: usize = 512;
 
-/// Up to here permits are four times what has arrived, so that a usual message takes few steps; beyond, twice.
+/// Up to here permits are four times what has arrived, so that a usual message takes few steps; beyond, twice. And up to
+/// here they are of the half that large messages take no more of.
 const STEP_BYTES: usize = 64 * 1024;
+
+/// The part of `bytes_in_flight` that is for the first bytes of messages: one over this.
+const FIRST_SHARE: u32 = 2;
 
 /// Connections' part of `bytes_in_flight`: one over this.
 const SHARE: usize = 4;
@@ -40,7 +44,8 @@ const LARGE_SHARE: u32 = 2;
 /// The permits of all connections. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Budget {
-    all: Arc<Semaphore>,
+    first: Arc<Semaphore>,
+    rest: Arc<Semaphore>,
     /// For what inflates to much.
     large: Arc<Semaphore>,
     bytes: u32,
@@ -52,8 +57,17 @@ impl Budget {
     pub fn new(settings: &Settings, held: Gauge) -> Self {
         // A semaphore counts to 2^29 on 32-bit machines; 1 is the least that moves.
         let bytes = settings.bytes_in_flight.clamp(1, 1 << 29) as u32;
-        let [all, large] = [bytes, bytes / LARGE_SHARE].map(|bytes| Arc::new(Semaphore::new(bytes as usize)));
-        Budget { all, large, bytes, wait: settings.commit_wait, held }
+        let first = bytes.div_ceil(FIRST_SHARE);
+        let [first, rest, large] =
+            [first, bytes - first, bytes / LARGE_SHARE].map(|bytes| Arc::new(Semaphore::new(bytes as usize)));
+        Budget { first, rest, large, bytes, wait: settings.commit_wait, held }
+    }
+
+    /// How a message's bytes are shared between the two halves.
+    fn halves(&self, bytes: usize) -> [u32; 2] {
+        let first = self.bytes.div_ceil(FIRST_SHARE);
+        let of_first = bytes.min(STEP_BYTES).min(first as usize);
+        [of_first as u32, (bytes - of_first).min((self.bytes - first) as usize) as u32]
     }
 
     pub fn share(&self) -> Share {
@@ -73,7 +87,8 @@ pub struct Share {
 impl Share {
     /// A permit for a message of which nothing has been read; [`Permit::grow`] takes bytes.
     pub fn permit(&self) -> Permit {
-        Permit { wait_left: self.budget.wait, share: self.clone(), own: None, all: None, large: None, held: 0 }
+        let wait_left = self.budget.wait;
+        Permit { wait_left, share: self.clone(), own: None, first: None, rest: None, large: None, held: 0 }
     }
 }
 
@@ -81,8 +96,10 @@ impl Share {
 pub struct Permit {
     share: Share,
     own: Option<OwnedSemaphorePermit>,
-    all: Option<OwnedSemaphorePermit>,
+    first: Option<OwnedSemaphorePermit>,
+    rest: Option<OwnedSemaphorePermit>,
     large: Option<OwnedSemaphorePermit>,
+    /// Of first bytes and the rest.
     held: u32,
     wait_left: Duration,
 }
@@ -100,22 +117,26 @@ impl Permit {
         if have >= self.held as usize || expected <= step {
             self.grow(step).await?;
         }
-        // Beyond the whole budget a message stands alone, and reads on.
-        Ok(if self.held < self.share.budget.bytes { self.held as usize } else { step })
+        // Beyond all that a message may hold it stands alone, and reads on.
+        let most = self.share.budget.halves(usize::MAX).iter().sum();
+        Ok(if self.held < most { self.held as usize } else { step })
     }
 
     /// Holds at least `bytes` in all, or as much as there is.
     pub async fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let want = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.share.budget.bytes);
+        let share = self.share.clone();
+        let [first, rest] = share.budget.halves(bytes);
+        let want = first + rest;
         let Some(more) = want.checked_sub(self.held).filter(|more| *more > 0) else {
             return Ok(());
         };
-        let own = want.min(self.share.bytes) - self.held.min(self.share.bytes);
-        let share = self.share.clone();
-        let (own, all) = self.in_time(take_both(&share, own, more)).await?;
+        let own = want.min(share.bytes) - self.held.min(share.bytes);
+        let more_of = [(first, &self.first), (rest, &self.rest)].map(|(want, held)| want - permits(held));
+        let [own, first, rest] = self.in_time(take_all(&share, own, more_of)).await?;
         merge(&mut self.own, own);
-        merge(&mut self.all, all);
-        self.share.budget.held.increment(f64::from(more));
+        merge(&mut self.first, first);
+        merge(&mut self.rest, rest);
+        share.budget.held.increment(f64::from(more));
         self.held = want;
         Ok(())
     }
@@ -128,15 +149,11 @@ impl Permit {
         }
         let budget = self.share.budget.clone();
         let want = u32::try_from(bytes).unwrap_or(u32::MAX).min(budget.bytes / LARGE_SHARE);
-        let more = want.saturating_sub(self.held_large());
+        let more = want.saturating_sub(permits(&self.large));
         let taken = self.in_time(take(&budget.large, more)).await?;
         merge(&mut self.large, taken);
         budget.held.increment(f64::from(more));
         Ok(())
-    }
-
-    fn held_large(&self) -> u32 {
-        self.large.as_ref().map_or(0, OwnedSemaphorePermit::num_permits) as u32
     }
 
     /// What comes of `taking`, as long as this message may wait.
@@ -151,8 +168,8 @@ impl Permit {
 impl Permit {
     /// Gives back what is held: the message is not kept.
     pub fn release(&mut self) {
-        self.share.budget.held.decrement(f64::from(self.held + self.held_large()));
-        (self.own, self.all, self.large, self.held) = (None, None, None, 0);
+        self.share.budget.held.decrement(f64::from(self.held + permits(&self.large)));
+        (self.own, self.first, self.rest, self.large, self.held) = (None, None, None, None, 0);
     }
 }
 
@@ -162,9 +179,14 @@ impl Drop for Permit {
     }
 }
 
-/// The connection's own first: who waits there keeps nobody else waiting.
-async fn take_both(share: &Share, own: u32, all: u32) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
-    (take(&share.own, own).await, take(&share.budget.all, all).await)
+/// The connection's own first: who waits there keeps nobody else waiting. Then first bytes and the rest.
+async fn take_all(share: &Share, own: u32, [first, rest]: [u32; 2]) -> [OwnedSemaphorePermit; 3] {
+    let budget = &share.budget;
+    [take(&share.own, own).await, take(&budget.first, first).await, take(&budget.rest, rest).await]
+}
+
+fn permits(held: &Option<OwnedSemaphorePermit>) -> u32 {
+    held.as_ref().map_or(0, |held| held.num_permits() as u32)
 }
 
 async fn take(semaphore: &Arc<Semaphore>, permits: u32) -> OwnedSemaphorePermit {
@@ -211,21 +233,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_message_larger_than_the_quarter_stands_alone_on_its_connection() {
-        let (budget, _registry) = budget(400);
+        let (budget, _registry) = budget(1 << 20);
         let share = budget.share();
-        let large = held(&share, 300).await.unwrap();
+        let large = held(&share, 300 << 10).await.unwrap();
         assert_eq!(held(&share, 1).await.err(), Some(Refusal::Busy));
-        assert!(held(&budget.share(), 100).await.is_ok());
+        assert!(held(&budget.share(), 100 << 10).await.is_ok());
         drop(large);
         assert!(held(&share, 1).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_larger_than_the_whole_budget_stands_alone_and_is_read_on() {
-        let (budget, _registry) = budget(400);
-        let mut permit = budget.share().permit();
-        assert_eq!(permit.step(0, 1000).await, Ok(1000));
-        assert_eq!(held(&budget.share(), 1).await.err(), Some(Refusal::Busy));
+    async fn a_message_larger_than_the_whole_budget_is_read_on_and_small_ones_do_not_wait_for_it() {
+        let (budget, _registry) = budget(1 << 20);
+        let (mut permit, mut have) = (budget.share().permit(), 0);
+        while have < 4 << 20 {
+            have = permit.step(have, 4 << 20).await.unwrap();
+        }
+        assert_eq!(held(&budget.share(), STEP_BYTES + 1).await.err(), Some(Refusal::Busy));
+        let small = [held(&budget.share(), STEP_BYTES).await, held(&budget.share(), 1).await];
+        assert!(small.iter().all(Result::is_ok));
     }
 
     #[tokio::test(start_paused = true)]
@@ -237,7 +263,7 @@ mod tests {
         };
         let bomb = inflated(64 << 20).await.unwrap();
         assert_eq!(inflated(USUAL_BYTES + 1).await.err(), Some(Refusal::Busy));
-        let others = held(&budget.share(), 15 << 20).await.unwrap();
+        let others = held(&budget.share(), 7 << 20).await.unwrap();
         let usual = inflated(USUAL_BYTES).await.unwrap();
         drop(bomb);
         let [one, two] = [inflated(4 << 20).await.unwrap(), inflated(4 << 20).await.unwrap()];
@@ -254,7 +280,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn as_many_bombs_as_fill_the_permits_with_their_bodies_go_off_one_by_one() {
         let (budget, _registry) = budget(16 << 20);
-        let bombs = (0..16).map(|_| async {
+        let bombs = (0..8).map(|_| async {
             let mut permit = held(&budget.share(), 1 << 20).await.unwrap();
             tokio::task::yield_now().await;
             permit.inflate(64 << 20).await.unwrap();
@@ -272,7 +298,7 @@ mod tests {
             have = permit.step(have, 1_000_000).await.unwrap();
             steps.push(have);
         }
-        assert_eq!(steps, [1_024, 4_096, 16_384, 65_536, 131_072, 262_144, 524_288, 1_000_000]);
+        assert_eq!(steps, [512, 2_048, 8_192, 32_768, 65_536, 131_072, 262_144, 524_288, 1_000_000]);
         let mut small = budget.share().permit();
         assert_eq!(small.step(0, 100).await, Ok(100));
         assert_eq!(small.held, 100);
@@ -295,7 +321,7 @@ mod tests {
         let (left, ()) = tokio::join!(waited, freed);
         assert_eq!(left, Duration::from_millis(300));
         let began = Instant::now();
-        let _all = held(&budget.share(), 390).await.unwrap();
+        let _all = held(&budget.share(), 190).await.unwrap();
         assert_eq!(permit.grow(20).await, Err(Refusal::Busy));
         assert_eq!(began.elapsed(), Duration::from_millis(300));
     }

@@ -23,7 +23,7 @@ fn post(rig: &Rig, body: &str) -> (u16, String) {
 #[test]
 fn uploads_that_stall_hold_little_of_what_all_share_and_are_cut_off_after_a_while() {
     let rig = Rig::with(|s| {
-        s.intake.bytes_in_flight = 1 << 20;
+        s.intake.bytes_in_flight = 2 << 20;
         s.intake.commit_wait = Duration::from_millis(200);
         (s.http.connections_max, s.scribe.connections_max) = (STALLED + 10, STALLED + 10);
     });
@@ -41,7 +41,7 @@ fn uploads_that_stall_hold_little_of_what_all_share_and_are_cut_off_after_a_whil
     }
     rig.wait_for("spangate_connections{listener=\"http\"}", STALLED as u64);
     rig.wait_for("spangate_connections{listener=\"scribe\"}", STALLED as u64);
-    // With 64 KiB each, sixteen of them would hold it all.
+    // With 64 KiB each, sixteen of them would hold all that is for first bytes.
     assert_eq!(post(&rig, &json(&["x".repeat(100_000)])).0, 202);
     assert_eq!(Client::connect(rig.scribe).log(&[("zipkin", &entry(1, 3, "good"))]), OK);
     for stream in &mut posts {

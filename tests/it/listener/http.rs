@@ -299,7 +299,8 @@ fn without_permits_a_request_is_503_before_its_body_is_kept() {
     for holder in &mut holders {
         holder.send("POST /api/v2/spans HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n[");
     }
-    rig.wait_for("spangate_intake_bytes", 4 * 1024);
+    // Half is for first bytes.
+    rig.wait_for("spangate_intake_bytes", 2 * 1024);
     let answer = post(&rig, "", spans(&["x"]));
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.body);
     drop(holders);

@@ -257,11 +257,11 @@ fn a_full_channel_is_try_later_and_every_span_is_counted_as_refused() {
 fn without_permits_a_frame_is_thrown_away_and_answered_try_later_by_name() {
     let rig = Rig::with(|s| {
         s.intake = spangate::listener::intake::Settings {
-            bytes_in_flight: 16 * 1024,
+            bytes_in_flight: 32 * 1024,
             commit_wait: Duration::from_millis(100),
         };
     });
-    // Four frames that never end hold four times what came of them, a quarter each.
+    // Four frames that never end hold four times what came of them: all that is for first bytes.
     let mut holders: Vec<Client> = (0..4).map(|_| connected(&rig)).collect();
     let span = entry(1, 2, &"n".repeat(100_000));
     let call = frame(&message(true, CALL, "Log", 1, &log_arguments(&[("zipkin", &span)])));

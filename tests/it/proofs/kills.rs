@@ -1,9 +1,14 @@
 //! Kills of the real process, and that their oracle finds what is planted before it.
 
 use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use crate::proof::kills::oracle::{Found, Settled};
+use crate::proof::kills::wire::Wire;
 use crate::proof::{Budget, kills};
+use crate::support::process::wait_for;
 
 #[test]
 fn kills_under_load_lose_nothing_and_archive_each_span_once() {
@@ -18,7 +23,7 @@ fn kills_among_faults_of_a_store_archive_each_span_once() {
     let tally = kills::store_kills(Budget::of(1, 1));
     println!("{tally}");
     tally.assert_whole();
-    assert!(tally.counts["kills"] >= 3 && tally.counts["faults of the store"] > 0, "{tally}");
+    assert!(tally.counts["store-kills"] >= 3 && tally.counts["store-kills: faults of the store"] > 0, "{tally}");
 }
 
 /// Three spans that were sent, acknowledged, delivered and archived.
@@ -64,4 +69,29 @@ fn whatever_is_lost_doubled_or_made_up_is_named_with_its_promise() {
     refused.refusable.insert("a".into());
     refused.collected.remove("a");
     assert_eq!(refused.verdict(), Vec::<String>::new(), "a dead letter is as good as a delivery where it was refused");
+}
+
+#[test]
+fn a_message_is_in_flight_at_a_kill_where_its_bytes_are_gone_and_no_answer_ever_came() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let wire = Wire::to(listener.local_addr().unwrap().port(), runtime.handle());
+    let mut sender = TcpStream::connect((Ipv4Addr::LOCALHOST, wire.port)).unwrap();
+    let (mut gateway, _) = listener.accept().unwrap();
+    let under_way = |count: usize| {
+        let look = || Some(wire.under_way()).filter(|found| found.len() == count);
+        wait_for("as many messages under way", Duration::from_secs(60), look)
+    };
+    let mut bytes = [0; 100];
+    assert_eq!(under_way(0).unanswered(), 0, "nothing was asked");
+    sender.write_all(&bytes).unwrap();
+    gateway.read_exact(&mut bytes).unwrap();
+    let asked = under_way(1);
+    assert_eq!(asked.unanswered(), 1, "it is under way");
+    gateway.write_all(&bytes[..1]).unwrap();
+    sender.read_exact(&mut bytes[..1]).unwrap();
+    assert_eq!((asked.unanswered(), under_way(0).unanswered()), (0, 0), "it was answered after that moment");
+    sender.write_all(&bytes[..10]).unwrap();
+    gateway.read_exact(&mut bytes[..10]).unwrap();
+    assert_eq!(wire.under_way().len(), 0, "so little is no message");
 }

@@ -98,6 +98,17 @@ fn field(raw: &[u8], at: usize) -> Option<(usize, Range<usize>)> {
     (content.end <= raw.len()).then_some((key, content))
 }
 
+/// Number and content of each field of a message; `None` where it is none, or has a group.
+pub fn fields(raw: &[u8]) -> Option<Vec<(u64, &[u8])>> {
+    let (mut fields, mut at) = (Vec::new(), 0);
+    while at < raw.len() {
+        let (_, content) = field(raw, at)?;
+        fields.push((read_varint(&raw[at..])?.0 >> 3, &raw[content.clone()]));
+        at = content.end;
+    }
+    Some(fields)
+}
+
 /// A number, and the bytes it takes.
 fn read_varint(raw: &[u8]) -> Option<(u64, usize)> {
     let last = raw.iter().take(10).position(|byte| *byte < 0x80)?;

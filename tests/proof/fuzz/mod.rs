@@ -7,7 +7,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "a test's files are not the product's")]
 
+pub mod against_json;
+pub mod against_proto3;
+pub mod against_thrift;
 mod fit;
+pub mod kept;
 mod mutate;
 mod rest;
 mod targets;

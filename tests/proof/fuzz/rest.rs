@@ -10,8 +10,9 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use spangate::archive::note::{NOTE_BYTES_MAX, Note};
+use spangate::archive::object::{Object, ObjectName};
 use spangate::archive::path::is_clean;
-use spangate::archive::{Template, object::Object};
+use spangate::archive::{Format, Template};
 use spangate::channel::survey::{Depth, Survey};
 use spangate::channel::{
     Channel, Draft, Item, Kind, NO_LABEL, OpenError, Origin, Outcome, ReadError, Settings, Start, Sync, Takes, raw,
@@ -128,7 +129,7 @@ fn files() -> &'static Files {
 }
 
 /// Edits of three bytes: where (of `bytes`, wherever in it), and what.
-fn edited(bytes: &[u8], edits: &[u8]) -> Vec<u8> {
+pub fn edited(bytes: &[u8], edits: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for edit in edits.as_chunks::<3>().0 {
         let at = usize::from(u16::from_le_bytes([edit[0], edit[1]])) * 7919 % bytes.len();
@@ -259,6 +260,12 @@ async fn read_all(channel: &Channel, drain: &str, end: u64) -> BTreeSet<u64> {
 
 pub fn plan(note: &[u8]) {
     if let Ok(Ok(object)) = std::str::from_utf8(note).map(str::parse::<Object>) {
+        for extension in Format::ALL.map(Format::extension) {
+            let (name, long) = (object.name(extension), object.long_name(extension));
+            let said = ObjectName::parse(&name, extension).expect("a name of ours");
+            assert_eq!((said.first, said.last, said.channel == object.channel), (object.first, object.last, true));
+            assert_eq!(Object::from_long_name(&long, extension).as_ref(), Some(&object));
+        }
         assert_eq!(object.to_string().parse(), Ok(object));
     }
     if let Ok(read) = Note::parse(note)

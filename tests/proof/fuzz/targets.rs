@@ -1,7 +1,7 @@
 //! The targets by name, each with the words of its format.
 
 use super::fit::Form;
-use super::{rest, wire};
+use super::{kept, rest, wire};
 
 /// What reads bytes, and how it is tried.
 pub struct Target {
@@ -126,6 +126,13 @@ const THRIFT: &[&[u8]] = &[
 ];
 const PLAN: &[&[u8]] = &[
     b"spangate plan 1\n",
+    b"spangate plan 2\n",
+    b"path received UTC 0  dt=%Y/{service}\n",
+    b"path span +01:00 3600 gate-1 {category}\n",
+    b"published\n",
+    b"published 7 000000010000000200000003000000ff\n",
+    b"lane a/{first}/{last}/\n",
+    b"lane ",
     b"format jsonl.gz/1\n",
     b"format parquet/1\n",
     b"filter \n",
@@ -143,6 +150,25 @@ const PLAN: &[&[u8]] = &[
     b"first=",
     b"last=",
     b"18446744073709551615",
+];
+const STATE: &[&[u8]] = &[
+    b"{",
+    b"}",
+    b"\"",
+    b",",
+    b":",
+    b"\"version\": \"spangate replay 1\"",
+    b"\"directory\": \"/work\"",
+    b"\"arguments\": [",
+    b"]",
+    b"\"reached\": {",
+    b"\"00112233445566778899aabbccddeeff-0\": {",
+    b"\"first\": ",
+    b"\"object\": \"",
+    b"\"row\": ",
+    b"18446744073709551615",
+    b"null",
+    b"-1",
 ];
 const TOML: &[&[u8]] = &[
     b"[scribe]\n",
@@ -228,6 +254,8 @@ pub const TARGETS: &[Target] = &[
     target("plan", rest::plan, PLAN),
     target("sieve", rest::sieve, JSON),
     target("letter", rest::letter, LETTER),
+    costly(target("object", kept::object, JSON)),
+    target("state", kept::state, STATE),
     costly(target("config", rest::config, TOML)),
     target("path", rest::path, PATH),
 ];

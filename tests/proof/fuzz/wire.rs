@@ -12,21 +12,17 @@ use spangate::span::{Batch, canonical};
 use spangate::wire::detect::Encoding;
 use spangate::wire::fb303::Fb303;
 use spangate::wire::r#gen::fb303::FbStatus;
-use spangate::wire::r#gen::zipkin_core;
 use spangate::wire::r#gen::zipkin_proto3::ListOfSpans;
 use spangate::wire::inflate::{Coding, most};
 use spangate::wire::scribe::{Header, MessageKind, call, log_arguments};
-use spangate::wire::v1::encode::{Form, encode_span};
 use spangate::wire::v1::{self, Options, Scratch};
 use spangate::wire::{DecodeError, Limits, json_v1 as v1_json, json_v2 as v2_json, proto3 as v2_proto};
-use thrift::TConfiguration;
-use thrift::protocol::{TBinaryInputProtocol, TBinaryOutputProtocol, TInputProtocol, TSerializable, TType};
+
+use super::{against_json, against_proto3, against_thrift};
 
 /// What a byte of input may become: numbers and addresses are written out, a v1 span of two sides is two spans.
 const GROWTH_MAX: usize = 16;
 const GROWTH_FLOOR: usize = 4096;
-/// Longer than any input.
-const BYTES_MAX: usize = 64 << 10;
 
 fn decoded(body: &[u8], mut decode: impl FnMut(&mut Batch) -> Result<(), DecodeError>) -> Option<Batch> {
     let mut batch = Batch::default();
@@ -52,7 +48,7 @@ fn decoded(body: &[u8], mut decode: impl FnMut(&mut Batch) -> Result<(), DecodeE
 }
 
 /// The items are the body, another's decoder reads it, and reading it again changes nothing.
-fn is_canonical(batch: &Batch) {
+pub fn is_canonical(batch: &Batch) {
     let lengths: usize = batch.items.iter().map(|item| item.len as usize).sum();
     assert_eq!(lengths, batch.body.len(), "items and body");
     let list = ListOfSpans::decode(&batch.body[..]).expect("a ListOfSpans");
@@ -72,15 +68,10 @@ fn is_canonical(batch: &Batch) {
     assert!(again.body == batch.body || unsayable, "canonical bytes are read as other ones");
 }
 
-/// Every encoder takes what was decoded.
+/// Every encoder takes what was decoded, and says it.
 fn is_sayable(batch: &Batch) {
     for element in canonical::elements(&batch.body) {
-        let span = element.expect("an element");
-        let mut out = Vec::new();
-        for form in [Form::Thrift, Form::Json] {
-            // What v1 cannot say is refused by name; that is an answer, too.
-            let _ = encode_span(form, span, &mut out);
-        }
+        against_json::is_sayable(element.expect("an element"));
     }
 }
 
@@ -91,22 +82,24 @@ pub fn json_v2(body: &[u8]) {
     serde_json::from_slice::<serde_json::Value>(&text).expect("another's reader takes it");
     let again = decoded(&text, |batch| v2_json::decode(&text, &Limits::default(), batch)).expect("our own JSON");
     assert!(again.body == batch.body, "another span after JSON");
+    against_json::v2(body, &batch);
     is_sayable(&batch);
 }
 
 pub fn json_v1(body: &[u8]) {
     let (limits, options) = (Limits::default(), Options::default());
     if let Some(batch) = decoded(body, |batch| v1_json::decode(body, &limits, &options, batch)) {
+        against_json::v1(body, &batch);
         is_sayable(&batch);
     }
 }
 
 pub fn proto3(body: &[u8]) {
     let ours = decoded(body, |batch| v2_proto::decode(body, &Limits::default(), batch));
-    if let (Some(ours), Ok(theirs)) = (&ours, ListOfSpans::decode(body)) {
-        assert_eq!(ours.items.len(), theirs.spans.len(), "another's decoder counts other spans");
+    if let Some(ours) = &ours {
+        against_proto3::compare(body, ours);
+        is_sayable(ours);
     }
-    ours.iter().for_each(is_sayable);
     // What comes from a disk that lied is read by these without a check.
     let _ = canonical::span_bytes(body);
     for span in canonical::elements(body).flatten() {
@@ -120,27 +113,7 @@ pub fn thrift_list(body: &[u8]) {
     let (limits, options) = (Limits::default(), Options::default());
     let Some(batch) = decoded(body, |batch| v1::decode_list(body, &limits, &options, batch)) else { return };
     is_sayable(&batch);
-    // The generated reader looks at no field's type, so it may see other spans. What its writer makes of them is
-    // well-formed.
-    if let Some((spans, written)) = rewritten(body) {
-        assert_eq!(v1::count(&written, &limits), spans, "another's encoder, {} bytes", written.len());
-    }
-}
-
-/// The spans of a list as the generated code reads and writes them: how many, and the new list.
-fn rewritten(body: &[u8]) -> Option<(usize, Vec<u8>)> {
-    // It reserves what a list claims.
-    let limits =
-        TConfiguration::builder().max_container_size(Some(1000)).max_string_size(Some(BYTES_MAX)).build().ok()?;
-    let mut input = TBinaryInputProtocol::with_config(body, false, limits);
-    let size = usize::try_from(input.read_list_begin().ok()?.size).ok()?;
-    let mut out = vec![TType::Struct as u8];
-    out.extend_from_slice(&(size as u32).to_be_bytes());
-    for _ in 0..size {
-        let span = zipkin_core::Span::read_from_in_protocol(&mut input).ok()?;
-        span.write_to_out_protocol(&mut TBinaryOutputProtocol::new(&mut out, false)).ok()?;
-    }
-    Some((size, out))
+    against_thrift::list(body, &batch);
 }
 
 pub fn thrift_span(message: &[u8]) {
@@ -155,6 +128,9 @@ pub fn thrift_span(message: &[u8]) {
             spans.map(drop)
         });
         batch.iter().for_each(is_sayable);
+        if bare && batch.is_some() {
+            against_thrift::span(message);
+        }
     }
 }
 
@@ -167,9 +143,12 @@ pub fn scribe(payload: &[u8]) {
     }
     let _ = call::log_answer(payload, 7);
     let Ok(header) = whole else { return };
+    against_thrift::header(payload, &header);
     let arguments = &payload[header.len..];
     if let Ok(Some(entries)) = log_arguments(arguments, &Limits::default()) {
         let inside = arguments.as_ptr_range();
+        let entries: Vec<_> = entries.collect();
+        against_thrift::log(arguments, &entries);
         let mut bytes = 0;
         for entry in entries {
             assert!(entry.message.is_empty() || inside.contains(&entry.message.as_ptr()), "a message of other bytes");
@@ -181,6 +160,7 @@ pub fn scribe(payload: &[u8]) {
 
 pub fn fb303(payload: &[u8]) {
     let Ok(header) = Header::parse(payload) else { return };
+    against_thrift::header(payload, &header);
     let mut out = Vec::new();
     spangate::wire::fb303::answer(&header, &payload[header.len..], &Answers, &mut out);
     assert!(out.len() <= 64 * 1024 + payload.len(), "an answer of {} bytes", out.len());
@@ -189,8 +169,13 @@ pub fn fb303(payload: &[u8]) {
     }
     let (length, reply) = out.split_first_chunk::<4>().expect("a frame");
     assert_eq!(u32::from_be_bytes(*length) as usize, reply.len());
-    let reply = Header::parse(reply).expect("a message");
-    assert!(matches!(reply.kind, MessageKind::Reply | MessageKind::Exception) && reply.seqid == header.seqid);
+    let head = Header::parse(reply).expect("a message");
+    against_thrift::header(reply, &head);
+    assert_eq!((head.name, head.seqid, head.form), (header.name, header.seqid, header.form));
+    match head.kind {
+        MessageKind::Reply => against_thrift::answer(&payload[header.len..], &reply[head.len..], head.name),
+        kind => assert_eq!(kind, MessageKind::Exception),
+    }
 }
 
 struct Answers;

@@ -99,9 +99,10 @@ const HTTP_INVALID: &[&str] = &["listener=\"http\"", "reason=\"invalid\""];
 /// What neighbours send who mean no harm: how much slower a good client becomes for them is for comparison.
 pub fn harmless() -> Shot {
     let call = message(true, CALL, "Log", 1, &log_arguments(&[("zipkin", &entry(1, 2, "get"))]));
-    let accepted: Labels = &["listener=\"scribe\"", "outcome=\"accepted\""];
-    let counter = ("spangate_messages_total", accepted);
-    Shot { scribe: true, counter, ..http(accepted, "good calls of others, for comparison", &["Log"], frame(&call)) }
+    let labels: Labels = &["listener=\"scribe\""];
+    // Good clients keep theirs.
+    let counter = ("spangate_connections_total", labels);
+    Shot { scribe: true, counter, ..http(labels, "good calls of others, for comparison", &["Log"], frame(&call)) }
 }
 
 /// One of each.

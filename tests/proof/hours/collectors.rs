@@ -10,8 +10,8 @@ use fastrand::Rng;
 use spangate::sink::{Load, Sending, Sink, Verdict};
 use spangate::span::canonical;
 
-use super::Plant;
 use super::world::{World, number_of};
+use super::{DELIVERED, Plant};
 
 /// Of a sink.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -322,13 +322,13 @@ impl Sink for Collector {
         if spans.len() != load.spans as usize {
             self.world.broke(format!("{} was sent {} spans that are {}", self.name, load.spans, spans.len()));
         }
-        self.world.count("batches", 1);
         self.group.sent(spans.len());
         Box::pin(async move {
             let mut cut = Cut { collector: self, spans, answered: false };
             let verdict = self.answer(load, &cut.spans).await;
             cut.answered = true;
             match &verdict {
+                Verdict::Delivered => self.world.count(DELIVERED, 1),
                 Verdict::Elsewhere { .. } | Verdict::Again(_) => self.group.failed(&cut.spans),
                 _ => {}
             }

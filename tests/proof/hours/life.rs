@@ -225,35 +225,65 @@ impl Life {
                 }
                 sleep_until(world.moment(at)).await;
                 world.tell("disk", number, || format!("{fault:?}"));
-                match fault {
-                    DiskFault::Eio => {
-                        disk.fault_next(Fault::Fail);
-                        world.met(fault.kind(), number);
-                    }
-                    DiskFault::Full(time) => {
-                        disk.set_free(0);
-                        tokio::time::sleep(time).await;
-                        disk.set_free(ROOM);
-                        world.met(fault.kind(), number);
-                    }
-                    DiskFault::Unreadable(time) => {
-                        disk.fail_reads(true);
-                        tokio::time::sleep(time).await;
-                        disk.fail_reads(false);
-                        world.met(fault.kind(), number);
-                    }
-                    DiskFault::EioRead(reads) => {
-                        disk.fail_read_at(disk.reads() + reads);
-                        world.met(fault.kind(), number);
-                    }
-                    DiskFault::Rot(seed) => {
-                        let rot = rot(world.clone(), channel.clone(), disk.clone(), number, seed);
-                        beside(&tasks, &world, "rot", rot);
-                    }
+                if let DiskFault::Rot(seed) = fault {
+                    let rot = rot(world.clone(), channel.clone(), disk.clone(), number, seed);
+                    beside(&tasks, &world, "rot", rot);
+                    continue;
                 }
+                // What is set for a call to come may not come before something else takes its place.
+                let others = hour.script.disk.iter().map(|(at, _)| *at);
+                let others = others.chain(hour.script.crashes.iter().map(|(at, _)| *at));
+                let until = others.filter(|other| *other > at).min().unwrap_or(CALM);
+                let is_met = strike(disk.clone(), fault).await;
+                beside(&tasks, &world, "fault", meets(world.clone(), fault, number, until, is_met));
             }
             debug_assert!(world.now() <= CALM);
         }
+    }
+}
+
+/// Lets the disk fail; what it gives says whether a call has met that.
+async fn strike(disk: SimDisk, fault: DiskFault) -> Box<dyn Fn() -> bool + Send> {
+    let (calls, reads, full) = (disk.calls(), disk.reads(), disk.full_met());
+    match fault {
+        DiskFault::Eio => {
+            disk.fault_next(Fault::Fail);
+            Box::new(move || disk.calls() > calls)
+        }
+        DiskFault::Full(time) => {
+            disk.set_free(0);
+            tokio::time::sleep(time).await;
+            disk.set_free(ROOM);
+            Box::new(move || disk.full_met() > full)
+        }
+        DiskFault::Unreadable(time) => {
+            disk.fail_reads(true);
+            tokio::time::sleep(time).await;
+            disk.fail_reads(false);
+            let is_met = disk.reads() > reads;
+            Box::new(move || is_met)
+        }
+        DiskFault::EioRead(more) => {
+            disk.fail_read_at(reads + more);
+            Box::new(move || disk.reads() >= reads + more)
+        }
+        DiskFault::Rot(_) => unreachable!("it strikes what waits for a drain"),
+    }
+}
+
+/// Counts a fault when a call has met it.
+async fn meets(
+    world: Arc<World>,
+    fault: DiskFault,
+    number: u64,
+    until: Duration,
+    is_met: Box<dyn Fn() -> bool + Send>,
+) {
+    while world.now() < until {
+        if is_met() {
+            return world.met(fault.kind(), number);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

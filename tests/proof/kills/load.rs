@@ -11,8 +11,9 @@ use spangate::cli::send::message::{Message, Plan, Source};
 use spangate::cli::send::options::Format;
 use spangate::clock::Clock;
 
+use super::wire::Wire;
 use crate::support::names::Name;
-use crate::support::process::{Gateway, Process};
+use crate::support::process::Process;
 
 const SENDERS: usize = 2;
 const CONNECTIONS: u64 = 4;
@@ -46,16 +47,15 @@ pub struct Sent {
     /// All that may have gone out.
     pub names: HashSet<Name>,
     pub acknowledged: HashSet<Name>,
-    /// Spans that went out and have no yes.
-    pub in_flight: u64,
     /// Spans that went out again, each time.
     pub again: u64,
 }
 
 impl Load {
-    pub fn start(dir: &Path, gateway: &Gateway, chance: &mut Rng) -> Load {
+    /// Through the wires of Scribe and of HTTP.
+    pub fn start(dir: &Path, wires: &[Wire; 2], chance: &mut Rng) -> Load {
         std::fs::create_dir_all(dir).unwrap();
-        Load((0..SENDERS).map(|nth| Sender::start(&dir.join(nth.to_string()), gateway, chance)).collect())
+        Load((0..SENDERS).map(|nth| Sender::start(&dir.join(nth.to_string()), wires, chance)).collect())
     }
 
     /// Spans with a yes so far, as far as they are written down.
@@ -84,13 +84,13 @@ impl Load {
 }
 
 impl Sender {
-    fn start(stem: &Path, gateway: &Gateway, chance: &mut Rng) -> Sender {
+    fn start(stem: &Path, [scribe, http]: &[Wire; 2], chance: &mut Rng) -> Sender {
         let (flag, name, format) = *chance.choice(DOORS.iter()).unwrap();
         let plan =
             Plan { format, seed: chance.u64(..), spans: None, batch: chance.u64(1..60), span_bytes: None, names: true };
         let target = match flag {
-            "--scribe" => format!("127.0.0.1:{}", gateway.scribe),
-            _ => format!("http://127.0.0.1:{}", gateway.http),
+            "--scribe" => format!("127.0.0.1:{}", scribe.port),
+            _ => format!("http://127.0.0.1:{}", http.port),
         };
         let ledger = stem.with_extension("ledger");
         let mut command = Command::new(env!("CARGO_BIN_EXE_spangate"));
@@ -139,7 +139,6 @@ impl Sender {
         sent.names.extend(self.names(messages + CONNECTIONS));
         let acknowledged = self.lines();
         sent.acknowledged.extend(acknowledged.lines().map(str::to_owned));
-        sent.in_flight += number_after(&report, "never ");
         sent.again += number_after(&report, "retried ");
     }
 }

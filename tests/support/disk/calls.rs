@@ -133,7 +133,8 @@ impl Disk for SimDisk {
     }
 
     fn space(&self, _: &Path) -> io::Result<Space> {
-        let inner = self.inner();
+        let mut inner = self.inner();
+        inner.full_met += u64::from(inner.free == Some(0));
         Ok(Space { free: inner.free.unwrap_or(1 << 40), total: 1 << 40 })
     }
 
@@ -157,14 +158,19 @@ struct SimFile {
 }
 
 impl SimFile {
-    fn sync(&self, lie: Lie) -> io::Result<()> {
+    fn sync(&self, is_data: bool) -> io::Result<()> {
         let (mut inner, fault) = self.disk.call()?;
         if fault.is_none() && inner.sync_fails {
             inner.trouble.hits.push(Instant::now());
         }
         let fault = fault.or(inner.sync_fails.then_some(Fault::Fail));
-        if fault.is_none() && inner.lie == Some(lie) {
-            return Ok(());
+        match inner.lie {
+            Some(Lie::Data) if fault.is_none() && is_data => return Ok(()),
+            Some(Lie::Renamed) => {
+                let before = inner.files[self.file].clone();
+                inner.unsynced.insert(self.file, before);
+            }
+            _ => {}
         }
         let file = Arc::make_mut(&mut inner.files[self.file]);
         match fault {
@@ -201,6 +207,7 @@ impl File for SimFile {
             Some(Fault::Short | Fault::ShortOfSpace | Fault::ShortOfQuota) => whole / 2,
             _ => whole,
         };
+        inner.unsynced.remove(&self.file);
         let file = Arc::make_mut(&mut inner.files[self.file]);
         let mut at = at as usize;
         for buf in bufs {
@@ -212,16 +219,17 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.sync(Lie::Data)
+        self.sync(true)
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.sync(Lie::All)
+        self.sync(false)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let mut inner = self.disk.plain()?;
         if inner.free.is_some_and(|free| free < len) {
+            inner.full_met += u64::from(inner.free == Some(0));
             return Err(Fault::NoSpace.error());
         }
         let file = Arc::make_mut(&mut inner.files[self.file]);

@@ -22,9 +22,10 @@ const SAVED_EACH: Duration = Duration::from_millis(250);
 const BYTES_MAX: u64 = 16 << 20;
 const VERSION: &str = "spangate replay 1";
 
+/// What is in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Form {
+pub struct Form {
     version: String,
     /// Relative paths of the arguments start there.
     directory: PathBuf,
@@ -40,6 +41,21 @@ struct Mark {
     first: u64,
     object: String,
     row: u64,
+}
+
+impl Form {
+    /// A file of this version.
+    pub fn parse(text: &[u8]) -> Result<Form, String> {
+        let form: Form = serde_json::from_slice(text).map_err(|error| format!("no state of a replay: {error}"))?;
+        match form.version == VERSION {
+            true => Ok(form),
+            false => Err(format!("version {:?}; this version of spangate reads {VERSION:?}", form.version)),
+        }
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("names and numbers are JSON")
+    }
 }
 
 pub struct State {
@@ -76,11 +92,7 @@ impl State {
         let disk = disk::real();
         let named = |what: String| format!("--resume {}: {what}", path.display());
         let text = read_text(&*disk, path).map_err(|error| named(error.to_string()))?;
-        let form: Form =
-            serde_json::from_slice(&text).map_err(|error| named(format!("no state of a replay: {error}")))?;
-        if form.version != VERSION {
-            return Err(named(format!("version {:?}; this version of spangate reads {VERSION:?}", form.version)));
-        }
+        let form = Form::parse(&text).map_err(named)?;
         if form.directory != directory {
             return Err(named(format!("that replay began in {}: go on there", form.directory.display())));
         }
@@ -122,7 +134,7 @@ impl State {
         let mut fresh = self.path.as_os_str().to_owned();
         fresh.push(".tmp");
         let fresh = PathBuf::from(fresh);
-        let text = serde_json::to_vec_pretty(&self.form).expect("names and numbers are JSON");
+        let text = self.form.to_bytes();
         let file = self.disk.open(&fresh, Open::Truncate).map_err(failed)?;
         file.write_at(&[IoSlice::new(&text)], 0).map_err(failed)?;
         file.sync_data().map_err(failed)?;
