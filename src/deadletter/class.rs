@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, File, Open};
+use crate::disk::{self, Disk, File, Open};
 use crate::metrics::{Counter, Gauge, Registry};
 
 use super::Class;
@@ -47,6 +47,10 @@ impl Files {
         let name = classes.first().map_or("", |class| class.name());
         let dir = dir.join(name);
         disk.create_dir_all(&dir)?;
+        // Whoever made them may not have got so far.
+        for dir in dir.ancestors().take(2) {
+            disk::sync_name(&*disk, dir)?;
+        }
         let found = sequences(&*disk, &dir)?;
         let labels = [("class", name)];
         let written =

@@ -1015,6 +1015,23 @@ async fn a_stop_between_two_directories_leaves_nothing_behind_that_the_next_star
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_was_made_and_not_synced_is_there_with_its_objects_after_a_loss_of_power() {
+    let sim = SimDisk::new();
+    let mut setup = Setup::new(Path::new("/data"));
+    setup.disk = sim.disk();
+    setup.archive.target = Target::Local { dir: "/bulk/objects".into() };
+    sim.disk().create_dir_all(Path::new("/bulk")).unwrap();
+    // It is made, and the sync of its name fails.
+    sim.fault_at(sim.calls() + 2, Fault::Fail);
+    sim.disk().create_dir_all(Path::new("/bulk/objects")).unwrap_err();
+    let rig = setup.start();
+    rig.append(0..10).await;
+    rig.stop().await;
+    setup.disk = sim.lost_power(Power::Nothing).disk();
+    assert_each_once(&setup.objects(), 0..10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn directories_that_somebody_else_made_are_synced_with_the_object_in_them() {
     let sim = SimDisk::new();
     let mut setup = Setup::new(Path::new("/data")).path("%Y/%m");

@@ -30,14 +30,16 @@ pub use self::world::{Step, settings};
 use super::{Budget, Tally};
 use crate::support::disk::{Fault, Lie, Power, Shot, SimDisk};
 
-/// A workload for each try: the named ones in turn, the first time as they stand, and as many random ones.
+/// A workload for each try: the named ones in turn, the first time and then every fourth as they stand, and as many
+/// random ones.
 fn workload(seed: u64) -> Workload {
     let mut named = workloads::named();
-    let (at, all) = ((seed / 2) as usize % named.len(), 2 * named.len() as u64);
-    match seed {
+    let (turn, all) = ((seed / 2) as usize, named.len());
+    match turn {
         _ if seed % 2 == 1 => workloads::random(seed),
-        _ if seed < all => named.swap_remove(at),
-        _ => workloads::varied(named.swap_remove(at), seed),
+        _ if turn < all => named.swap_remove(turn),
+        _ if turn.is_multiple_of(4) => named.swap_remove(turn / 4 % all),
+        _ => workloads::varied(named.swap_remove(turn % all), seed),
     }
 }
 
@@ -183,7 +185,16 @@ fn paused() -> Runtime {
 const FLIPS: u64 = 40;
 
 /// What a call meets that changes something.
-pub const FAULTS: [Fault; 6] = [Fault::Fail, Fault::Evict, Fault::Short, Fault::NoSpace, Fault::Quota, Fault::ReadOnly];
+pub const FAULTS: [Fault; 8] = [
+    Fault::Fail,
+    Fault::Evict,
+    Fault::Short,
+    Fault::ShortOfSpace,
+    Fault::ShortOfQuota,
+    Fault::NoSpace,
+    Fault::Quota,
+    Fault::ReadOnly,
+];
 
 /// Failures of one workload that are told; the others are alike.
 const FAILURES_MAX: usize = 3;
@@ -293,6 +304,13 @@ impl Lab {
             let mark = shot.mark as usize;
             events[read..mark].iter().for_each(|event| truth.add(event));
             read = mark;
+            if truth.drains.values().any(|row| row.archived)
+                && let Some(last) =
+                    archive::planned(&shot.disk).into_iter().find(|last| !rot::outlives(&shot.disk, *last))
+            {
+                let case = format!("before call {}", shot.call);
+                self.failed(&format!("promise 1: the archive plans with {last} before it is synced"), &case);
+            }
             if self.is_due() {
                 self.crash(book, &truth, &shot, &mut known, false, 2);
             }
@@ -380,7 +398,7 @@ impl Lab {
     /// Bits that flip in a channel that was stopped.
     fn rot(&mut self, book: &Book, truth: &Truth, stopped: &SimDisk) {
         // Without a drain no slot tells of the log's end: what rots there is taken for a tail that was cut off.
-        if truth.drains.is_empty() || truth.drains.values().any(|row| row.archived) {
+        if truth.drains.is_empty() {
             return;
         }
         // Also of what was appended and not answered.

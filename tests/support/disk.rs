@@ -30,6 +30,10 @@ pub enum Fault {
     Evict,
     /// A write gets half way, to no sector's end, and fails with EIO. Other calls as with `Fail`.
     Short,
+    /// The same with ENOSPC.
+    ShortOfSpace,
+    /// And with EDQUOT.
+    ShortOfQuota,
     /// Fails with ENOSPC and does nothing; a sync loses its pages.
     NoSpace,
     /// The same with EDQUOT.
@@ -43,8 +47,8 @@ pub enum Fault {
 impl Fault {
     fn error(self) -> io::Error {
         let code = match self {
-            Fault::NoSpace => 28,
-            Fault::Quota => 122,
+            Fault::NoSpace | Fault::ShortOfSpace => 28,
+            Fault::Quota | Fault::ShortOfQuota => 122,
             Fault::ReadOnly => 30,
             Fault::Fail | Fault::Evict | Fault::Short | Fault::Off => 5,
         };
@@ -105,6 +109,7 @@ struct Inner {
     /// Entries not yet synced, in order.
     entries: Vec<Change>,
     dirs: Arc<BTreeSet<PathBuf>>,
+    durable_dirs: Arc<BTreeSet<PathBuf>>,
     synced_dirs: Arc<BTreeSet<PathBuf>>,
     calls: u64,
     reads: u64,
@@ -152,6 +157,8 @@ struct Change {
     dir: PathBuf,
     gone: Option<PathBuf>,
     set: Option<(PathBuf, usize)>,
+    /// A directory that was made.
+    made: Option<PathBuf>,
 }
 
 fn eio() -> io::Error {
@@ -160,8 +167,8 @@ fn eio() -> io::Error {
 
 impl SimDisk {
     pub fn new() -> SimDisk {
-        let dirs = Arc::new([PathBuf::from("/")].into());
-        SimDisk(Arc::new(Mutex::new(Inner { dirs, ..Inner::default() })))
+        let dirs: Arc<BTreeSet<_>> = Arc::new([PathBuf::from("/")].into());
+        SimDisk(Arc::new(Mutex::new(Inner { durable_dirs: dirs.clone(), dirs, ..Inner::default() })))
     }
 
     pub fn disk(&self) -> Arc<dyn Disk> {
@@ -283,12 +290,14 @@ impl SimDisk {
         shots
     }
 
-    /// Whether these bytes of a file, and its name, outlive a loss of power now.
+    /// Whether these bytes of a file, and its name, outlive a loss of power now. One that was removed was done with.
     pub fn outlives(&self, path: &Path, bytes: Range<usize>) -> bool {
         let inner = self.inner();
         let file = inner.names.get(path);
-        file.is_some_and(|file| {
-            inner.durable_names.get(path) == Some(file) && inner.files[*file].is_saved(bytes.start, bytes.end)
+        file.is_none_or(|file| {
+            let dirs = path.ancestors().skip(1).all(|dir| inner.durable_dirs.contains(dir));
+            let named = dirs && inner.durable_names.get(path) == Some(file);
+            named && inner.files[*file].is_saved(bytes.start, bytes.end)
         })
     }
 
@@ -312,13 +321,12 @@ impl SimDisk {
             Arc::make_mut(file).lose(&mut || chance.survives());
         }
         chance.turn();
-        let durable = Arc::make_mut(&mut inner.durable_names);
         for change in std::mem::take(&mut inner.entries) {
             if chance.survives() {
-                change.apply(durable);
+                inner.keep(&change);
             }
         }
-        inner.names = inner.durable_names.clone();
+        inner.read_again();
         (SimDisk(Arc::new(Mutex::new(inner))), chance.outcome())
     }
 
@@ -363,7 +371,7 @@ impl SimDisk {
         self.inner().names.keys().cloned().collect()
     }
 
-    /// Directories that were ever synced.
+    /// Directories that were ever synced, but for what making one in them did.
     pub fn synced_dirs(&self) -> BTreeSet<PathBuf> {
         (*self.inner().synced_dirs).clone()
     }
@@ -442,22 +450,44 @@ impl Inner {
             dir: dir.to_owned(),
             gone: gone.map(Path::to_owned),
             set: set.map(|(path, file)| (path.to_owned(), file)),
+            made: None,
         };
         change.apply(Arc::make_mut(&mut self.names));
         self.entries.push(change);
     }
 
     fn sync_dir(&mut self, dir: &Path) {
-        Arc::make_mut(&mut self.synced_dirs).insert(dir.to_owned());
         if self.lie == Some(Lie::Directories) {
             return;
         }
         // As text: by their parts, paths are compared ten times slower, and there are many.
         let (synced, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.entries).into_iter().partition(|c| c.dir.as_os_str() == dir.as_os_str());
-        let durable = Arc::make_mut(&mut self.durable_names);
-        synced.iter().for_each(|c| c.apply(durable));
+        synced.iter().for_each(|change| self.keep(change));
         self.entries = kept;
+    }
+
+    fn make_dir(&mut self, dir: &Path) {
+        Arc::make_mut(&mut self.dirs).insert(dir.to_owned());
+        let parent = dir.parent().unwrap().to_owned();
+        self.entries.push(Change { dir: parent, gone: None, set: None, made: Some(dir.to_owned()) });
+    }
+
+    /// A change of a directory reaches the disk.
+    fn keep(&mut self, change: &Change) {
+        change.apply(Arc::make_mut(&mut self.durable_names));
+        if let Some(made) = &change.made {
+            Arc::make_mut(&mut self.durable_dirs).insert(made.clone());
+        }
+    }
+
+    /// Names are what the disk has; a directory without a name is gone with all that is in it.
+    fn read_again(&mut self) {
+        let dirs = self.durable_dirs.clone();
+        let there = |dir: &Path| dir.ancestors().all(|dir| dirs.contains(dir));
+        Arc::make_mut(&mut self.durable_dirs).retain(|dir| there(dir));
+        Arc::make_mut(&mut self.durable_names).retain(|path, _| path.parent().is_some_and(there));
+        (self.dirs, self.names) = (self.durable_dirs.clone(), self.durable_names.clone());
     }
 
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {

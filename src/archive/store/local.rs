@@ -14,7 +14,7 @@ use super::staging::{self, failed};
 use super::{Answer, Listed, Look, Publish, Room, Staged, Staging, Store, StoreError};
 use crate::archive::format::{FactsError, Format};
 use crate::archive::object::{Object, ObjectName};
-use crate::disk::{Disk, File, Open};
+use crate::disk::{self, Disk, File, Open};
 use crate::tasks;
 
 pub(super) const STAGING: &str = "_spangate";
@@ -88,9 +88,10 @@ impl Local {
         Box::pin(tasks::blocking(move || work(&local)))
     }
 
-    /// Makes the directory if it is not there.
+    /// Makes the directory if it is not there, and its name durable: whoever made it may not have got so far.
     fn make(&self) -> Result<(), StoreError> {
-        self.disk.create_dir_all(&self.dir).map_err(failed("make the directory", &self.dir))
+        let made = self.disk.create_dir_all(&self.dir).and_then(|()| disk::sync_name(&*self.disk, &self.dir));
+        made.map_err(failed("make the directory", &self.dir))
     }
 
     pub fn room(&self) -> Result<Room, StoreError> {
@@ -203,7 +204,7 @@ pub(super) fn parsed_name(file: &str) -> Option<ObjectName> {
 /// At most `len` bytes from `at` on; fewer at the end of the file.
 fn read_part(file: &dyn File, at: u64, len: usize) -> io::Result<Vec<u8>> {
     let mut part = vec![0; len];
-    let have = crate::disk::read_full(file, &mut part, at)?;
+    let have = disk::read_full(file, &mut part, at)?;
     part.truncate(have);
     Ok(part)
 }

@@ -213,3 +213,25 @@ async fn a_channel_bounded_in_spans_makes_room_as_well() {
     ended(drain).await;
     channel.stop();
 }
+
+#[test]
+fn directories_of_dead_letters_that_were_made_and_not_synced_are_there_after_a_loss_of_power() {
+    let sim = SimDisk::new();
+    sim.disk().create_dir_all(Path::new("/data")).unwrap();
+    let letters = || {
+        let bytes_max = 1 << 20;
+        let settings = deadletter::Settings {
+            dir: "/data/dead-letters".into(),
+            refused_bytes_max: bytes_max,
+            undecodable_bytes_max: bytes_max,
+            free_min_bytes: Some(0),
+        };
+        Store::open(settings, sim.disk(), Clock::manual(1), "an id", &Registry::new(TABLE))
+    };
+    // The first directory is made, and the sync of its name fails.
+    sim.fault_at(sim.calls() + 2, Fault::Fail);
+    assert!(letters().is_err());
+    assert!(letters().is_ok());
+    let left = sim.lost_power(Power::Nothing).disk();
+    assert!(left.list(Path::new("/data/dead-letters/refused")).is_ok());
+}

@@ -1,10 +1,11 @@
 //! The archive of a workload: the real one, into a directory of the simulated disk; and what stands there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IoSlice, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use spangate::archive::object::{Object, ObjectName};
 use spangate::archive::target::Connect;
 use spangate::archive::{Archive, Format, Settings, Target, Template};
 use spangate::channel::{Channel, Start, Takes};
@@ -66,6 +67,23 @@ pub async fn run(disk: &SimDisk, channel: &Channel, registry: &Registry, for_ms:
     };
     let ran = async { tokio::join!(archive.run(stop.clone(), ENDS_WITHIN), told) };
     timeout(ENDS_WITHIN, ran).await.map(|_| ()).map_err(|_| "promise 3: the archive does not come to an end".into())
+}
+
+/// The last position of each object that stands, and of each that is planned in a slot.
+pub fn planned(disk: &SimDisk) -> BTreeSet<u64> {
+    let mut planned = BTreeSet::new();
+    for path in disk.names() {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.parent() == Some(Path::new(OBJECTS)) {
+            planned.extend(ObjectName::parse(name, "jsonl.gz").map(|name| name.last));
+        } else if name == "cursors" {
+            let raw = disk.read(&path);
+            let text = String::from_utf8_lossy(&raw);
+            let objects = text.lines().filter_map(|line| line.strip_prefix("object ")?.parse::<Object>().ok());
+            planned.extend(objects.map(|object| object.last));
+        }
+    }
+    planned
 }
 
 /// How often each span stands in the objects.

@@ -57,6 +57,20 @@ fn half(raw: &[u8], at: usize) -> usize {
     u32::from_le_bytes(raw[at..at + 4].try_into().unwrap()) as usize
 }
 
+/// Whether the frame that holds a position would outlive a loss of power now; or is done with.
+pub fn outlives(disk: &SimDisk, position: u64) -> bool {
+    let first_of = |path: &Path| u64::from_str_radix(path.file_name()?.to_str()?.strip_suffix(".seg")?, 16).ok();
+    let names = disk.names();
+    let segments = names.iter().filter(|path| path.parent() == Some(Path::new(DIR)));
+    let segments: Vec<_> = segments.filter_map(|path| Some((first_of(path)?, path))).collect();
+    let holds = |path: &Path| {
+        let frames = frames(&disk.read(path), u64::MAX).into_iter();
+        frames.filter(|(_, positions)| positions.contains(&position)).any(|(bytes, _)| disk.outlives(path, bytes))
+    };
+    segments.iter().all(|(first, _)| *first > position)
+        || segments.iter().any(|(first, path)| *first <= position && holds(path))
+}
+
 /// The frames of a segment that end at or below `end`: bytes and positions.
 fn frames(raw: &[u8], end: u64) -> Vec<(Range<usize>, Range<u64>)> {
     let (mut at, mut found) = (HEAD, Vec::new());

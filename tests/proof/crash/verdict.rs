@@ -288,13 +288,23 @@ impl Crash<'_> {
         }
         let wanted = self.truth.at.range(row.start.unwrap_or(u64::MAX)..);
         let lost = wanted.into_iter().find(|(position, span)| {
-            row.is_for(name, self.truth.sent[span]) && !objects.contains_key(span) && !self.may_be_lost(**position)
+            let gone = self.may_be_lost(**position) || self.cost.lost.contains(position);
+            row.is_for(name, self.truth.sent[span]) && !objects.contains_key(span) && !gone
         });
         if let Some((position, span)) = lost {
             return Err(format!("promise 3: span {span} at {position} stands in no object"));
         }
         let account = channel.snapshot().accounts.into_iter().find(|account| account.drain == name).unwrap();
-        match account.outcomes[&Outcome::Delivered] == objects.len() as u64 && account.waiting == 0 {
+        let known = |position: &&u64| self.truth.at.get(position);
+        let (known, unanswered): (Vec<_>, Vec<_>) =
+            self.cost.lost.iter().partition(|position| known(position).is_some());
+        let ours = |position: &&&u64| {
+            let span = &self.truth.at[**position];
+            row.start <= Some(***position) && row.is_for(name, self.truth.sent[span]) && !objects.contains_key(span)
+        };
+        let damaged = known.iter().filter(ours).count() as u64;
+        let counted = (damaged..=damaged + unanswered.len() as u64).contains(&account.outcomes[&Outcome::Damaged]);
+        match counted && account.outcomes[&Outcome::Delivered] == objects.len() as u64 && account.waiting == 0 {
             true => Ok(()),
             false => Err(format!("promise 4: {} spans stand in objects, the ledger is {account:?}", objects.len())),
         }
@@ -304,7 +314,9 @@ impl Crash<'_> {
     fn keeps_what_is_damaged(&self, disk: &SimDisk, found: &Found) -> Result<(), String> {
         let is_met = |row: &Row| {
             let open = |lost: &&u64| row.start.is_some_and(|start| start <= **lost) && !row.settled.contains_key(lost);
+            // What an archive settled is not in the book.
             row.takes == Takes::Common
+                && !row.archived
                 && self.cost.lost.iter().any(|lost| {
                     let span = self.truth.at.get(lost);
                     open(&lost) && span.is_some_and(|span| self.truth.sent[span].is_none())

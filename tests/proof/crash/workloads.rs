@@ -367,6 +367,11 @@ fn archives() -> Vec<Workload> {
         small("archive", &[&[begin(ARCHIVE)], &times(3, &[say(2, 200), run(80)])]),
         small("archive beside a drain", &[&[begin(ARCHIVE), begin(ZIPKIN)], &times(3, &beside)]),
         small("archive cut short", &[&[begin(ARCHIVE)], &times(3, &cut)]),
+        with(
+            "archive with a delayed sync",
+            |s| s.sync = Sync::Every(DELAY),
+            &[&[begin(ARCHIVE)], &times(3, &[say(2, 200), run(80), say(1, 300), run(200)])],
+        ),
         small("archive handed over", &[&[begin(ARCHIVE)], &times(4, &[offer, run(0), run(120), Restart])]),
     ]
 }

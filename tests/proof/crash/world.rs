@@ -16,6 +16,7 @@ use spangate::channel::{
     Start, Sync, Taken, Takes, Tap,
 };
 use spangate::clock::Clock;
+use spangate::disk::sync_name;
 use spangate::metrics::{Registry, TABLE};
 use spangate::span::{Batch, Span, TraceId};
 use tokio::sync::watch;
@@ -27,6 +28,7 @@ use super::verdict::Crash;
 use super::{FAULTS, archive};
 use crate::support::disk::{Power, Shot, SimDisk};
 
+const DATA: &str = "/data";
 pub const DIR: &str = "/data/channel";
 
 /// The drains of a workload; the last one takes what is addressed to it alone.
@@ -161,7 +163,11 @@ pub fn open(
     settings: &Settings,
     registry: &Registry,
 ) -> Result<(Channel, spangate::channel::Found), OpenError> {
-    Channel::open(settings.clone(), disk.disk(), Clock::manual(1_000_000), registry)
+    // As a gateway takes its data directory.
+    let (data, disk) = (Path::new(DATA), disk.disk());
+    let taken = disk.create_dir_all(data).and_then(|()| sync_name(&*disk, data));
+    taken.map_err(|source| OpenError::Io { path: data.to_owned(), source })?;
+    Channel::open(settings.clone(), disk, Clock::manual(1_000_000), registry)
 }
 
 /// Whether a frame that is given to a drain would outlive a loss of power now.
@@ -539,6 +545,9 @@ impl World {
         let (Some(side), Some(channel)) = (self.sides.get(name), &self.channel) else { return };
         let mut scan = side.tap.ledger().scan(0..channel.snapshot().tail);
         while let Ok(Some((head, _))) = scan.next().await {
+            if let Err(what) = outlives(&self.disk, &head) {
+                return self.book.broken(what);
+            }
             let Some(body) = body(&side.tap, &head).await else { continue };
             if let Err(what) = spans_of(&self.book, &head, &body) {
                 self.book.broken(what);

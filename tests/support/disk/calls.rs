@@ -80,8 +80,10 @@ impl Disk for SimDisk {
         if self.inner().dirs.contains(dir) {
             return Ok(());
         }
-        let mut inner = self.plain()?;
-        Arc::make_mut(&mut inner.dirs).extend(dir.ancestors().map(Path::to_owned));
+        let parent = dir.parent().unwrap();
+        self.create_dir_all(parent)?;
+        self.plain()?.make_dir(dir);
+        self.plain()?.sync_dir(parent);
         Ok(())
     }
 
@@ -124,7 +126,9 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.plain()?.sync_dir(dir);
+        let mut inner = self.plain()?;
+        Arc::make_mut(&mut inner.synced_dirs).insert(dir.to_owned());
+        inner.sync_dir(dir);
         Ok(())
     }
 
@@ -202,7 +206,7 @@ impl File for SimFile {
         let fault = fault.or(no_room.then_some(Fault::NoSpace));
         let mut left = match fault {
             Some(Fault::NoSpace | Fault::Quota | Fault::ReadOnly) => 0,
-            Some(Fault::Short) => whole / 2,
+            Some(Fault::Short | Fault::ShortOfSpace | Fault::ShortOfQuota) => whole / 2,
             _ => whole,
         };
         inner.unsynced.remove(&self.file);

@@ -98,13 +98,34 @@ pub struct Inode {
     pub cache: Image,
     pub disk: Image,
     marks: BTreeMap<usize, Marks>,
+    /// What un-synced sectors held before they were written again, by page and sector: it may have been written back.
+    between: BTreeMap<(usize, usize), Vec<Arc<[u8; SECTOR]>>>,
 }
+
+/// Of one sector.
+const BETWEEN_MAX: usize = 3;
 
 impl Inode {
     /// Writes into the page cache.
     pub fn write(&mut self, bytes: &[u8], at: usize) {
+        self.remember(at, at + bytes.len());
         self.cache.write(bytes, at);
         self.mark(at, at + bytes.len());
+    }
+
+    /// Un-synced sectors are written again.
+    fn remember(&mut self, at: usize, end: usize) {
+        for (page, first, last) in parts(at, end) {
+            let Some(marks) = self.marks.get(&page) else { continue };
+            for sector in (first / SECTOR..last.div_ceil(SECTOR)).filter(|sector| marks.dirty >> sector & 1 == 1) {
+                let held = self.cache.sector(page, sector).try_into().expect("a whole sector");
+                let between = self.between.entry((page, sector)).or_default();
+                between.push(Arc::new(held));
+                if between.len() > BETWEEN_MAX {
+                    between.remove(0);
+                }
+            }
+        }
     }
 
     fn mark(&mut self, at: usize, end: usize) {
@@ -125,6 +146,7 @@ impl Inode {
 
     pub fn flush(&mut self) {
         self.disk.set_len(self.cache.len);
+        self.between.clear();
         for (page, marks) in std::mem::take(&mut self.marks) {
             (0..SECTORS).filter(|sector| marks.dirty >> sector & 1 == 1).for_each(|sector| self.keep(page, sector));
             if marks.lost != 0 {
@@ -136,6 +158,7 @@ impl Inode {
     /// A sync that failed: what it should have written counts as clean. Where it is `evicted`, it reads as the disk
     /// has it, too.
     pub fn fail_sync(&mut self, evicted: bool) {
+        self.between.clear();
         for marks in self.marks.values_mut() {
             marks.lost |= std::mem::take(&mut marks.dirty);
         }
@@ -149,11 +172,16 @@ impl Inode {
 
     /// Writes one sector back.
     fn keep(&mut self, page: usize, sector: usize) {
+        let mut bytes = [0; SECTOR];
+        bytes.copy_from_slice(self.cache.sector(page, sector));
+        self.put(page, sector, &bytes);
+    }
+
+    fn put(&mut self, page: usize, sector: usize, bytes: &[u8; SECTOR]) {
         let at = page * PAGE + sector * SECTOR;
         let end = (at + SECTOR).min(self.cache.len);
         if at < end {
-            let bytes = &self.cache.sector(page, sector)[..end - at];
-            self.disk.write(bytes, at);
+            self.disk.write(&bytes[..end - at], at);
         }
     }
 
@@ -180,18 +208,22 @@ impl Inode {
         self.marks.is_empty() && self.disk.len == self.cache.len
     }
 
-    /// A loss of power: each un-synced sector, and the length, are there or not.
+    /// A loss of power: each un-synced sector, as it is or was since the last sync, and the length, are there or not.
     pub fn lose(&mut self, survives: &mut dyn FnMut() -> bool) {
         if self.disk.len != self.cache.len && survives() {
             self.disk.set_len(self.cache.len);
         }
         for (page, marks) in std::mem::take(&mut self.marks) {
             for sector in (0..SECTORS).filter(|sector| marks.dirty >> sector & 1 == 1) {
+                let held = self.between.remove(&(page, sector)).unwrap_or_default();
                 if survives() {
                     self.keep(page, sector);
+                } else if let Some(held) = held.iter().rev().find(|_| survives()) {
+                    self.put(page, sector, held);
                 }
             }
         }
+        self.between.clear();
         self.cache = self.disk.clone();
     }
 }
