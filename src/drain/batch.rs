@@ -105,8 +105,10 @@ pub(super) struct Batch {
     pub lane: Option<SinkId>,
     /// Of its last try; later tries have higher numbers.
     pub number: u64,
-    /// When its last try began, the sink had taken something else since this, or what it was cut from, was last refused.
+    /// When its last try began, the sink had taken something else since the refusal of what this was cut from.
     pub witness: bool,
+    /// The same since the first refusal of all that this was cut from.
+    pub old_witness: bool,
     pub history: History,
 }
 
@@ -115,9 +117,11 @@ pub(super) struct Batch {
 pub(super) struct History {
     /// The mark of the first verdict against it; halves inherit it.
     pub since: Option<u64>,
-    /// The mark of the last refusal; halves inherit it. What a sink took before that tells nothing: it may refuse
-    /// everything since.
+    /// The mark of the last refusal in company, or of the first; halves inherit it. What a sink took before that tells
+    /// nothing: it may refuse everything since.
     pub refused: Option<u64>,
+    /// The mark of the first refusal; halves inherit it.
+    pub refused_first: Option<u64>,
     /// The mark of its last failure.
     pub last: u64,
     /// The mark at which it was halved off.
@@ -132,7 +136,7 @@ pub(super) struct History {
     pub spoken: Option<Instant>,
     /// The sinks that refused it while it stood alone, one for each time.
     pub refused_by: Vec<SinkId>,
-    /// One of those had taken something else since the refusal before.
+    /// One of those had taken something else since that refusal.
     pub proven: bool,
     /// It breaks sinks: it left the flow, and what it breaks does not rest.
     pub suspect: bool,
@@ -142,8 +146,8 @@ impl History {
     /// Of a half that is cut at `mark`. What was held against the whole is; what befell it alone is not.
     fn of_half(&self, mark: u64) -> History {
         let broke = if self.suspect { Vec::new() } else { self.broke.clone() };
-        let History { since, refused, last, suspect, .. } = *self;
-        History { since, refused, last, born: mark, broke, suspect, ..History::default() }
+        let History { since, refused, refused_first, last, suspect, .. } = *self;
+        History { since, refused, refused_first, last, born: mark, broke, suspect, ..History::default() }
     }
 
     /// Whether this sink has spoken against the span.

@@ -101,7 +101,9 @@ impl Judge {
         self.tries += 1;
         batch.number = self.tries;
         let passed = self.sinks.get(&sink).map_or(0, |record| record.passed);
-        batch.witness = batch.history.refused.is_some_and(|refused| passed > refused);
+        let since = |mark: Option<u64>| mark.is_some_and(|mark| passed > mark);
+        batch.witness = since(batch.history.refused);
+        batch.old_witness = since(batch.history.refused_first);
     }
 
     /// A sink left, and nothing is under way to it.
@@ -215,8 +217,10 @@ impl Judge {
         }
         let mark = self.tries;
         batch.history.since.get_or_insert(mark);
-        // What its neighbours meanwhile got through speaks against a lone span; against many, what came after.
-        batch.history.refused = Some(if batch.spans == 1 { batch.number } else { mark });
+        batch.history.refused_first.get_or_insert(mark);
+        if batch.spans > 1 || batch.history.refused.is_none() {
+            batch.history.refused = Some(mark);
+        }
         if let Some((first, second)) = batch.halves(mark) {
             return Ruling {
                 answer: Answer::Well(scene.took),
@@ -226,7 +230,8 @@ impl Judge {
         }
         // A letter that was sent again was refused before: that it is again is no news of its sink.
         let first = batch.history.refused_by.is_empty() && !batch.is_replayed();
-        batch.history.proven |= batch.witness;
+        // Where nothing else is there to pass, what passed while it was being found has to do.
+        batch.history.proven |= batch.witness || (scene.idle && batch.old_witness);
         batch.history.refused_by.push(sink);
         if let Some(mass) = self.mass(sink, first, scene.now) {
             self.record(sink).held = true;

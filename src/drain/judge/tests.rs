@@ -162,6 +162,22 @@ fn what_passed_before_a_sink_began_to_refuse_everything_proves_nothing_against_t
 }
 
 #[test]
+fn in_an_idle_drain_what_passed_while_bad_spans_were_found_proves_that_their_sink_takes_others() {
+    let mut court = Court { idle: true, ..Court::of(&[0]) };
+    let Fate::Flow(halves) = court.send(batch(0, 4), 0, refused()).fate else { panic!("not halved") };
+    let [good, bad] = <[Batch; 2]>::try_from(halves).unwrap();
+    assert!(matches!(court.send(good, 0, Verdict::Delivered).fate, Fate::Delivered(_)));
+    let Fate::Flow(both) = court.send(bad, 0, refused()).fate else { panic!("not halved") };
+    for bad in both {
+        assert!(matches!(court.send(bad, 0, refused()).fate, Fate::Apart));
+    }
+    for _ in 0..2 {
+        let bad = court.take(0).expect("it is asked again at once");
+        assert!(matches!(court.send(bad, 0, refused()).fate, Fate::Dead(_)));
+    }
+}
+
+#[test]
 fn what_was_under_way_beside_a_lone_span_speaks_for_its_sink() {
     let mut court = Court::of(&[0]);
     let Fate::Flow(halves) = court.send(batch(0, 2), 0, refused()).fate else { panic!("not halved") };
