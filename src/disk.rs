@@ -116,10 +116,11 @@ pub fn read_full(file: &dyn File, buf: &mut [u8], at: u64) -> io::Result<usize> 
 
 /// Makes the name of a directory durable: a process that was killed may have made it and not synced it.
 pub fn sync_name(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
+    use io::ErrorKind::{InvalidInput, PermissionDenied};
     match disk.sync_dir(&parent(dir)) {
-        // What holds it cannot be opened or written: we made nothing in there.
-        Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied | ReadOnlyFilesystem) => Ok(()),
+        // What holds it cannot be opened, or knows no sync: we made nothing in there. (One on a read-only file system
+        // can be synced.)
+        Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied) => Ok(()),
         other => other,
     }
 }

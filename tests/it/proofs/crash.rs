@@ -28,6 +28,13 @@ fn a_slot_that_is_another_one_on_disk_than_in_the_page_cache_takes_no_drain_away
     crash::swept(Fault::Short, 5, &steps).assert_whole();
 }
 
+/// The directory is made, its name is not synced; the next start finds it, and may not pass over that.
+#[test]
+fn a_directory_made_during_a_read_only_spell_has_a_durable_name_before_anybody_is_answered() {
+    let say = Step::Append { spans: 3, bytes: 100, letters: false };
+    crash::swept(Fault::ReadOnly, 2, &[say, Step::Begin { drain: 0, oldest: true }]).assert_whole();
+}
+
 #[test]
 fn any_steps_of_a_channel_agree_with_its_model() {
     let tally = model::proof(Budget::of(0, 150));
