@@ -28,7 +28,7 @@ use super::{Budget, Tally};
 pub use targets::{TARGETS, Target};
 
 /// Seeds are dealt to the targets in turn, and each makes as many inputs as its target says. Those that were made before
-/// in this run are passed over, and do not count.
+/// in this run are passed over, and do not count. `SOAK_TARGET=NAME`: the seeds of that target alone.
 pub fn run(budget: Budget) -> Tally {
     // On a thread of its own, which a target may make the only one of a channel.
     std::thread::scope(|threads| threads.spawn(|| deal(budget)).join().expect("targets' panics are caught"))
@@ -39,9 +39,15 @@ fn deal(budget: Budget) -> Tally {
     let mut seen = Seen::of(budget);
     let corpora: Vec<Vec<Vec<u8>>> = TARGETS.iter().map(corpus).collect();
     let mut spent = vec![(0, Duration::ZERO); TARGETS.len()];
+    let only = std::env::var("SOAK_TARGET").ok();
+    let chosen = |target: &Target| only.as_deref().is_none_or(|only| only == target.name);
+    assert!(TARGETS.iter().any(chosen), "there is no target {only:?}");
     for seed in budget.seeds() {
         let at = (seed % TARGETS.len() as u64) as usize;
         let (target, begun) = (&TARGETS[at], Instant::now());
+        if !chosen(target) {
+            continue;
+        }
         let mut random = fastrand::Rng::with_seed(seed);
         let mut inputs = 0;
         for _ in 0..target.inputs {
