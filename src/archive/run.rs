@@ -140,6 +140,8 @@ impl Archive {
         let configured = self.planner.rule().clone();
         self.planner.follow(rule, marks);
         if let Some(plan) = plan {
+            // Of an archive that ran before us in this process, and that could not save it.
+            self.save(Some(&plan), stop).await?;
             self.redo(plan, stop).await?;
         }
         self.go_on_with(configured);

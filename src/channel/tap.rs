@@ -207,7 +207,7 @@ impl Tap {
         row.skip_to.subscribe()
     }
 
-    /// The note as last saved.
+    /// The note as it was last committed; one whose commit failed may be there and not be durable.
     pub fn note(&self) -> Bytes {
         let ours = &self.ledger.0;
         ours.shared.state().cursor(ours.row).note.clone()

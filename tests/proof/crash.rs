@@ -120,13 +120,14 @@ pub fn broken(name: &str, seed: u64, lie: Option<Lie>, plant: fn()) -> Tally {
     })
 }
 
-/// These steps with a fault at each call, for so many calls; and a crash at their end.
+/// These steps with a fault at each call, for so many calls; and a crash now and then behind it, and at their end.
 pub fn swept(fault: Fault, many: u64, steps: &[Step]) -> Tally {
     let workload = Workload { name: "swept", settings: settings(), steps: steps.to_vec() };
     in_a_lab(workload, |lab| {
         for call in 1..100 {
+            let films: Vec<u64> = (0..7).map(|nth| call + many + 3 * nth).collect();
             lab.fault(
-                &[call + many, call + 2 * many],
+                &films,
                 |disk| disk.fault_in(call..call + many, fault),
                 &format!("{fault:?} at {many} calls from {call}"),
             );

@@ -124,7 +124,7 @@ impl Archive {
     }
 
     /// Makes a plan, or that there is none, durable.
-    async fn save(&mut self, plan: Option<&Plan>, stop: &CancellationToken) -> Result<(), End> {
+    pub(super) async fn save(&mut self, plan: Option<&Plan>, stop: &CancellationToken) -> Result<(), End> {
         self.commit(0..0, plan, stop).await
     }
 

@@ -28,6 +28,15 @@ fn a_slot_that_is_another_one_on_disk_than_in_the_page_cache_takes_no_drain_away
     crash::swept(Fault::Short, 5, &steps).assert_whole();
 }
 
+/// In this process the plan is there, and another archive goes on with it: reloaded, say.
+#[test]
+fn a_plan_that_could_not_be_saved_is_not_carried_out_before_it_is() {
+    let say = Step::Append { spans: 2, bytes: 200, letters: false };
+    let archive = Step::Archive { ms: 80 };
+    let steps = [Step::Begin { drain: 1, oldest: false }, say, archive, say, archive, say];
+    crash::swept(Fault::ShortOfSpace, 2, &steps).assert_whole();
+}
+
 /// The directory is made, its name is not synced; the next start finds it, and may not pass over that.
 #[test]
 fn a_directory_made_during_a_read_only_spell_has_a_durable_name_before_anybody_is_answered() {
