@@ -270,6 +270,7 @@ impl Log {
         entry.bound = bound;
         entry.used = bound.offset;
         let mut at = std::mem::replace(&mut state.durable, self.tail.clone());
+        state.answered = self.tail.clone();
         for frame in self.pending.drain(..) {
             at.pass(frame.addressee, u64::from(frame.head.at.items));
             state.cache.push(&frame, at.common);

@@ -506,20 +506,21 @@ impl Channel {
     }
 
     /// Lets drains for which nothing waits have no more: what is appended from now on is not theirs, and nothing of it
-    /// is given to them. All of them, or none and the first for which something waits, with the count. They are to be
-    /// [forgotten](Self::forget) then; after a crash before that, or attached again, they are as they were.
+    /// is given to them. All of them, or none and the first for which something waits, with the count; what was answered
+    /// yes and is not synced yet waits, too. They are to be [forgotten](Self::forget) then; after a crash before that,
+    /// or attached again, they are as they were.
     pub fn release(&self, drains: &[String]) -> Result<(), (String, u64)> {
         let mut state = self.0.shared.state();
-        let durable = state.durable.clone();
+        let answered = state.answered.clone();
         let rows: Vec<usize> = drains.iter().filter_map(|drain| state.row_of(drain)).collect();
         for row in &rows {
             let cursor = state.cursor(*row);
-            match cursor.waiting(&durable) {
+            match cursor.waiting(&answered) {
                 0 => {}
                 waiting => return Err((cursor.name.clone(), waiting)),
             }
         }
-        rows.iter().for_each(|row| state.cursor(*row).release(&durable));
+        rows.iter().for_each(|row| state.cursor(*row).release(&answered));
         Ok(())
     }
 
@@ -529,14 +530,14 @@ impl Channel {
         let (row, waiting) = {
             let mut state = self.0.shared.state();
             let row = state.row_of(drain).ok_or_else(|| refused(drain, "is not known"))?;
-            let durable = state.durable.clone();
+            let answered = state.answered.clone();
             let cursor = state.cursor(row);
             if cursor.attached {
                 return Err(refused(drain, "is attached"));
             }
             // Nobody attaches it from here on.
             cursor.attached = true;
-            (row, cursor.waiting(&durable))
+            (row, cursor.waiting(&answered))
         };
         let done = self.job(|done| state::Job::Forget { row, done });
         if done.is_err() {

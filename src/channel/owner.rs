@@ -212,6 +212,7 @@ impl Owner {
                     self.recovered();
                 } else if let Sync::Every(most) = self.shared.settings.sync {
                     self.sync_due = self.sync_due.or(Some(Instant::now() + most));
+                    self.shared.state().answered = self.log.tail().clone();
                 }
                 // Who hears yes and then looks sees an open intake.
                 self.show_intake();

@@ -277,6 +277,7 @@ impl Recovery {
         let state = State {
             segments: table,
             timeline: Timeline::new(Instant::now(), durable.position),
+            answered: durable.clone(),
             durable,
             cache: Cache::new(self.settings.cache_bytes),
             rows,

@@ -42,6 +42,8 @@ pub struct State {
     pub segments: BTreeMap<u64, Entry>,
     /// What has been synced, and so what drains may see.
     pub durable: Point,
+    /// What has been answered yes, with a delayed sync ahead of `durable`; never behind it.
+    pub answered: Point,
     pub cache: Cache,
     pub timeline: Timeline,
     pub rows: Vec<DrainRow>,

@@ -1,7 +1,7 @@
 //! The channel against its model: any list of steps, made smaller until no step of a failing one can go.
 //!
-//! The steps are those of the crash points (appends, takes, settling out of order, drains that begin, leave and are
-//! forgotten, crashes, restarts, capacity reached, calls that fail); the model is what [`crash::book`](super::crash)
+//! The steps are those of the crash points (appends, takes, settling out of order, drains that begin, leave, are
+//! released and forgotten, crashes, restarts, capacity reached, calls that fail); the model is what [`crash::book`](super::crash)
 //! knows. A case ends with a crash.
 
 use proptest::collection::vec;
@@ -30,6 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (drain(), any::<bool>()).prop_map(|(drain, oldest)| Step::Begin { drain, oldest }),
         1 => drain().prop_map(|drain| Step::Leave { drain }),
         1 => drain().prop_map(|drain| Step::Return { drain }),
+        1 => drain().prop_map(|drain| Step::Release { drain }),
         1 => drain().prop_map(|drain| Step::Forget { drain }),
         6 => (drain(), 1..6_u8).prop_map(|(drain, frames)| Step::Take { drain, frames }),
         6 => (drain(), any::<u8>(), 0..3_u8, 0..4_u8)

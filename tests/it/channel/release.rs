@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use spangate::channel::{Start, Takes};
+use spangate::channel::{Settings, Start, Sync, Takes};
 use spangate::disk;
 
 use super::{account, begun, drained, open, say, settings, small};
@@ -31,6 +31,19 @@ async fn drains_are_released_all_or_none_and_have_no_share_in_what_comes_after()
     assert!(next.is_err(), "what came after is not given to it: {next:?}");
     drop(going);
     assert_eq!(channel.forget("going").unwrap(), 0);
+    channel.stop();
+}
+
+/// With a delayed sync a yes is ahead of what drains are given, and of what they are told that waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_is_not_released_while_something_that_was_answered_yes_for_it_is_not_synced() {
+    let settings = Settings { sync: Sync::Every(Duration::from_secs(3600)), ..small() };
+    let (_disk, channel, tap) = begun(&settings);
+    say(&channel, "one").await;
+    assert_eq!(account(&channel, "zipkin").waiting, 0);
+    assert_eq!(channel.release(&["zipkin".to_owned()]), Err(("zipkin".to_owned(), 1)));
+    drop(tap);
+    assert_eq!(channel.forget("zipkin").unwrap(), 1, "it is told that this is given up");
     channel.stop();
 }
 

@@ -13,8 +13,8 @@ pub struct Workload {
 }
 
 use Step::{
-    Answers, Append, Archive, Begin, Commit, Crash, Expire, Forget, Leave, Offer, Reread, Restart, Return, Settle,
-    Skip, Take, Wait, Withdraw,
+    Answers, Append, Archive, Begin, Commit, Crash, Expire, Forget, Leave, Offer, Release, Reread, Restart, Return,
+    Settle, Skip, Take, Wait, Withdraw,
 };
 
 const ZIPKIN: usize = 0;
@@ -241,6 +241,17 @@ fn drains() -> Vec<Workload> {
             ],
         ),
         small(
+            "a drain is let go",
+            &[
+                &[begin(ZIPKIN), begin(OTHER), say(2, 50)],
+                &times(2, &[take(OTHER, 9), settle(OTHER, 0), Release { drain: OTHER }, say(1, 50), take(OTHER, 1)]),
+                &[Leave { drain: OTHER }, say(1, 50), Return { drain: OTHER }, take(OTHER, 9)],
+                &times(3, &[settle(OTHER, 0)]),
+                &[Release { drain: OTHER }, say(1, 50), Leave { drain: OTHER }, Forget { drain: OTHER }],
+                &[say(1, 50), take(ZIPKIN, 9), settle(ZIPKIN, 0), Wait { ms: 200 }],
+            ],
+        ),
+        small(
             "hand-over",
             &[
                 &[begin(ZIPKIN)],
@@ -410,7 +421,7 @@ fn step(random: &mut fastrand::Rng) -> Step {
     let drain = random.choice([ZIPKIN, ZIPKIN, ZIPKIN, ARCHIVE, OTHER, LETTERS]).unwrap();
     let (spans, bytes) = random.choice([(1, 20), (3, 60), (5, 400), BIG, (2, 20_000)]).unwrap();
     let (pick, part, outcome) = (random.u8(..), random.choice([0, 0, 1, 2]).unwrap(), random.u8(0..4));
-    match random.u8(0..40) {
+    match random.u8(0..41) {
         0..=9 => Append { spans, bytes, letters: drain == LETTERS },
         10..=12 => Offer { spans, bytes },
         13 => Withdraw,
@@ -427,6 +438,7 @@ fn step(random: &mut fastrand::Rng) -> Step {
         34 => Reread { drain },
         35..=36 => Wait { ms: random.u16(0..200) },
         37 => Restart,
+        38 => Release { drain },
         _ => Crash { kill: random.bool(), seed: random.u64(..) },
     }
 }

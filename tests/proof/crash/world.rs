@@ -69,6 +69,10 @@ pub enum Step {
     Return {
         drain: usize,
     },
+    /// A drain for which nothing waits has no more, until it is there again.
+    Release {
+        drain: usize,
+    },
     Forget {
         drain: usize,
     },
@@ -140,6 +144,8 @@ pub struct World {
     registry: Registry,
     pub channel: Option<Channel>,
     pub(super) sides: BTreeMap<Drain, Side>,
+    /// Drains that were released, and are not there again.
+    released: BTreeSet<Drain>,
     pub(super) offers: VecDeque<(u64, Receipt)>,
     /// Faults are set: calls may fail.
     pub faulty: bool,
@@ -257,6 +263,7 @@ impl World {
             registry: Registry::new(TABLE),
             channel: None,
             sides: BTreeMap::new(),
+            released: BTreeSet::new(),
             offers: VecDeque::new(),
             faulty: false,
             shots: Vec::new(),
@@ -302,6 +309,9 @@ impl World {
             if account.accepted != sum {
                 self.book.broken(format!("promise 4: the ledger does not add up: {account:?}"));
             }
+            if account.waiting > 0 && self.released.contains(&*account.drain) {
+                self.book.broken(format!("promise 4: something waits for a drain that was released: {account:?}"));
+            }
         }
     }
 
@@ -314,6 +324,7 @@ impl World {
             Step::Begin { drain, oldest } => self.begin(drain, oldest),
             Step::Leave { drain } => drop(self.sides.remove(DRAINS[drain])),
             Step::Return { drain } => self.attach(drain),
+            Step::Release { drain } => self.release(DRAINS[drain]),
             Step::Forget { drain } => self.forget(DRAINS[drain]),
             Step::Take { drain, frames } => self.take(DRAINS[drain], frames).await,
             Step::Settle { drain, pick, part, outcome } => self.settle(DRAINS[drain], pick, part, outcome),
@@ -410,7 +421,29 @@ impl World {
 
     fn seat(&mut self, name: Drain, tap: Tap) {
         let skip_to = tap.may_skip();
+        self.released.remove(name);
         self.sides.insert(name, Side { tap, skip_to, flight: VecDeque::new(), held: BTreeSet::new() });
+    }
+
+    fn release(&mut self, name: Drain) {
+        let Some(channel) = &self.channel else { return };
+        let Some(account) = channel.snapshot().accounts.into_iter().find(|a| a.drain == name) else { return };
+        match channel.release(&[name.to_owned()]) {
+            Ok(()) if account.waiting == 0 && self.released.insert(name) => {}
+            // It was before, and what came since is not its own.
+            Ok(()) if account.waiting == 0 => return,
+            Err((drain, waiting)) if drain == name && waiting > 0 && waiting == account.waiting => return,
+            // What was answered yes and is not synced waits, too.
+            Err((_, waiting)) if self.settings.sync != Sync::Always && waiting > account.waiting => return,
+            other => return self.book.broken(format!("promise 4: a release is answered {other:?}: {account:?}")),
+        }
+        let truth = self.truth();
+        let row = &truth.drains[name];
+        let (true, Some(start)) = (!row.archived, row.start) else { return };
+        let is_open = |(at, span): &(&u64, &u64)| row.is_for(name, truth.sent[span]) && !row.settled.contains_key(at);
+        if let Some((position, _)) = truth.at.range(start..).find(is_open) {
+            self.book.broken(format!("promise 2: {name} was released, and {position} waits for it"));
+        }
     }
 
     fn forget(&mut self, name: Drain) {
@@ -420,7 +453,10 @@ impl World {
         }
         self.book.note(Event::Forgetting { drain: name });
         match channel.forget(name) {
-            Ok(_) => self.book.note(Event::Forgotten { drain: name }),
+            Ok(_) => {
+                self.released.remove(name);
+                self.book.note(Event::Forgotten { drain: name });
+            }
             Err(error) if !self.faulty => self.book.broken(format!("{name} cannot be forgotten: {error}")),
             Err(_) => {}
         }
@@ -430,6 +466,9 @@ impl World {
         let Some(side) = self.sides.get_mut(name) else { return };
         for _ in 0..frames {
             let Some(taken) = next(&mut side.tap).await else { return };
+            if self.released.contains(name) {
+                return self.book.broken(format!("promise 2: {name} was released, and is given {:?}", taken.head.at));
+            }
             if let Err(what) = outlives(&self.disk, &taken.head) {
                 return self.book.broken(what);
             }
@@ -582,11 +621,13 @@ impl World {
     fn die(&mut self) {
         self.offers.clear();
         self.sides.clear();
+        self.released.clear();
         self.channel = None;
     }
 
     pub async fn stop(&mut self) {
         self.sides.clear();
+        self.released.clear();
         let Some(channel) = self.channel.take() else { return };
         channel.stop();
         if !self.faulty {
