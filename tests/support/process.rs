@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,19 +19,24 @@ use super::http::Client;
 /// Below Linux's default `ip_local_port_range` of 32768 to 60999.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
-/// A port that nobody listens on, given once in this process.
+/// Ports of one process of tests: whoever listens on the first of them has the others, too.
+const BLOCK: u16 = 500;
+
+/// A port that nobody listens on. No other process of tests gives it out, and this one not before it gave out the rest
+/// of its block: it stays free while the gateway that had it is dead.
 pub fn free_port() -> u16 {
+    static FIRST: LazyLock<TcpListener> = LazyLock::new(|| {
+        let mut firsts = PORTS.step_by(usize::from(BLOCK));
+        firsts.find_map(listen).unwrap_or_else(|| panic!("no block of ports is free in {PORTS:?}"))
+    });
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let span = PORTS.end - PORTS.start;
-    let seed = u16::try_from(std::process::id() % u32::from(span)).unwrap();
-    for _ in 0..span {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = PORTS.start + seed.wrapping_mul(7).wrapping_add(step) % span;
-        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port in {PORTS:?}");
+    let first = FIRST.local_addr().expect("it listens").port();
+    let mut ports = (1..BLOCK).map(|_| first + 1 + NEXT.fetch_add(1, Ordering::Relaxed) % (BLOCK - 1));
+    ports.find(|port| listen(*port).is_some()).unwrap_or_else(|| panic!("no free port behind {first}"))
+}
+
+fn listen(port: u16) -> Option<TcpListener> {
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok()
 }
 
 /// Waits until `ready` says something, looking every 50 ms; panics with `what` after `limit`.
