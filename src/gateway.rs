@@ -77,7 +77,8 @@ pub enum Error {
     Other(String),
 }
 
-/// Runs a gateway until a signal, a client that may, or a failure says stop. SIGHUP has it take over what `starter` reads.
+/// Runs a gateway until a signal, a client that may, or a failure says stop. SIGHUP has it take over what `starter`
+/// reads.
 pub async fn run(mut understood: Understood, starter: Starter, announce: impl FnOnce(&Started)) -> Result<(), Error> {
     let (mut signals, hangups) = (Signals::take()?, signals::hangups()?);
     descriptors::provide(&mut understood.settings);

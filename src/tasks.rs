@@ -127,8 +127,8 @@ impl Part {
     }
 }
 
-/// Runs blocking work (file calls, compression) on the runtime's blocking threads, or in place in a [simulation](simulate).
-/// Panics where the work panicked.
+/// Runs blocking work (file calls, compression) on the runtime's blocking threads, or in place in a
+/// [simulation](simulate). Panics where the work panicked.
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let done = match (simulated(), pace()) {

@@ -1,9 +1,9 @@
 //! The hand-over between senders, the log's owner and drains that wait, in thousands of orders of their steps.
 //!
-//! The channel is the product's own; its locks, its bell and its thread are shuttle's (`channel::locks`), which lets one
-//! thread go on at a time and decides at each lock which. Time stands still, so no timer mends what a wake-up left out:
-//! a drain that waits for ever is a deadlock, which shuttle reports with the order that led to it. A wake-up itself is
-//! tokio's `Notify`, which tokio explores by its own means; ours is when it is called.
+//! The channel is the product's own; its locks, its bell and its thread are shuttle's (`channel::locks`), which lets
+//! one thread go on at a time and decides at each lock which. Time stands still, so no timer mends what a wake-up left
+//! out: a drain that waits for ever is a deadlock, which shuttle reports with the order that led to it. A wake-up
+//! itself is tokio's `Notify`, which tokio explores by its own means; ours is when it is called.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 #[path = "orders/scheduler.rs"]

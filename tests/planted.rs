@@ -18,8 +18,8 @@ use support::disk::Lie;
 /// Each call of a workload meets one fault of many: some need more than one round to be shown.
 const SEEDS: u64 = 12;
 
-/// Whether a failure of a broken gateway names the promise, and says what became of it in these words: others may follow
-/// from it, and prove nothing.
+/// Whether a failure of a broken gateway names the promise, and says what became of it in these words: others may
+/// follow from it, and prove nothing.
 #[track_caller]
 fn is_caught((promise, words): (&str, &str), workload: &str, lie: Option<Lie>, plant: fn()) {
     let mut told = String::new();

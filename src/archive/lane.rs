@@ -17,8 +17,8 @@ use crate::channel::Head;
 use crate::drain::Sieve;
 use crate::span::canonical::{span_bytes, timestamp_of};
 
-/// Lanes that are open, or published above the cursor's low end. Each is an object at least; Flume's bound of open files
-/// is 5000, each with a client's buffers. Fewer where filter and path take the note's room.
+/// Lanes that are open, or published above the cursor's low end. Each is an object at least; Flume's bound of open
+/// files is 5000, each with a client's buffers. Fewer where filter and path take the note's room.
 pub const LANES_MAX: usize = 64;
 
 /// A directory, empty or with a slash at its end. Cheap to clone.

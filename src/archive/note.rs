@@ -1,4 +1,5 @@
-//! What an archive keeps in the note of its cursor slot, as lines of text: a person who inspects a channel can read them.
+//! What an archive keeps in the note of its cursor slot, as lines of text: a person who inspects a channel can read
+//! them.
 //!
 //! A [`Plan`] that is under way, and where spans of one moment are for several directories, the [`Rule`] by which they
 //! are told apart and the [`Marks`] of what is published. A note of another version, format or encoder is refused by
@@ -16,8 +17,8 @@ use crate::drain::sieve::{Sieve, TextError};
 /// The note's limit (DURABILITY.md, cursor slot).
 pub const NOTE_BYTES_MAX: usize = 3072;
 
-/// What the lines of a plan take at most beside filter, path and marks: the longest place with its upload is 1397 of it,
-/// a directory 262.
+/// What the lines of a plan take at most beside filter, path and marks: the longest place with its upload is 1397 of
+/// it, a directory 262.
 const PLAN_BYTES_MAX: usize = 1936;
 
 const FLAT: &str = "spangate plan 1";

@@ -1,7 +1,7 @@
 //! Which spans go into one object: frame heads in, stretches out. Pure; the caller brings the time.
 //!
-//! A stretch is what one [`Lane`] has of a range of positions; lanes interleave, as many as a note has marks for. One is
-//! closed by the estimated size of its object (item bytes times the ratio that earlier objects had: a target, not a
+//! A stretch is what one [`Lane`] has of a range of positions; lanes interleave, as many as a note has marks for. One
+//! is closed by the estimated size of its object (item bytes times the ratio that earlier objects had: a target, not a
 //! limit), by age or by idle time; the one that began first is closed when what lies behind its beginning is too much,
 //! or when another lane has no room. Where directories are by time alone there is one lane at a time, and within its
 //! stretch the wall clock does not run backwards: what it says to be earlier than the first frame goes where that went.
@@ -176,9 +176,9 @@ impl Planner {
         *self = Planner { marks, ratio: *ratio, read: *read, end: *end, ..planner };
     }
 
-    /// Adds the items `kept` of a frame's open ones. Frames come in order of position, and one when [`next`](Self::next)
-    /// has given what the one before it closed; one of which nothing is kept neither begins nor ends a stretch. `body` is
-    /// the frame's, where the times of spans tell their lanes.
+    /// Adds the items `kept` of a frame's open ones. Frames come in order of position, and one when
+    /// [`next`](Self::next) has given what the one before it closed; one of which nothing is kept neither begins nor
+    /// ends a stretch. `body` is the frame's, where the times of spans tell their lanes.
     pub fn add(&mut self, taken: Taken, kept: &[Range<u32>], body: Option<&[u8]>, now: Instant) {
         let (Some(head_open), Some(tail_open)) = (taken.open.first(), taken.open.last()) else { return };
         let at = |item: u32| taken.head.at.first + u64::from(item);

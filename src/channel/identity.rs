@@ -81,8 +81,8 @@ pub fn write(disk: &dyn Disk, dir: &Path, id: &Id) -> io::Result<()> {
     disk.sync_dir(dir)
 }
 
-/// The identity that a repair gives a channel of this one. Told from it, so that a repair that was cut off goes on where
-/// it stopped: files of the one and of the other are both the channel's.
+/// The identity that a repair gives a channel of this one. Told from it, so that a repair that was cut off goes on
+/// where it stopped: files of the one and of the other are both the channel's.
 pub fn successor(id: &Id) -> Id {
     let half = |salt: u8| {
         let bytes = id.iter().copied().chain([salt]);

@@ -74,9 +74,9 @@ impl Slots {
         Ok(rows)
     }
 
-    /// The same bytes in the same place, so that the disk has what was judged, also of a twin that is unreadable: what a
-    /// failed sync had lost of it may read otherwise on disk. A torn one of them is whole again at the next start, or was
-    /// never durable, and then its twin was.
+    /// The same bytes in the same place, so that the disk has what was judged, also of a twin that is unreadable: what
+    /// a failed sync had lost of it may read otherwise on disk. A torn one of them is whole again at the next start, or
+    /// was never durable, and then its twin was.
     fn write_again(&self, twins: &[[u8; 2 * SLOT_BYTES]]) -> io::Result<()> {
         let used = |twins: &[u8; 2 * SLOT_BYTES]| !is_zero(twins);
         for (n, twins) in twins.iter().enumerate().filter(|(_, twins)| used(twins)) {

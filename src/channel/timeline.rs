@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 /// Between two marks, at least.
 const APART: Duration = Duration::from_millis(250);
-/// Beyond it every other mark goes, and the next ones are twice as far apart: ages are then short by a two-thousandth of
-/// the longest wait at most.
+/// Beyond it every other mark goes, and the next ones are twice as far apart: ages are then short by a two-thousandth
+/// of the longest wait at most.
 const MARKS_MAX: usize = 4096;
 
 /// When which positions were there. Moments ascend.

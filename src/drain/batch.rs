@@ -256,7 +256,8 @@ impl Batch {
         parts.into_iter().map(|(lane, stretches)| Batch { lane, ..self.like(stretches) }).collect()
     }
 
-    /// Takes the spans of another batch in, where both are for one sink and have one history, within the limits; else gives it back.
+    /// Takes the spans of another batch in, where both are for one sink and have one history, within the limits; else
+    /// gives it back.
     pub fn join(&mut self, other: Batch, limits: &BatchSettings) -> Option<Batch> {
         let new = |batch: &Batch| batch.history.since.is_none() && !batch.again;
         let alike = self.lane == other.lane && self.maybe_taken == other.maybe_taken && new(self) && new(&other);

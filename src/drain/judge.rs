@@ -323,9 +323,9 @@ impl Judge {
     }
 
     /// Whether a failure that a lone span met at a sink is its own: the sink took something else since its failure
-    /// before, and has failed with nothing else after that. Where nothing else is there to pass, what any sink took since
-    /// the first verdict against it has to do; but then a failure counts once in the longest back-off, for an outage may
-    /// have begun.
+    /// before, and has failed with nothing else after that. Where nothing else is there to pass, what any sink took
+    /// since the first verdict against it has to do; but then a failure counts once in the longest back-off, for an
+    /// outage may have begun.
     fn speaks_against(&self, history: &History, sink: SinkId, scene: &Scene<'_>) -> bool {
         let (passed, failed) = self.sinks.get(&sink).map_or((0, 0), |record| (record.passed, record.failed));
         let since = history.last.max(history.born);

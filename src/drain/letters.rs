@@ -17,7 +17,8 @@ use crate::tasks;
 
 /// Bytes of spans given to the channel at once.
 const APPENDED_BYTES: usize = 1 << 20;
-/// Of a channel that is bounded in spans, what is given to it at once: one over this. More than all of it would never go.
+/// Of a channel that is bounded in spans, what is given to it at once: one over this. More than all of it would never
+/// go.
 const APPENDED_PART: u64 = 8;
 /// What a replayed letter's origin says of it.
 const REPLAYED: (&str, &str) = ("replay", "dead-letters");

@@ -1,9 +1,9 @@
 //! The run of a drain: take, cut, choose (`dispatch`), judge, in one task.
 //!
-//! What it holds is bounded: batches under way or tried in vain (`in_flight_max` a sink, whole or in
-//! parts), what `trickle` adds to them, and what waits to be cut into two more, of a thousand frame heads
-//! each. While no sink takes anything, few frames are taken and no bytes are held. On stop nothing new is sent, what is under way
-//! gets its time, and all that is unsettled stays in the channel.
+//! What it holds is bounded: batches under way or tried in vain (`in_flight_max` a sink, whole or in parts), what
+//! `trickle` adds to them, and what waits to be cut into two more, of a thousand frame heads each. While no sink takes
+//! anything, few frames are taken and no bytes are held. On stop nothing new is sent, what is under way gets its time,
+//! and all that is unsettled stays in the channel.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;

@@ -209,7 +209,8 @@ impl Crew {
         done
     }
 
-    /// Ends the drain of this name, if it runs, and gives up what waits for it. The token is cancelled when that is done.
+    /// Ends the drain of this name, if it runs, and gives up what waits for it. The token is cancelled when that is
+    /// done.
     pub fn give_up(&mut self, name: String) -> CancellationToken {
         let (kit, old, done) = (self.kit.clone(), self.running.remove(&name), CancellationToken::new());
         let given_up = done.clone().drop_guard();

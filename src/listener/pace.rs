@@ -1,7 +1,8 @@
 //! How fast a message must come in: a least rate on average, once it took longer than [`GRACE`].
 //!
-//! Without it a peer that sends a byte now and then would hold its permits until its timeout. Together with permits that
-//! are taken as bytes arrive it makes whoever wants to hold them all send, again and again, a good part of what he holds.
+//! Without it a peer that sends a byte now and then would hold its permits until its timeout. Together with permits
+//! that are taken as bytes arrive it makes whoever wants to hold them all send, again and again, a good part of what he
+//! holds.
 
 use std::time::Duration;
 

@@ -75,8 +75,8 @@ pub(super) fn bounded(
     ratio_max: usize,
 ) -> Result<Vec<u8>, InflateError> {
     let max = most(wire, decoded_max, ratio_max);
-    // One byte beyond the bound tells a body that is too large from one that just fits. All at once: a buffer that grows
-    // is there twice while it does, and what is not written to takes no memory.
+    // One byte beyond the bound tells a body that is too large from one that just fits. All at once: a buffer that
+    // grows is there twice while it does, and what is not written to takes no memory.
     let mut out = Vec::with_capacity(max.saturating_add(1));
     decoder.take(max as u64 + 1).read_to_end(&mut out).map_err(|_| InflateError::Corrupt)?;
     match out.len() {

@@ -207,8 +207,8 @@ type Known = BTreeSet<(u64, bool, Option<u64>)>;
 struct Lab {
     seed: u64,
     thin: Thin,
-    /// Which points are tried, of thinned ones. Nothing else may depend on it: a point that failed fails again where all
-    /// are tried.
+    /// Which points are tried, of thinned ones. Nothing else may depend on it: a point that failed fails again where
+    /// all are tried.
     draw: fastrand::Rng,
     workload: Workload,
     runtime: Runtime,
@@ -338,8 +338,8 @@ impl Lab {
         }
     }
 
-    /// What a crash may leave, where that is not known yet: the un-synced data lost, kept, kept in part in so many ways,
-    /// or left in the page cache.
+    /// What a crash may leave, where that is not known yet: the un-synced data lost, kept, kept in part in so many
+    /// ways, or left in the page cache.
     fn outcomes(&self, shot: &Shot, parts: usize, known: &mut Known) -> Vec<(Option<Power>, SimDisk)> {
         let mut outcomes: Vec<Option<Power>> = vec![Some(Power::Nothing), Some(Power::Everything)];
         let mut chance = self.chance("what survives", shot.call);

@@ -1,7 +1,7 @@
-//! Hostile peers before the real process: each is refused by its counter and message, while good clients hear nothing but
-//! yes and resident memory stays under its bound. How much slower the good ones become is printed: no verdict, as it is a
-//! matter of the machine, too. What the machine makes of it is told by a twin: the same gateway with the same clients, at
-//! the same time, on the same disk and processors, that nobody attacks.
+//! Hostile peers before the real process: each is refused by its counter and message, while good clients hear nothing
+//! but yes and resident memory stays under its bound. How much slower the good ones become is printed: no verdict, as
+//! it is a matter of the machine, too. What the machine makes of it is told by a twin: the same gateway with the same
+//! clients, at the same time, on the same disk and processors, that nobody attacks.
 #![allow(clippy::disallowed_methods, reason = "a test's files are not the product's")]
 
 mod crowd;

@@ -1,6 +1,6 @@
 //! Kill storms: the real process under load, SIGKILL at random moments, collectors that come and go, and an archive
-//! whose settings change with each start. A storm is a few kills of one seed; then collectors, archive, dead letters and
-//! accounts are compared with the ledger of `spangate send` ([`oracle`]).
+//! whose settings change with each start. A storm is a few kills of one seed; then collectors, archive, dead letters
+//! and accounts are compared with the ledger of `spangate send` ([`oracle`]).
 //!
 //! No sender outlives a kill, so that none sends again what the killed process may have taken: a span is accepted
 //! once at most, and what the archive holds twice is its own fault.
@@ -147,8 +147,8 @@ impl Storm<'_> {
         let settings = self.dir.join("spangate.toml");
         // A yes with a delayed sync, too, outlives the process.
         let sync = if self.chance.u8(..3) == 0 { "50ms" } else { "always" };
-        // A refusal for want of time may be kept all the same; then its span is sent twice. A disk of the machine that is
-        // nearly full is no fault of the gateway: the built-in archive would give way, and intake stop.
+        // A refusal for want of time may be kept all the same; then its span is sent twice. A disk of the machine that
+        // is nearly full is no fault of the gateway: the built-in archive would give way, and intake stop.
         let bounds = ["--intake-commit-wait", "20s", "--channel-free-min", "0"];
         let arguments = [&["-c", settings.to_str().unwrap(), "--channel-sync", sync], &bounds[..]].concat();
         let dir = self.dir.join(format!("gateway-{which}"));

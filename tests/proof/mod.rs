@@ -55,8 +55,8 @@ impl Budget {
     }
 }
 
-/// Runs a kind of proof. Where it panics that is its failure, with the seed of the try: what it had counted is lost, the
-/// kinds after it are not.
+/// Runs a kind of proof. Where it panics that is its failure, with the seed of the try: what it had counted is lost,
+/// the kinds after it are not.
 pub fn guarded(kind: &str, budget: Budget, run: impl FnOnce(Budget) -> Tally) -> Tally {
     catch_unwind(AssertUnwindSafe(|| run(budget))).unwrap_or_else(|panic| {
         let mut tally = Tally::default();

@@ -1,8 +1,8 @@
 //! A disk that is full for real: data directory or archive on a small tmpfs in a mount namespace of the test's own.
 //!
-//! Intake answers 503 and TRY_LATER, draining goes on and makes room, intake resumes, nothing is lost; the same when the
-//! gateway is killed meanwhile. Needs `unshare` and `nsenter` of util-linux and a kernel that gives user namespaces to
-//! whoever asks: `make real` names what is missing.
+//! Intake answers 503 and TRY_LATER, draining goes on and makes room, intake resumes, nothing is lost; the same when
+//! the gateway is killed meanwhile. Needs `unshare` and `nsenter` of util-linux and a kernel that gives user namespaces
+//! to whoever asks: `make real` names what is missing.
 #![allow(clippy::disallowed_methods, reason = "a test's files are not the product's")]
 
 mod disk;

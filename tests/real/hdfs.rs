@@ -1,8 +1,8 @@
 //! The archive on a real HDFS: a NameNode and a DataNode, each a process of its own, read back by Hadoop's own shell.
 //!
 //! The gateway is killed while it archives, once with a try left open; the DataNode hangs, is killed, comes back; each
-//! answer to a rename is lost at first; one NameNode of the name service swallows what it is sent; a name is taken. Each
-//! span that was acknowledged is in each archive once, nothing unfinished is left, and the collector never waits.
+//! answer to a rename is lost at first; one NameNode of the name service swallows what it is sent; a name is taken.
+//! Each span that was acknowledged is in each archive once, nothing unfinished is left, and the collector never waits.
 #![allow(clippy::disallowed_methods, reason = "a test's files are not the product's")]
 
 mod cluster;

@@ -1,8 +1,8 @@
 //! `make soak`: the proofs of tests/proof for as long as one is told, in a release build.
 //!
 //! `soak [KIND ...] [--minutes N] [--seed N] [--tries N]`: the time is shared evenly by the kinds (default: all of
-//! them). The last lines are the counts by kind and what failed, also where a kind panics; a failure has the command that
-//! shows it again, and the exit code is 1. Without `--seed` each run begins at another one and prints it.
+//! them). The last lines are the counts by kind and what failed, also where a kind panics; a failure has the command
+//! that shows it again, and the exit code is 1. Without `--seed` each run begins at another one and prints it.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 #[path = "../support/mod.rs"]

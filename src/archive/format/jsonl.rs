@@ -2,8 +2,8 @@
 //!
 //! The object's facts stand before the content, found by reading the first few hundred bytes and ignored by every tool:
 //! in the gzip header's file name (RFC 1952, FNAME: DuckDB takes a file with any other optional field for no gzip), or
-//! in a skippable frame of zstd (RFC 8878, 3.1.2). No time is written, so that the same plan gives the same bytes. Spans
-//! go through in pieces; memory is the compressor's and one piece's lines.
+//! in a skippable frame of zstd (RFC 8878, 3.1.2). No time is written, so that the same plan gives the same bytes.
+//! Spans go through in pieces; memory is the compressor's and one piece's lines.
 
 use std::io::{self, Write};
 

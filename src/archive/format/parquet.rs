@@ -26,7 +26,8 @@ const GROUP_ROWS: usize = 50_000;
 /// Bytes of a row group, as [`weight`] counts them: bounds the memory, which is four times that at most. Part of
 /// encoder 1.
 const GROUP_BYTES: usize = 16 << 20;
-/// What a tag or an annotation weighs beside its bytes: its ends and levels take more memory than a short one has bytes.
+/// What a tag or an annotation weighs beside its bytes: its ends and levels take more memory than a short one has
+/// bytes.
 const ENTRY_BYTES: usize = 8;
 
 const FACTS_KEY: &str = "spangate";

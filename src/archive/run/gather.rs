@@ -1,7 +1,7 @@
 //! Gathering: frames of the channel into the planner, until it closes a stretch.
 //!
-//! What was published by another rule is not planned again: up to the last mark in the note all goes by the rule that the
-//! note records, and behind it by the one that is configured.
+//! What was published by another rule is not planned again: up to the last mark in the note all goes by the rule that
+//! the note records, and behind it by the one that is configured.
 
 use std::ops::Range;
 use std::time::Duration;

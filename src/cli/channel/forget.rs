@@ -1,7 +1,7 @@
 //! `spangate channel forget NAME [DIR]`: gives up a drain that the configuration no longer names.
 //!
-//! Works on a stopped gateway alone: it takes the data directory's lock. Without `--yes` it looks, as `inspect` does, and
-//! nothing is changed. Spans that other drains wait for, too, stay for them.
+//! Works on a stopped gateway alone: it takes the data directory's lock. Without `--yes` it looks, as `inspect` does,
+//! and nothing is changed. Spans that other drains wait for, too, stay for them.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! `spangate channel inspect | verify | repair | send | forget`: the channel on disk, for when a disk has lied.
 //!
-//! Looking takes no lock and changes nothing, so it is done beside a gateway that runs. What changes something takes the
-//! data directory's lock. `repair` and `forget` change nothing without `--yes`; `send` has none: it delivers, and
+//! Looking takes no lock and changes nothing, so it is done beside a gateway that runs. What changes something takes
+//! the data directory's lock. `repair` and `forget` change nothing without `--yes`; `send` has none: it delivers, and
 //! gives nothing up.
 
 mod forget;

@@ -1,9 +1,9 @@
 //! A connection to what is tried out: one message out, one answer back.
 //!
-//! A small Scribe and HTTP/1.1 client of its own ([`grpc`](super::grpc) beside it), as the sinks'
-//! client costs ten times as much a request as the gateway that is to be measured. It keeps a
-//! connection while all is well and dials again after anything else. An error means that the answer is unknown; one of the kind
-//! `InvalidData`, that whoever answers speaks another protocol.
+//! A small Scribe and HTTP/1.1 client of its own ([`grpc`](super::grpc) beside it), as the sinks' client costs ten
+//! times as much a request as the gateway that is to be measured. It keeps a connection while all is well and dials
+//! again after anything else. An error means that the answer is unknown; one of the kind `InvalidData`, that whoever
+//! answers speaks another protocol.
 
 use std::io;
 use std::rc::Rc;

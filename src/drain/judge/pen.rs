@@ -1,9 +1,9 @@
 //! Batches kept apart from the flow: lone spans that were refused, and suspects.
 //!
-//! A refused span goes on when it can say something: to a sink that has not seen it, that took
-//! others since, or that is known to take others. Without that, one of them all is tried at each step of a back-off, so that an idle
-//! drain finds out when its collector is well again. A suspect has a back-off of its own: one try a
-//! step. Both are bounded; beyond it a sink is held, or a batch stays in the flow.
+//! A refused span goes on when it can say something: to a sink that has not seen it, that took others since, or that
+//! is known to take others. Without that, one of them all is tried at each step of a back-off, so that an idle drain
+//! finds out when its collector is well again. A suspect has a back-off of its own: one try a step. Both are bounded;
+//! beyond it a sink is held, or a batch stays in the flow.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

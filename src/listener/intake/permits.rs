@@ -1,14 +1,15 @@
 //! Byte permits: the one bound on what intake holds in memory.
 //!
-//! A message holds permits from before its bytes are read until it is answered. They are taken in steps as bytes arrive,
-//! so that a peer which announces much and sends nothing holds little: of one half its first 64 KiB, of the other the
-//! rest, so that no large messages make small ones wait. A connection holds a quarter of all at most; a single message
-//! that is larger stands alone there. Waiters are served in order of arrival (the semaphores are fair), and a message
-//! waits for `commit_wait` in all: two that wait for each other's bytes are both refused rather than stuck.
+//! A message holds permits from before its bytes are read until it is answered. They are taken in steps as bytes
+//! arrive, so that a peer which announces much and sends nothing holds little: of one half its first 64 KiB, of the
+//! other the rest, so that no large messages make small ones wait. A connection holds a quarter of all at most; a
+//! single message that is larger stands alone there. Waiters are served in order of arrival (the semaphores are fair),
+//! and a message waits for `commit_wait` in all: two that wait for each other's bytes are both refused rather than
+//! stuck.
 //!
 //! Permits count a message's bytes as they came, and what they inflate to; what inflates to much has half as many for
-//! itself. While it is decoded a message takes as much again, a hostile one up to six times (broken UTF-8 is three bytes
-//! for one, a v1 entry grows to four times its own); the decoders bound that.
+//! itself. While it is decoded a message takes as much again, a hostile one up to six times (broken UTF-8 is three
+//! bytes for one, a v1 entry grows to four times its own); the decoders bound that.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,8 @@ use crate::metrics::Gauge;
 /// others a third of what is for first bytes.
 const FIRST_BYTES: usize = 512;
 
-/// Up to here permits are four times what has arrived, so that a usual message takes few steps; beyond, twice. And up to
-/// here they are of the half that large messages take no more of.
+/// Up to here permits are four times what has arrived, so that a usual message takes few steps; beyond, twice. And up
+/// to here they are of the half that large messages take no more of.
 const STEP_BYTES: usize = 64 * 1024;
 
 /// The part of `bytes_in_flight` that is for the first bytes of messages: one over this.
@@ -36,9 +37,9 @@ const SHARE: usize = 4;
 /// What a compressed body may become without being called large: some two thousand spans.
 const USUAL_BYTES: usize = 1 << 20;
 
-/// What large ones hold together, beside all others: `bytes_in_flight` over this. 20 KB can stand for 20 MB: a few peers
-/// with little to send would make all others wait. Whoever has it waits for nothing more, so that those who wait for it,
-/// and hold what came of their bodies, get on.
+/// What large ones hold together, beside all others: `bytes_in_flight` over this. 20 KB can stand for 20 MB: a few
+/// peers with little to send would make all others wait. Whoever has it waits for nothing more, so that those who wait
+/// for it, and hold what came of their bodies, get on.
 const LARGE_SHARE: u32 = 2;
 
 /// The permits of all connections. Cheap to clone.

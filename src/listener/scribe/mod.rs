@@ -46,7 +46,8 @@ pub struct Settings {
     pub keep_binary_annotations: bool,
     /// Whether fb303's `shutdown` stops the gateway. Default false: nobody is asked for a password here.
     pub allow_shutdown: bool,
-    /// Whether a call that begins with [the mark](crate::wire::replay) is one of what was archived before. Default true.
+    /// Whether a call that begins with [the mark](crate::wire::replay) is one of what was archived before. Default
+    /// true.
     pub replay_mark: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Segments whose heads rot behind one that a write failed in: what was refused there must not come back in their place.
+//! Segments whose heads rot behind one that a write failed in: what was refused there must not come back in their
+//! place.
 
 use spangate::channel::survey::{Depth, Survey};
 

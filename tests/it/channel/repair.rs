@@ -407,7 +407,8 @@ fn is_kept(disk: &SimDisk, before: &[u8]) -> bool {
     damaged.into_iter().any(|path| disk.read(&path) == before)
 }
 
-/// Where nothing vouches for the log's end, on a simulated disk, beside a segment of another channel; which one that is.
+/// Where nothing vouches for the log's end, on a simulated disk, beside a segment of another channel; which one that
+/// is.
 async fn ruined() -> (SimDisk, Left, PathBuf) {
     let (left, other) = (Left::new().await, Left::new().await);
     let (channel, _) = open(&other.settings, &other.disk).unwrap();

@@ -101,7 +101,8 @@ async fn a_collector_that_refuses_everything_is_held_and_dead_letters_nothing() 
     gate.append(1_000..4_000).await;
     until("it is held", || gate.status.sinks()[0].standing == Standing::Misconfigured).await;
     gate.append(4_000..6_000).await;
-    // Of the spans that it refused since, not one is a letter: it has taken nothing that would prove the refusals right.
+    // Of the spans that it refused since, not one is a letter: it has taken nothing that would prove the refusals
+    // right.
     assert_eq!(gate.outcome(Outcome::DeadLettered), 0);
     assert!(gate.status.held().refused >= 1_000, "{:?}", gate.status.held());
     let asked = a.requests().len();

@@ -1,8 +1,8 @@
 //! Every failure against every policy. One process for a policy; in it a drain for each failure, with two collectors,
 //! of which one or both play it. All drains read the same spans, so no failure of one drain may show in another.
 //!
-//! Each acknowledged span is collected or, where both collectors refuse it or break on it, a dead letter; the ledger adds
-//! up at every scrape; and when the failure ends, the collector is used again by itself.
+//! Each acknowledged span is collected or, where both collectors refuse it or break on it, a dead letter; the ledger
+//! adds up at every scrape; and when the failure ends, the collector is used again by itself.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;

@@ -1,8 +1,8 @@
 //! The experiments of "Impact of reliability in the scalability of Flume" (2012) on this gateway, with the cases that
 //! Flume's own source suggests. The README has a table of them beside what Flume did.
 //!
-//! Each counts what was acknowledged and not delivered (lost, always 0) and what was delivered again (repeated, bounded).
-//! An hour of an outage is told in spans, not on a clock.
+//! Each counts what was acknowledged and not delivered (lost, always 0) and what was delivered again (repeated,
+//! bounded). An hour of an outage is told in spans, not on a clock.
 
 mod faults;
 mod load;

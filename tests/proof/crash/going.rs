@@ -65,8 +65,8 @@ async fn empty(book: &Book, tap: &mut Tap) -> Result<(), String> {
 }
 
 impl World {
-    /// A process that met faults goes on when the disk is mended: its drains are given all that waits and settle it, and
-    /// after the longest back-off it takes and gives. Where it closed its log for good, it drains.
+    /// A process that met faults goes on when the disk is mended: its drains are given all that waits and settle it,
+    /// and after the longest back-off it takes and gives. Where it closed its log for good, it drains.
     pub async fn goes_on(&mut self) -> Result<(), String> {
         self.disk.mend();
         tokio::time::sleep(MENDED_WITHIN).await;

@@ -1,4 +1,5 @@
-//! Bits that flip at rest: which positions a flipped bit of a stopped channel costs, by a reading of the log of our own.
+//! Bits that flip at rest: which positions a flipped bit of a stopped channel costs, by a reading of the log of our
+//! own.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

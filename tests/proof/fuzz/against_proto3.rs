@@ -1,7 +1,7 @@
 //! Our decoder of proto3 against the one that prost generated: where both take a list, its spans are the same.
 //!
-//! [`normal`] tells once more, in the simplest way, what Zipkin makes of a span. Where a field that stands once is there
-//! twice, the two differ knowingly (`wire::proto3`), and that field of that span is not compared.
+//! [`normal`] tells once more, in the simplest way, what Zipkin makes of a span. Where a field that stands once is
+//! there twice, the two differ knowingly (`wire::proto3`), and that field of that span is not compared.
 
 use prost::Message;
 use spangate::span::Batch;
@@ -76,8 +76,8 @@ fn normal_endpoint(endpoint: &Option<Endpoint>) -> Option<Endpoint> {
     (normal != Endpoint::default()).then_some(normal)
 }
 
-/// The fields of a span that the two read differently, or that merge; `None` where it has a group, or tags of another wire
-/// type: those the other one reads as if they were tags, and so all that follows.
+/// The fields of a span that the two read differently, or that merge; `None` where it has a group, or tags of another
+/// wire type: those the other one reads as if they were tags, and so all that follows.
 fn odd(span: &[u8]) -> Option<Vec<u64>> {
     let is_odd_tag = |(tag, _): &(u64, _)| tag >> 3 == TAGS && tag & 7 != 2;
     let fields = fields(span).filter(|_| !tagged(span).is_some_and(|all| all.iter().any(is_odd_tag)))?;

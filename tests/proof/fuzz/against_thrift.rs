@@ -1,8 +1,8 @@
 //! Our readers of Thrift against the generated ones: v1 spans, `Log` calls and message headers.
 //!
-//! The generated code goes by a field's id alone, takes the last of two, refuses invalid UTF-8 and gives a default for what
-//! is missing. So bytes are compared as they came where each field is of its type, there once, and there where we ask for
-//! it; and always as the generated code writes again what it read.
+//! The generated code goes by a field's id alone, takes the last of two, refuses invalid UTF-8 and gives a default for
+//! what is missing. So bytes are compared as they came where each field is of its type, there once, and there where we
+//! ask for it; and always as the generated code writes again what it read.
 
 use std::borrow::Cow;
 
@@ -264,8 +264,8 @@ fn entries(arguments: &[u8]) -> Option<Vec<LogEntry>> {
     }
 }
 
-/// What fb303 answers to `arguments`: a struct whose field 0 is as `wire::Answers` says, for the texts that the generated
-/// code finds in them.
+/// What fb303 answers to `arguments`: a struct whose field 0 is as `wire::Answers` says, for the texts that the
+/// generated code finds in them.
 pub fn answer(arguments: &[u8], reply: &[u8], method: &[u8]) {
     // An entry's fields are as those of every method with texts.
     let Ok(LogEntry { category: Some(key), .. }) = LogEntry::read_from_in_protocol(&mut input(arguments)) else {

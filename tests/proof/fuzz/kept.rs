@@ -1,7 +1,7 @@
 //! What lies in archives, and beside a replay: objects read back, and the file that says how far a replay came.
 //!
-//! Of an object, checksums and the thousand bytes of a footer leave plain mutation nothing to reach. So an input's first
-//! byte says what the rest is: lines, which are compressed here, or edits to a good object of one of the formats.
+//! Of an object, checksums and the thousand bytes of a footer leave plain mutation nothing to reach. So an input's
+//! first byte says what the rest is: lines, which are compressed here, or edits to a good object of one of the formats.
 
 use std::io::{IoSlice, Write};
 use std::ops::Range;

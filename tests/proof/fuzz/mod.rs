@@ -1,9 +1,9 @@
 //! Inputs by structured mutation, for everything that reads bytes from peers, disks and people.
 //!
-//! A [`Target`] is one function from bytes to nothing, with its oracle inside: it panics where what it reads is not what
-//! it should be. Three callers share them: `cargo test` (the corpus, and some thirty thousand mutations of it), `make soak
-//! KINDS=fuzz`, and the coverage-guided targets of `fuzz/`. Mutations come from a seed alone; an input that fails is
-//! written to a file, and belongs into `tests/data/fuzz/TARGET/` once it is mended.
+//! A [`Target`] is one function from bytes to nothing, with its oracle inside: it panics where what it reads is not
+//! what it should be. Three callers share them: `cargo test` (the corpus, and some thirty thousand mutations of it),
+//! `make soak KINDS=fuzz`, and the coverage-guided targets of `fuzz/`. Mutations come from a seed alone; an input that
+//! fails is written to a file, and belongs into `tests/data/fuzz/TARGET/` once it is mended.
 
 #![allow(clippy::disallowed_methods, reason = "a test's files are not the product's")]
 
@@ -27,8 +27,8 @@ use super::{Budget, Tally};
 
 pub use targets::{TARGETS, Target};
 
-/// Seeds are dealt to the targets in turn, and each makes as many inputs as its target says. Those that were made before
-/// in this run are passed over, and do not count. `SOAK_TARGET=NAME`: the seeds of that target alone.
+/// Seeds are dealt to the targets in turn, and each makes as many inputs as its target says. Those that were made
+/// before in this run are passed over, and do not count. `SOAK_TARGET=NAME`: the seeds of that target alone.
 pub fn run(budget: Budget) -> Tally {
     // On a thread of its own, which a target may make the only one of a channel.
     std::thread::scope(|threads| threads.spawn(|| deal(budget)).join().expect("targets' panics are caught"))

@@ -60,8 +60,8 @@ thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
 }
 
-/// Runs a channel, on this thread alone and in no time: a runtime and a thread of its own for each input would cost more
-/// than what is tried.
+/// Runs a channel, on this thread alone and in no time: a runtime and a thread of its own for each input would cost
+/// more than what is tried.
 fn alone<T>(work: impl Future<Output = T>) -> T {
     tasks::simulate();
     RUNTIME.with(|runtime| runtime.block_on(work))

@@ -16,8 +16,8 @@ pub struct Target {
     pub inputs: u64,
 }
 
-/// Of one that takes some ten microseconds or less, and of one that takes up to a thousand: when each of these has had a
-/// million inputs, seven times as many of each of the others bring the sum to a hundred millions.
+/// Of one that takes some ten microseconds or less, and of one that takes up to a thousand: when each of these has had
+/// a million inputs, seven times as many of each of the others bring the sum to a hundred millions.
 const CHEAP: u64 = 700;
 const COSTLY: u64 = 100;
 

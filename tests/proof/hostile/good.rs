@@ -1,5 +1,5 @@
-//! Clients that send good messages, one after the other, and how long they wait for each answer: one over HTTP, one over
-//! Scribe.
+//! Clients that send good messages, one after the other, and how long they wait for each answer: one over HTTP, one
+//! over Scribe.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -20,8 +20,8 @@ const SLOWNESS: u64 = 10;
 /// Between the bytes of a slow one.
 const BYTE: Duration = Duration::from_millis(100);
 
-/// Sends it `times`, or as many as it may be, where many are asked for by so many peers; how many, and what was not refused
-/// as it should be.
+/// Sends it `times`, or as many as it may be, where many are asked for by so many peers; how many, and what was not
+/// refused as it should be.
 pub fn volley(shot: &Shot, times: u64, many: u64, gateway: &Gateway) -> (u64, Vec<String>) {
     let counted = || gateway.metric(shot.counter.0, shot.counter.1) as u64;
     let before = counted();

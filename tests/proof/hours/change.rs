@@ -1,4 +1,5 @@
-//! What is changed while the gateway runs: settings by a reload, the addresses of a name, a drain that comes for a while.
+//! What is changed while the gateway runs: settings by a reload, the addresses of a name, a drain that comes for a
+//! while.
 
 use std::time::Duration;
 

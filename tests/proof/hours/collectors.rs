@@ -127,8 +127,8 @@ impl Group {
         self.taken.lock().unwrap().spans.get(span as usize).is_some_and(|taken| taken.times > 0)
     }
 
-    /// Whether the span had the bad luck to fail alone as often as one that breaks sinks: no gateway can tell it from such
-    /// a one (ARCHITECTURE.md, a suspect). At two sinks, or at the one that was up; which were is not asked here.
+    /// Whether the span had the bad luck to fail alone as often as one that breaks sinks: no gateway can tell it from
+    /// such a one (ARCHITECTURE.md, a suspect). At two sinks, or at the one that was up; which were is not asked here.
     pub fn is_suspect(&self, span: u64) -> bool {
         let took = self.taken.lock().unwrap();
         took.spans.get(span as usize).is_some_and(|taken| taken.broke >= 5)

@@ -1,4 +1,5 @@
-//! The drains of a process: begun, handed over to other settings, given other sinks; a guest that is taken in and let go.
+//! The drains of a process: begun, handed over to other settings, given other sinks; a guest that is taken in and let
+//! go.
 //!
 //! In the steps of `gateway::crew` and `gateway::reload`, which no simulation reaches, with the same calls below them.
 

@@ -1,4 +1,5 @@
-//! Promise 4 at the end, to the last span: what was taken, what is a letter, what is damaged, and what the account says.
+//! Promise 4 at the end, to the last span: what was taken, what is a letter, what is damaged, and what the account
+//! says.
 
 use std::ops::RangeInclusive;
 use std::sync::MutexGuard;

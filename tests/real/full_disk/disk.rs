@@ -1,5 +1,5 @@
-//! A small disk of the test's own: a tmpfs in a mount namespace that a process of no other use holds, so that it outlives
-//! a gateway that is killed in there.
+//! A small disk of the test's own: a tmpfs in a mount namespace that a process of no other use holds, so that it
+//! outlives a gateway that is killed in there.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

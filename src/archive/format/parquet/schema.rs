@@ -1,7 +1,7 @@
 //! The columns, and how each is packed. Part of encoder 1: a change here is another encoder.
 //!
-//! Endpoints are flat columns, so that statistics and filters on a service need no nested types. What a span may lack is
-//! null; lists and maps are empty rather than null, `debug` and `shared` false.
+//! Endpoints are flat columns, so that statistics and filters on a service need no nested types. What a span may lack
+//! is null; lists and maps are empty rather than null, `debug` and `shared` false.
 
 use std::sync::Arc;
 
