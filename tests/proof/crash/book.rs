@@ -174,6 +174,11 @@ pub struct Settled {
     pub durable: bool,
 }
 
+/// Settled without having left the gateway: it costs nobody anything when that is done again.
+pub fn is_light(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Filtered | Outcome::SampledOut)
+}
+
 impl Row {
     /// Whether it takes a span that was sent so.
     pub fn is_for(&self, name: Drain, to: Option<Drain>) -> bool {
@@ -182,7 +187,10 @@ impl Row {
 
     fn settle(&mut self, positions: Range<u64>, outcome: Outcome, at: Instant) {
         for position in positions {
-            self.settled.entry(position).or_insert(Settled { outcome, at: Some(at), durable: false });
+            // What was filtered is read again, and may have another end.
+            if self.settled.get(&position).is_none_or(|settled| is_light(settled.outcome)) {
+                self.settled.insert(position, Settled { outcome, at: Some(at), durable: false });
+            }
         }
     }
 

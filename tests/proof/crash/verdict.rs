@@ -12,7 +12,7 @@ use spangate::channel::{Account, Channel, Intake, OpenError, Outcome, Settings, 
 use spangate::metrics::Registry;
 use tokio::time::Instant;
 
-use super::book::{Book, Drain, Found, Row, SETTLED_WITHIN, Settled, TRIED_AGAIN_WITHIN, Truth};
+use super::book::{Book, Drain, Found, Row, SETTLED_WITHIN, Settled, TRIED_AGAIN_WITHIN, Truth, is_light};
 use super::rot::Cost;
 use super::world::{DIR, DRAINS, LETTERS, body, next, open, outlives, spans_of};
 use super::{archive, going};
@@ -354,11 +354,6 @@ impl Crash<'_> {
         }
         Ok(())
     }
-}
-
-/// Settled without having left the gateway: it costs nobody anything when that is done again.
-fn is_light(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Filtered | Outcome::SampledOut)
 }
 
 fn attach(channel: &Channel, name: Drain) -> Result<Tap, String> {
