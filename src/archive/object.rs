@@ -44,7 +44,7 @@ impl Object {
         let (name, spans) = rest.rsplit_once('-')?;
         let ObjectName { channel, partition, first, last } =
             ObjectName::parse(&format!("{name}.{extension}"), extension)?;
-        let object = Object { channel, partition, first, last, spans: decimal(spans)?, bytes: decimal(bytes)? };
+        let object = Object { channel, partition, first, last, spans: shortest(spans)?, bytes: shortest(bytes)? };
         (first <= last && last < u64::MAX).then_some(object)
     }
 }
@@ -109,7 +109,12 @@ fn value<'a>(word: Option<&'a str>, key: &'static str) -> Result<&'a str, Object
 
 fn number<T: FromStr>(word: Option<&str>, key: &'static str) -> Result<T, ObjectError> {
     let found = value(word, key)?;
-    decimal(found).ok_or_else(|| field_error(key, found, "a decimal number"))
+    shortest(found).ok_or_else(|| field_error(key, found, "a decimal number"))
+}
+
+/// A number as it is written where it may be of any length: with zeros before it, an object would have many names.
+fn shortest<T: FromStr>(text: &str) -> Option<T> {
+    decimal(text).filter(|_| text == "0" || !text.starts_with('0'))
 }
 
 /// Digits alone: `parse` would take a sign, too.
@@ -140,10 +145,10 @@ impl ObjectName {
         let stem = name.strip_suffix(extension)?.strip_suffix('.')?;
         let mut parts = stem.split('-');
         let channel = parts.next().filter(|c| is_channel(c))?;
-        let partition = parts.next().and_then(decimal)?;
+        let partition = parts.next().and_then(shortest)?;
         let mut position = || parts.next().filter(|p| p.len() == 20).and_then(decimal);
         let parsed = ObjectName { channel: channel.to_owned(), partition, first: position()?, last: position()? };
-        parts.next().is_none().then_some(parsed)
+        (parts.next().is_none() && parsed.first <= parsed.last).then_some(parsed)
     }
 }
 

@@ -77,6 +77,7 @@ fn only_names_that_an_archive_gives_are_parsed() {
         name.to_uppercase(),
         name.replace("-0000", "-+000"),
         format!("{name}.tmp"),
+        Object { first: 8, last: 7, ..object() }.name("jsonl.gz"),
         "a-b-c-d.jsonl.gz".into(),
     ];
     for stranger in strangers {
@@ -96,4 +97,16 @@ fn a_long_name_says_all_and_nothing_else_is_one() {
     }
     let backwards = Object { first: 8, last: 7, ..object() };
     assert_eq!(Object::from_long_name(&backwards.long_name("jsonl"), "jsonl"), None);
+}
+
+#[test]
+fn a_number_with_zeros_before_it_is_in_no_name_and_no_text() {
+    let (name, long, text) = (object().name("parquet"), object().long_name("jsonl"), object().to_string());
+    assert_eq!(ObjectName::parse(&name.replace("-0-", "-000-"), "parquet"), None);
+    for (plain, padded) in [("-0-", "-00-"), ("-999999-", "-0999999-"), ("-123456789.", "-0123456789.")] {
+        assert_eq!(Object::from_long_name(&long.replace(plain, padded), "jsonl"), None, "{padded}");
+    }
+    for (plain, padded) in [("partition=0", "partition=00"), ("first=7", "first=07"), ("spans=", "spans=0")] {
+        assert!(text.replace(plain, padded).parse::<Object>().is_err(), "{padded}");
+    }
 }
