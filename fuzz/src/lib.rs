@@ -10,8 +10,12 @@ mod against_proto3;
 mod against_thrift;
 #[path = "../../tests/proof/fuzz/fit.rs"]
 mod fit;
+#[path = "../../tests/proof/fuzz/framer.rs"]
+mod framer;
 #[path = "../../tests/proof/fuzz/kept.rs"]
 mod kept;
+#[path = "../../tests/proof/fuzz/layers.rs"]
+mod layers;
 #[path = "../../tests/proof/fuzz/rest.rs"]
 mod rest;
 #[path = "../../tests/proof/fuzz/targets.rs"]

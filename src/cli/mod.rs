@@ -58,6 +58,20 @@ pub fn main(
     ExitCode::from(exit as u8)
 }
 
+/// The settings that a command line gives as flags, for proofs that type any words (tests/proof/fuzz).
+///
+/// # Errors
+/// What a person is told who typed something else.
+#[doc(hidden)]
+pub fn flags(args: impl IntoIterator<Item = OsString>) -> Result<args::Flags, String> {
+    match args::parse(args) {
+        Ok(Line::Asked(asked)) => Ok(asked.flags),
+        Err(error) if error.use_stderr() => Err(error.to_string()),
+        // `spangate send` has flags of its own; help and version have none.
+        Ok(Line::Send(_)) | Err(_) => Ok(Vec::new()),
+    }
+}
+
 fn carry_out(asked: Asked, environment: Vec<(OsString, OsString)>) -> Exit {
     let asked = match began(asked) {
         Ok(asked) => asked,

@@ -7,7 +7,7 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::timeout_at;
 
@@ -25,7 +25,8 @@ const READ_BYTES: usize = 4096;
 const LENGTH_BYTES: usize = 4;
 
 /// What a connection brought.
-pub(super) enum Arrival {
+#[derive(Debug)]
+pub enum Arrival {
     /// A whole payload.
     Frame(Bytes),
     /// A payload that was thrown away; its first bytes, and its length.
@@ -41,14 +42,26 @@ pub(super) enum Arrival {
     BadLength(i32),
 }
 
+/// Where an inbox's bytes come from.
+pub(super) trait Source: AsyncRead + Unpin {
+    /// Waits until there may be something to read, without a buffer for it. Cancel safe.
+    async fn readable(&self) -> io::Result<()>;
+}
+
+impl Source for OwnedReadHalf {
+    async fn readable(&self) -> io::Result<()> {
+        OwnedReadHalf::readable(self).await
+    }
+}
+
 /// A connection's incoming bytes.
-pub(super) struct Inbox {
-    stream: OwnedReadHalf,
+pub(super) struct Inbox<S = OwnedReadHalf> {
+    stream: S,
     buf: BytesMut,
 }
 
-impl Inbox {
-    pub fn new(stream: OwnedReadHalf) -> Self {
+impl<S: Source> Inbox<S> {
+    pub fn new(stream: S) -> Self {
         Inbox { stream, buf: BytesMut::new() }
     }
 

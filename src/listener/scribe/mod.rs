@@ -12,6 +12,8 @@ mod closings;
 mod connection;
 mod frames;
 mod log;
+#[doc(hidden)]
+pub mod raw;
 mod service;
 
 use std::io;

@@ -53,6 +53,19 @@ fn the_corpora_of_notes_objects_and_states_have_good_ones_of_each_kind() {
     }
 }
 
+/// By the names of the files in their order: what the last of each stream is, and how often there is room for none.
+#[test]
+fn the_corpus_of_streams_ends_in_every_way_and_has_frames_that_are_refused() {
+    let target = fuzz::TARGETS.iter().find(|target| target.name == "scribe_frames").unwrap();
+    let came: Vec<_> = fuzz::corpus(target).iter().map(|input| fuzz::framer::came(input)).collect();
+    for (end, at_least) in [("end", 10), ("bad length", 3), ("foreign", 4), ("slow", 2)] {
+        let ends = came.iter().filter(|came| came.last() == Some(&end)).count();
+        assert!(ends >= at_least, "{ends} streams end so: {end}");
+    }
+    let with = |what: &str| came.iter().filter(|came| came.contains(&what)).count();
+    assert!(with("refused") >= 3 && with("frame") >= 20, "{came:?}");
+}
+
 fn notices(look: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(look)).is_err()
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use spangate::archive::Format;
 use spangate::archive::format::{Encoder, Part};
-use spangate::archive::object::Object;
+use spangate::archive::object::{Object, ObjectName};
 use spangate::archive::read::{Selection, Trouble, Walk};
 use spangate::archive::store::{Store, local::Local};
 use spangate::channel::{FrameAt, Head, Item, Kind, Origin};
@@ -185,5 +185,38 @@ fn read(format: Format, file: &[u8], facts: &Object) -> Result<Vec<u8>, Trouble>
 pub fn state(text: &[u8]) {
     if let Ok(form) = Form::parse(text) {
         assert_eq!(Form::parse(&form.to_bytes()).as_ref(), Ok(&form));
+    }
+}
+
+/// What an object's file holds whose head has its facts as a name.
+const CONTENT: &str = "jsonl";
+
+/// A name that somebody gave to a file of an archive, or to what it holds: it is an object's, and no other name is, or
+/// nobody's.
+pub fn name(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let mut objects = 0;
+    for extension in Format::ALL.map(Format::extension).into_iter().chain([CONTENT]) {
+        if let Some(ObjectName { channel, partition, first, last }) = ObjectName::parse(&text, extension) {
+            let object = Object { channel, partition, first, last, spans: 0, bytes: 0 };
+            assert_eq!(object.name(extension), text, "two names of one object");
+            assert!(first <= last, "an object of no position");
+            objects += 1;
+        }
+        if let Some(object) = Object::from_long_name(&text, extension) {
+            assert_eq!(object.long_name(extension), text, "two names of one object");
+            assert_eq!(object.to_string().parse(), Ok(object));
+            objects += 1;
+        }
+    }
+    assert!(objects <= 1, "two objects of one name");
+    if let Ok(object) = text.parse::<Object>() {
+        assert_eq!(object.to_string(), text, "two texts of one object");
+    }
+    if !text.contains('\0') {
+        let head = flate2::GzBuilder::new().filename(text.as_bytes()).write(Vec::new(), flate2::Compression::none());
+        let head = head.finish().expect("memory takes it");
+        let facts = Format::JsonLinesGzip1.facts(head.len() as u64, &mut |_, _| Ok(head.clone()));
+        assert_eq!(facts.expect("memory can be read").ok(), Object::from_long_name(&text, CONTENT));
     }
 }

@@ -62,12 +62,12 @@ thread_local! {
 
 /// Runs a channel, on this thread alone and in no time: a runtime and a thread of its own for each input would cost
 /// more than what is tried.
-fn alone<T>(work: impl Future<Output = T>) -> T {
+pub fn alone<T>(work: impl Future<Output = T>) -> T {
     tasks::simulate();
     RUNTIME.with(|runtime| runtime.block_on(work))
 }
 
-fn open(disk: &Arc<dyn Disk>) -> Result<Channel, OpenError> {
+pub fn open(disk: &Arc<dyn Disk>) -> Result<Channel, OpenError> {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     let registry = REGISTRY.get_or_init(|| Registry::new(TABLE));
     let opened = Channel::open(settings(), disk.clone(), Clock::manual(1_000_000), registry);

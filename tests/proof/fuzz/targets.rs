@@ -1,7 +1,7 @@
 //! The targets by name, each with the words of its format.
 
 use super::fit::Form;
-use super::{kept, rest, wire};
+use super::{framer, kept, layers, rest, wire};
 
 /// What reads bytes, and how it is tried.
 pub struct Target {
@@ -124,6 +124,45 @@ const THRIFT: &[&[u8]] = &[
     b"lc",
     b"sa",
 ];
+const FRAMES: &[&[u8]] = &[
+    b"\x00\x00\x00\x00",
+    b"\x00\x00\x00\x01",
+    b"\x00\x00\x00\x40",
+    b"\x00\x00\x04\x00",
+    b"\x00\x00\x04\x01",
+    b"\x00\x00\x07\xd0",
+    b"\x00\x00\x4e\x20",
+    b"\x00\xfa\x00\x00",
+    b"\xff\xff\xff\xff",
+    b"\x80\x01\x00\x01\x00\x00\x00\x03Log\x00\x00\x00\x01",
+    b"\x00\x00\x00\x03Log\x01\x00\x00\x00\x01",
+    b"\x80\x01\x00\x01\x00\x00\x00\x09getStatus\x00\x00\x00\x01\x00",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"PRI * HTTP/2.0",
+    b"\x16\x03\x01\x02",
+];
+const NAME: &[&[u8]] = &[
+    b"-",
+    b"-0-",
+    b"-00-",
+    b"-4294967295-",
+    b"00112233445566778899aabbccddeeff",
+    b"00000000000000000000",
+    b"18446744073709551615",
+    b"18446744073709551614",
+    b"+",
+    b"0",
+    b".jsonl",
+    b".jsonl.gz",
+    b".jsonl.zst",
+    b".parquet",
+    b".tmp",
+    b"/",
+    b"spangate/1 ",
+    b" partition=",
+    b"first=",
+    b"spans=",
+];
 const PLAN: &[&[u8]] = &[
     b"spangate plan 1\n",
     b"spangate plan 2\n",
@@ -196,6 +235,35 @@ const TOML: &[&[u8]] = &[
     b".",
     b"1e999",
 ];
+const LAYERS: &[&[u8]] = &[
+    b"SPANGATE_",
+    b"\nSPANGATE_SCRIBE_ADDRESS=",
+    b"\nSPANGATE_COLLECTORS=",
+    b"\nSPANGATE_HTTP_LABELS=",
+    b"\nSPANGATE_PORT=",
+    b"\n--http-address=",
+    b"\n--collector=",
+    b"\n--archive=",
+    b"\n--channel-kind=memory",
+    b"\n--scribe-allow-shutdown",
+    b"0.0.0.0:9411",
+    b"[::]:1463",
+    b"http://a:9411",
+    b"none",
+    b"10GiB",
+    b"5s",
+    b"always",
+    b"true",
+    b"zone=a",
+    b",",
+    b", ",
+    b"=",
+    b"\"",
+    b"\n",
+    b"_",
+    b"-",
+    b"\xff",
+];
 const PATH: &[&[u8]] = &[
     b"%Y",
     b"%m",
@@ -241,6 +309,7 @@ pub const TARGETS: &[Target] = &[
     formed(Form::Thrift, target("thrift_list", wire::thrift_list, THRIFT)),
     costly(formed(Form::Thrift, target("thrift_span", wire::thrift_span, THRIFT))),
     formed(Form::Thrift, target("scribe", wire::scribe, THRIFT)),
+    costly(formed(Form::Thrift, target("scribe_frames", framer::scribe_frames, FRAMES))),
     formed(Form::Thrift, target("fb303", wire::fb303, THRIFT)),
     target("base64", wire::base64, BASE64),
     target("detect", wire::detect, JSON),
@@ -255,7 +324,9 @@ pub const TARGETS: &[Target] = &[
     target("sieve", rest::sieve, JSON),
     target("letter", rest::letter, LETTER),
     costly(target("object", kept::object, JSON)),
+    target("name", kept::name, NAME),
     target("state", kept::state, STATE),
     costly(target("config", rest::config, TOML)),
+    costly(target("layers", layers::layers, LAYERS)),
     target("path", rest::path, PATH),
 ];
