@@ -53,7 +53,7 @@ fn the_corpora_of_notes_objects_and_states_have_good_ones_of_each_kind() {
     }
 }
 
-/// By the names of the files in their order: what the last of each stream is, and how often there is room for none.
+/// A stream that is refused at its beginning tries nothing of the framer.
 #[test]
 fn the_corpus_of_streams_ends_in_every_way_and_has_frames_that_are_refused() {
     let target = fuzz::TARGETS.iter().find(|target| target.name == "scribe_frames").unwrap();
