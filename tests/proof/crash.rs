@@ -22,8 +22,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 use self::book::{Book, Truth};
+pub use self::book::{SETTLED_WITHIN, TRIED_AGAIN_WITHIN};
 use self::rot::Cost;
 use self::verdict::Crash;
+pub use self::verdict::{BACKOFF, SYNC_SLACK};
 use self::workloads::Workload;
 use self::world::World;
 pub use self::world::{Step, settings};

@@ -19,9 +19,9 @@ use super::{archive, going};
 use crate::support::disk::{SimDisk, Trouble};
 
 /// The clock goes in milliseconds.
-const SYNC_SLACK: Duration = Duration::from_millis(2);
+pub const SYNC_SLACK: Duration = Duration::from_millis(2);
 /// From one failure of the log to the next, of those in a row.
-const BACKOFF: Range<Duration> = Duration::from_millis(100)..Duration::from_secs(10);
+pub const BACKOFF: Range<Duration> = Duration::from_millis(100)..Duration::from_secs(10);
 
 /// A crash.
 pub struct Crash<'a> {
