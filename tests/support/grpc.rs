@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest, handshake};
-use h2::{RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 pub const REPORT: &str = "/zipkin.proto3.SpanService/Report";
 
@@ -26,8 +27,18 @@ pub struct Outcome {
 pub struct Client {
     runtime: Runtime,
     sender: SendRequest<Bytes>,
+    connection: JoinHandle<()>,
     /// For each answer.
     pub timeout: Duration,
+}
+
+/// How a peer goes in the middle of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// Resets the call: CANCEL.
+    Reset,
+    /// Closes the connection.
+    Close,
 }
 
 /// A call that has begun.
@@ -39,14 +50,13 @@ pub struct Call {
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let sender = runtime.block_on(async {
+        let (sender, connection) = runtime.block_on(async {
             let stream = tokio::net::TcpStream::connect(address).await.expect("the listener is there");
             let (sender, connection) = handshake(stream).await.expect("a handshake");
             // How it ends is told to each call.
-            tokio::spawn(async move { drop(connection.await) });
-            sender
+            (sender, tokio::spawn(async move { drop(connection.await) }))
         });
-        Client { runtime, sender, timeout: Duration::from_secs(10) }
+        Client { runtime, sender, connection, timeout: Duration::from_secs(10) }
     }
 
     /// Calls with a list of spans.
@@ -110,7 +120,25 @@ impl Client {
         })
     }
 
-    fn within(&self, answer: impl Future<Output = Result<Outcome, h2::Error>>) -> io::Result<Outcome> {
+    /// Sends `half` of a body, more than a window, and leaves once it is read: a call that is not taken up yet would not
+    /// be heard of where its connection ends.
+    pub fn leave(self, half: &[u8], how: Leave) -> io::Result<()> {
+        let Call { response, mut stream } = self.begin(&[]);
+        stream.send_data(Bytes::copy_from_slice(half), false).expect("it is not refused yet");
+        stream.reserve_capacity(1);
+        let room = std::future::poll_fn(|context| stream.poll_capacity(context));
+        self.within(async { room.await.expect("the call goes on") })?;
+        match how {
+            Leave::Reset => stream.send_reset(Reason::CANCEL),
+            Leave::Close => self.connection.abort(),
+        }
+        drop((response, stream, self.sender));
+        // Without calls it ends by itself, when all is sent; an abort is no answer.
+        let _ = self.runtime.block_on(async { tokio::time::timeout(self.timeout, self.connection).await })?;
+        Ok(())
+    }
+
+    fn within<T>(&self, answer: impl Future<Output = Result<T, h2::Error>>) -> io::Result<T> {
         let timed = self.runtime.block_on(async { tokio::time::timeout(self.timeout, answer).await });
         timed?.map_err(io::Error::other)
     }

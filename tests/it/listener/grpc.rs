@@ -6,7 +6,7 @@ use std::time::Duration;
 use spangate::listener::intake;
 
 use super::rig::Rig;
-use crate::support::grpc::{Client, REPORT, framed};
+use crate::support::grpc::{Client, Leave, REPORT, framed};
 
 fn connected(rig: &Rig) -> Client {
     Client::connect(rig.http)
@@ -122,6 +122,34 @@ fn a_body_that_is_not_one_message_is_an_internal_error() {
     }
     rig.assert_spans("grpc", 0, 0, &[]);
     rig.assert_messages("grpc", 0, 4, 0);
+}
+
+#[test]
+fn a_call_whose_peer_leaves_half_way_is_counted_as_broken() {
+    let rig = Rig::new();
+    let half = &framed(0, &list(&vec!["name"; 10_000]))[..100_000];
+    for (leave, count) in [(Leave::Reset, 1), (Leave::Close, 2)] {
+        connected(&rig).leave(half, leave).unwrap();
+        rig.wait_for("spangate_messages_refused_total{listener=\"grpc\",reason=\"broken\"}", count);
+    }
+    rig.assert_spans("grpc", 0, 0, &[]);
+    rig.assert_messages("grpc", 0, 2, 0);
+    rig.wait_for("spangate_intake_bytes", 0);
+}
+
+#[test]
+fn a_connection_that_breaks_a_rule_of_http2_is_closed_and_counted() {
+    let rig = Rig::new();
+    let mut stream = std::net::TcpStream::connect(rig.http).unwrap();
+    // Settings, and data of no stream (RFC 9113, 6.1).
+    let frames = [0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, b'x'];
+    stream.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frames].concat()).unwrap();
+    rig.wait_for("spangate_connections_refused_total{listener=\"http\",reason=\"protocol\"}", 1);
+    rig.wait_for("spangate_connections{listener=\"http\"}", 0);
+    // One that ends as it may is nobody's fault.
+    assert_eq!(connected(&rig).report(&list(&["x"])).status, Some(0));
+    rig.wait_for("spangate_connections{listener=\"http\"}", 0);
+    rig.wait_for("spangate_connections_refused_total{listener=\"http\",reason=\"protocol\"}", 1);
 }
 
 #[test]
