@@ -120,8 +120,8 @@ impl Client {
         })
     }
 
-    /// Sends `half` of a body, more than a window, and leaves once it is read: a call that is not taken up yet would not
-    /// be heard of where its connection ends.
+    /// Sends `half` of a body, more than a window, and leaves once it is read: a call that is not taken up yet goes
+    /// unseen with its connection.
     pub fn leave(self, half: &[u8], how: Leave) -> io::Result<()> {
         let Call { response, mut stream } = self.begin(&[]);
         stream.send_data(Bytes::copy_from_slice(half), false).expect("it is not refused yet");

@@ -258,7 +258,7 @@ impl Reader<'_> {
         self.server.door.unread("broken");
         if let Some(left_out) = self.server.cut.due() {
             let by = error.map_or_else(|| "the peer closed".to_owned(), |error| error.to_string());
-            tracing::warn!(peer = %self.peer, left_out, "scribe call lost: its frame of {bytes} bytes ended early: {by}");
+            tracing::warn!(peer = %self.peer, left_out, "scribe call lost: a frame of {bytes} bytes ended early: {by}");
         }
     }
 

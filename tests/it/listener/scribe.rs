@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use spangate::channel::Kind;
 use spangate::listener::State;
 
@@ -247,6 +249,27 @@ fn with_a_star_every_category_is_taken_under_its_own_name() {
     let (a, b) = (rig.frame(), rig.frame());
     assert_eq!((a.names(), a.origin_of("category")), (vec!["one".to_owned(), "three".to_owned()], vec!["a"]));
     assert_eq!((b.names(), b.origin_of("category")), (vec!["two".to_owned()], vec!["b"]));
+}
+
+#[test]
+fn invalid_utf8_is_replaced_in_a_service_and_in_the_name_of_a_category() {
+    let mut rig = Rig::with(|s| s.scribe.categories = vec!["*".into()]);
+    let mut span = STANDARD.decode(entry(1, 2, "odd")).unwrap();
+    for at in 0..span.len() - 4 {
+        if &span[at..at + 4] == b"shop" {
+            span[at..at + 4].copy_from_slice(b"s\xff\xfep");
+        }
+    }
+    let mut call = message(true, CALL, "Log", 1, &log_arguments(&[("zip#kin", &STANDARD.encode(span))]));
+    let category = call.iter().position(|byte| *byte == b'#').unwrap();
+    call[category] = 0xff;
+    let mut client = connected(&rig);
+    client.stream.write_all(&frame(&call)).unwrap();
+    assert_eq!(client.reply().unwrap().code(), OK);
+    let frame = rig.frame();
+    assert_eq!((frame.names(), frame.origin_of("category")), (vec!["odd".to_owned()], vec!["zip?kin"]));
+    assert_eq!(frame.labels, [Some("s\u{fffd}\u{fffd}p".to_owned())]);
+    rig.assert_spans("scribe", 1, 0, &[]);
 }
 
 #[test]
