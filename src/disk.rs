@@ -234,38 +234,47 @@ const ZEROS: &[u8] = &[0; 256 * 1024];
 /// The most buffers of one pwritev: IOV_MAX of Linux (`man 2 writev`).
 const IOV_MAX: usize = 1024;
 
+/// Writes all of `bufs` from `at` on, by calls that may write less than they were given, or be interrupted.
+fn write_all(
+    bufs: &[IoSlice<'_>],
+    mut at: u64,
+    mut write: impl FnMut(&[IoSlice<'_>], u64) -> rustix::io::Result<usize>,
+) -> io::Result<()> {
+    let (mut next, mut skip) = (0, 0);
+    while next < bufs.len() {
+        if skip >= bufs[next].len() {
+            (next, skip) = (next + 1, 0);
+            continue;
+        }
+        // A short write leaves a buffer half written: its rest goes alone, then whole ones again.
+        let written = if skip > 0 {
+            write(&[IoSlice::new(&bufs[next][skip..])], at)
+        } else {
+            write(&bufs[next..bufs.len().min(next + IOV_MAX)], at)
+        };
+        let mut written = match written {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => n,
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        at += written as u64;
+        while next < bufs.len() && written >= bufs[next].len() - skip {
+            written -= bufs[next].len() - skip;
+            (next, skip) = (next + 1, 0);
+        }
+        skip += written;
+    }
+    Ok(())
+}
+
 impl File for RealFile {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         self.0.read_at(buf, at)
     }
 
-    fn write_at(&self, bufs: &[IoSlice<'_>], mut at: u64) -> io::Result<()> {
-        let (mut next, mut skip) = (0, 0);
-        while next < bufs.len() {
-            if skip >= bufs[next].len() {
-                (next, skip) = (next + 1, 0);
-                continue;
-            }
-            // A short write leaves a buffer half written: its rest goes alone, then whole ones again.
-            let written = if skip > 0 {
-                rustix::io::pwrite(&self.0, &bufs[next][skip..], at)
-            } else {
-                rustix::io::pwritev(&self.0, &bufs[next..bufs.len().min(next + IOV_MAX)], at)
-            };
-            let mut written = match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => n,
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            at += written as u64;
-            while next < bufs.len() && written >= bufs[next].len() - skip {
-                written -= bufs[next].len() - skip;
-                (next, skip) = (next + 1, 0);
-            }
-            skip += written;
-        }
-        Ok(())
+    fn write_at(&self, bufs: &[IoSlice<'_>], at: u64) -> io::Result<()> {
+        write_all(bufs, at, |bufs, at| rustix::io::pwritev(&self.0, bufs, at))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -304,5 +313,62 @@ impl RealFile {
             at += n as u64;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands in a file after writes that take `most(call)` bytes at most, 0 for one that is interrupted.
+    fn written(bufs: &[Vec<u8>], at: u64, mut most: impl FnMut(usize) -> usize) -> io::Result<Vec<u8>> {
+        let slices: Vec<_> = bufs.iter().map(|buf| IoSlice::new(buf)).collect();
+        let (mut file, mut call) = (vec![b'.'; at as usize], 0);
+        write_all(&slices, at, |bufs, at| {
+            assert!(bufs.len() <= IOV_MAX && bufs.iter().any(|buf| !buf.is_empty()));
+            assert_eq!(at, file.len() as u64);
+            call += 1;
+            let bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+            match most(call) {
+                0 => Err(Errno::INTR),
+                most => {
+                    let taken = &bytes[..most.min(bytes.len())];
+                    file.extend_from_slice(taken);
+                    Ok(taken.len())
+                }
+            }
+        })?;
+        Ok(file)
+    }
+
+    #[test]
+    fn short_and_interrupted_writes_go_on_where_they_stopped() {
+        let lengths = [0, 1, 5, 0, 0, 3, 512, 1, 0];
+        let bufs: Vec<Vec<u8>> = lengths.iter().zip(b'a'..).map(|(len, byte)| vec![byte; *len]).collect();
+        let whole = [&b"......."[..], &bufs.concat()].concat();
+        for most in 1..=530 {
+            assert_eq!(written(&bufs, 7, |_| most).unwrap(), whole, "{most} bytes a call");
+        }
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..200 {
+            assert_eq!(written(&bufs, 7, |_| random.usize(0..9)).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn more_buffers_than_one_call_takes_are_written_by_several() {
+        let bufs: Vec<Vec<u8>> = (0..IOV_MAX * 2 + 3).map(|n| n.to_le_bytes().to_vec()).collect();
+        for most in [usize::MAX, 8 * IOV_MAX, 8 * IOV_MAX - 3, 5000] {
+            assert_eq!(written(&bufs, 0, |_| most).unwrap(), bufs.concat(), "{most} bytes a call");
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_or_takes_nothing_ends_it() {
+        let bufs = [IoSlice::new(b"some"), IoSlice::new(b"more")];
+        let mut answers = [Ok(3), Err(Errno::NOSPC)].into_iter();
+        let error = write_all(&bufs, 0, |_, _| answers.next().expect("no call after a failure")).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
+        assert_eq!(write_all(&bufs, 0, |_, _| Ok(0)).unwrap_err().kind(), io::ErrorKind::WriteZero);
     }
 }

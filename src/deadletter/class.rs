@@ -112,8 +112,10 @@ impl Files {
         let at = self.files.back().map_or(0, |(_, len)| *len);
         if let Err(error) = file.write_at(&[IoSlice::new(lines)], at).and_then(|()| file.sync_data()) {
             self.last = None;
-            // What was written of it is no letter; if it cannot be cut either, the next start cuts it.
-            let _ = file.set_len(at);
+            // What was written of it is no letter.
+            if let Err(error) = file.set_len(at) {
+                tracing::warn!(dir = %self.dir.display(), %error, "a half-written letter cannot be cut: the next start cuts it");
+            }
             return Err(error);
         }
         if let Some((_, len)) = self.files.back_mut() {

@@ -1,4 +1,4 @@
-//! The proofs of tests/proof with a few thousand tries each, the same ones at each run; `make soak` goes on from there.
+//! The proofs of tests/proof with as many tries as a minute allows, the same ones at each run; `make soak` goes on.
 
 mod crash;
 mod fuzz;

@@ -30,15 +30,14 @@ pub use self::world::{Step, settings};
 use super::{Budget, Tally};
 use crate::support::disk::{Fault, Lie, Power, Shot, SimDisk};
 
-/// A workload for each try: the named ones in turn, the first time and then every fourth as they stand, and as many
-/// random ones.
+/// A workload for each try: the named ones in turn, the first time as they stand and then with steps between, and as
+/// many random ones.
 fn workload(seed: u64) -> Workload {
     let mut named = workloads::named();
     let (turn, all) = ((seed / 2) as usize, named.len());
     match turn {
         _ if seed % 2 == 1 => workloads::random(seed),
         _ if turn < all => named.swap_remove(turn),
-        _ if turn.is_multiple_of(4) => named.swap_remove(turn / 4 % all),
         _ => workloads::varied(named.swap_remove(turn % all), seed),
     }
 }
@@ -53,8 +52,12 @@ pub fn proof(budget: Budget) -> Tally {
 }
 
 pub fn thinned(budget: Budget, thin: Thin) -> Tally {
-    let seeds = Mutex::new(budget.seeds());
-    let workers = if budget.until.is_some() { std::thread::available_parallelism().map_or(1, |n| n.get()) } else { 1 };
+    let soaks = budget.until.is_some();
+    // A soak begins with the named ones as they stand.
+    let named = 0..if soaks { 2 * workloads::named().len() as u64 } else { 0 };
+    let first = |seed: &u64| named.contains(seed) && seed % 2 == 0;
+    let seeds = Mutex::new(named.clone().filter(first).chain(budget.seeds().filter(|seed| !first(seed))));
+    let workers = if soaks { std::thread::available_parallelism().map_or(1, |n| n.get()) } else { 1 };
     let work = || {
         spangate::tasks::simulate();
         let mut tally = Tally::default();

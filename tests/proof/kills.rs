@@ -1,5 +1,5 @@
 //! Kill storms: the real process under load, SIGKILL at random moments, collectors that come and go, and an archive
-//! whose settings change with each start. A storm is a few kills of one seed; then collectors, archive, dead letters
+//! whose settings change with each start, and by reloads. A storm is a few kills of one seed; then collectors, archive, dead letters
 //! and accounts are compared with the ledger of `spangate send` ([`oracle`]).
 //!
 //! No sender outlives a kill, so that none sends again what the killed process may have taken: a span is accepted
@@ -18,10 +18,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use fastrand::Rng;
+use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 use tokio::runtime::{Handle, Runtime};
 
 use super::{Budget, Tally, words};
+use crate::support::http::Client;
 use crate::support::process::{Gateway, wait_for};
 use account::Account;
 use collectors::Collectors;
@@ -122,6 +124,9 @@ impl Storm<'_> {
         let wires = [gateway.scribe, gateway.http].map(|port| Wire::to(port, &self.runtime));
         let load = Load::start(&self.dir.join(format!("load-{kill}")), &wires, &mut self.chance);
         self.collectors.refuse(load.some_of_the_first(&mut self.chance));
+        if self.chance.bool() {
+            self.reload(gateway);
+        }
         wait_for("a thousand acknowledged spans", LONG, || {
             gateway.process.must_run();
             (load.acknowledged() >= ACKNOWLEDGED).then_some(())
@@ -129,6 +134,12 @@ impl Storm<'_> {
         let account = Account::of(gateway);
         self.found.faults.extend(account.faults(None));
         site.account = Some(account);
+        if self.chance.u8(..4) == 0 {
+            // The kill may come while it is under way.
+            self.write_settings();
+            kill_process(gateway.process.pid(), Signal::HUP).expect("it runs until it is killed");
+            self.tally.add("reloads right before a kill", 1);
+        }
         std::thread::sleep(Duration::from_millis(self.chance.u64(..300)));
         let under_way = wires.each_ref().map(Wire::under_way);
         gateway.process.child.kill().expect("it runs until it is killed");
@@ -166,7 +177,16 @@ impl Storm<'_> {
         gateway
     }
 
-    /// What the next start finds.
+    /// Other settings, taken over while spans come in.
+    fn reload(&mut self, gateway: &Gateway) {
+        self.write_settings();
+        let answer = Client::new(gateway.admin).request("POST", "/reload", &[("spangate-admin", "1")], b"");
+        let answer = answer.unwrap_or_else(|error| panic!("/reload: {error}"));
+        assert_eq!(answer.status, 200, "/reload: {}", answer.text());
+        self.tally.add("reloads", 1);
+    }
+
+    /// What the next start or reload finds.
     fn write_settings(&mut self) {
         let drain = self.collectors.settings(&mut self.chance, self.policy);
         let archive = self.place.settings(&mut self.chance);

@@ -1,7 +1,8 @@
 //! Proof by many tries: crashes, hours, kills and inputs by seed, with the promises of DURABILITY.md as the oracle.
 //!
-//! Each kind of proof is one function from a [`Budget`] to a [`Tally`]. `cargo test` runs a few thousand tries of each
-//! (tests/it/proofs.rs); `make soak` runs for as long as it is told (tests/soak). Both are the same code.
+//! Each kind of proof is one function from a [`Budget`] to a [`Tally`]. `cargo test` runs some of each, from one storm
+//! of kills to tens of thousands of inputs (tests/it/proofs.rs); `make soak` runs for as long as it is told
+//! (tests/soak). Both are the same code.
 #![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 

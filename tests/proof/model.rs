@@ -65,15 +65,13 @@ fn case(seed: u64) -> Tally {
     let mut tally = Tally::default();
     tally.add("model cases", 1);
     let whole = |steps: Vec<Step>| one_case(seed, &steps).map_err(TestCaseError::fail);
+    let again = format_args!("cargo test --release --test soak -- model --seed {seed} --tries 1");
     match runner.run(&vec(step(), 1..STEPS_MAX), whole) {
         Ok(()) => {}
         Err(TestError::Fail(why, steps)) => {
-            tally.failed(
-                format_args!("{why}\n    after {steps:?}"),
-                format_args!("cargo test --release --test soak -- model --seed {seed} --tries 1"),
-            );
+            tally.failed(format_args!("{why}\n    after {steps:?}"), again);
         }
-        Err(TestError::Abort(why)) => tally.failed(why, format_args!("model --seed {seed}")),
+        Err(TestError::Abort(why)) => tally.failed(why, again),
     }
     tally
 }

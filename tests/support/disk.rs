@@ -24,9 +24,9 @@ use inode::Inode;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fault {
     /// Fails with EIO; a write was carried out, a sync loses its pages: they are read as written, count as clean, and
-    /// are not on disk.
+    /// are on disk in any part of them, or not at all, when the power goes.
     Fail,
-    /// As `Fail`, but what a sync loses is read as the disk has it from then on, as after an eviction.
+    /// As `Fail`, but what a sync loses is not on disk, and read so from then on, as after an eviction.
     Evict,
     /// A write gets half way, to no sector's end, and fails with EIO. Other calls as with `Fail`.
     Short,

@@ -77,6 +77,9 @@ impl Archive {
             let carried = self.patience.tried(stop, || carry_out(publisher.clone(), plan.clone())).await?;
             match carried {
                 Carried::Stands { bytes } => {
+                    if planted::has(Planted::PlanAfterPublish) {
+                        self.save(Some(&plan), stop).await?;
+                    }
                     let positions = self.planner.published(&plan);
                     self.commit(positions, None, stop).await?;
                     self.published(&plan, bytes);

@@ -125,3 +125,39 @@ async fn two_heads_that_rot_at_one_position_are_both_kept() {
         disk.flip(&of(FAILED_AT), 50);
     }
 }
+
+/// A repair moved another channel's segment there; its name is of positions that this log has not reached.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_in_damaged_that_cannot_be_read_now_is_taken_for_neither_this_channels_nor_anothers() {
+    let (disk, channel, _tap) = begun(&small());
+    let tail = say(&channel, "alpha").await.end;
+    channel.stop();
+    let strange = Settings { dir: "/data/strange".into(), ..small() };
+    open(&strange, &disk.disk()).unwrap().0.stop();
+    let damaged = Path::new(DIR).join("damaged");
+    disk.disk().create_dir_all(&damaged).unwrap();
+    disk.disk().rename(&strange.dir.join("0000000000000000.seg"), &damaged.join("00000000000000ff.seg")).unwrap();
+
+    let looks = {
+        let left = disk.killed();
+        open(&small(), &left.disk()).unwrap().0.stop();
+        left.looks()
+    };
+    let mut refusals = 0;
+    for look in 1..=looks {
+        let left = disk.killed();
+        left.fail_looks_in(look..look + 1);
+        for starts in ["one that fails to look", "the next one"] {
+            let (channel, _) = match open(&small(), &left.disk()) {
+                Err(_) if starts != "the next one" => {
+                    refusals += 1;
+                    continue;
+                }
+                opened => opened.unwrap(),
+            };
+            assert_eq!(channel.snapshot().tail, tail, "{starts}, look {look} of {looks}");
+            channel.stop();
+        }
+    }
+    assert!(refusals > 0);
+}

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -46,6 +45,13 @@ fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
+/// What the directory says, also while another process has it.
+fn waiting(gateway: &Gateway) -> u64 {
+    let json: Value = serde_json::from_slice(&channel("inspect", gateway, &["--json"]).stdout).unwrap();
+    let zipkin = json["drains"].as_array().unwrap().iter().find(|drain| drain["drain"] == "zipkin").unwrap();
+    zipkin["waiting"].as_u64().unwrap()
+}
+
 fn segment(gateway: &Gateway) -> PathBuf {
     gateway.dir.join("data/channel/0000000000000000.seg")
 }
@@ -69,8 +75,7 @@ async fn a_killed_gateways_directory_is_inspected_and_verified_and_nothing_in_it
     assert!(text.contains("drain dead-letters, takes its own only"), "{text}");
     let json: Value = serde_json::from_slice(&channel("inspect", &gateway, &["--json"]).stdout).unwrap();
     assert_eq!((&json["segments"][0]["spans"], &json["end"], &json["damaged"]), (&200.into(), &200.into(), &0.into()));
-    let zipkin = json["drains"].as_array().unwrap().iter().find(|drain| drain["drain"] == "zipkin").unwrap();
-    assert_eq!((&zipkin["waiting"], &zipkin["low"]), (&200.into(), &0.into()));
+    assert_eq!(waiting(&gateway), 200);
     let text = said(&channel("verify", &gateway, &[]), 0);
     assert!(text.contains("spans in the log: 200, segments: 1,") && text.ends_with("nothing is damaged\n"), "{text}");
     assert!(before == files());
@@ -179,14 +184,13 @@ async fn a_send_that_is_killed_goes_on_where_it_stopped_and_heeds_a_collector_th
     let mut first = send(&gateway, &arguments);
     wait_for("it was told to wait", LIMIT, || (!other.requests().is_empty()).then_some(()));
     other.play(Play::Ok);
-    wait_for("some arrived", LIMIT, || (collected(&[&other]).len() >= 50).then_some(()));
-    // Its cursor is saved within 100 ms; at 50 spans a second, little follows meanwhile.
-    std::thread::sleep(Duration::from_millis(300));
+    wait_for("some of it is settled on disk", LIMIT, || (waiting(&gateway) < 200).then_some(()));
     first.kill();
-    let then = collected(&[&other]).len();
+    let (then, left) = (collected(&[&other]).len(), waiting(&gateway));
     assert!(then < 200, "it was to be killed in the middle");
     let (code, log) = ended(send(&gateway, &arguments[..4]));
     assert_eq!(code, 0, "{log}");
+    assert!(log.contains(&format!("zipkin: {left} sent")), "it begins anew: {left} were left, {log}");
     let found = collected(&[&other]);
     assert_eq!(found.keys().cloned().collect::<HashSet<_>>(), sender.acknowledged);
     // A batch owes a second at most: that many may have been under way.

@@ -93,7 +93,8 @@ impl Disk for SimDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-        let files = inner.names.iter().filter(|(path, _)| path.parent() == Some(dir));
+        // In no order, says the seam: not in that of names.
+        let files = inner.names.iter().rev().filter(|(path, _)| path.parent() == Some(dir));
         let file = |(path, &file): (&PathBuf, &usize)| Entry {
             name: name(path),
             len: inner.files[file].cache.len as u64,

@@ -89,7 +89,7 @@ impl Image {
 struct Marks {
     /// A sync would write them.
     dirty: u8,
-    /// A sync that failed lost them: they are clean, and not on disk.
+    /// A sync that failed lost them: they are clean, and on disk by chance.
     lost: u8,
 }
 
@@ -209,12 +209,13 @@ impl Inode {
     }
 
     /// A loss of power: each un-synced sector, as it is or was since the last sync, and the length, are there or not.
+    /// What a failed sync left out may have got there all the same.
     pub fn lose(&mut self, survives: &mut dyn FnMut() -> bool) {
         if self.disk.len != self.cache.len && survives() {
             self.disk.set_len(self.cache.len);
         }
         for (page, marks) in std::mem::take(&mut self.marks) {
-            for sector in (0..SECTORS).filter(|sector| marks.dirty >> sector & 1 == 1) {
+            for sector in (0..SECTORS).filter(|sector| (marks.dirty | marks.lost) >> sector & 1 == 1) {
                 let held = self.between.remove(&(page, sector)).unwrap_or_default();
                 if survives() {
                     self.keep(page, sector);
