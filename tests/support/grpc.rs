@@ -52,10 +52,10 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (sender, connection) = runtime.block_on(async {
             let stream = tokio::net::TcpStream::connect(address).await.expect("the listener is there");
-            let (sender, connection) = handshake(stream).await.expect("a handshake");
-            // How it ends is told to each call.
-            (sender, tokio::spawn(async move { drop(connection.await) }))
+            handshake(stream).await.expect("a handshake")
         });
+        // How it ends is told to each call.
+        let connection = runtime.spawn(async move { drop(connection.await) });
         Client { runtime, sender, connection, timeout: Duration::from_secs(10) }
     }
 

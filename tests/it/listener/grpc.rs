@@ -156,7 +156,7 @@ fn a_connection_that_breaks_a_rule_of_http2_is_closed_and_counted() {
 fn a_full_channel_is_unavailable_and_says_when_to_send_again() {
     let rig = Rig::with(|settings| {
         settings.channel.capacity_spans = Some(4);
-        settings.intake = intake::Settings { bytes_in_flight: 1 << 20, commit_wait: Duration::from_millis(50) };
+        settings.intake = intake::Settings { bytes_in_flight: 1 << 20, commit_wait: Duration::from_secs(2) };
     });
     let caller = connected(&rig);
     let mut accepted = 0;
