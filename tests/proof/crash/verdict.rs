@@ -199,11 +199,11 @@ impl Crash<'_> {
         let (Sync::Every(most), Some(answered)) = (self.settings.sync, self.truth.answered.get(&position)) else {
             return false;
         };
-        let evicted = self.trouble.evicted.is_some_and(|at| at >= *answered);
+        let evicted = self.trouble.evicted.is_some_and(|at| at >= answered.start);
         let down = self.truth.down_since.unwrap_or(self.at);
         (self.power || evicted)
             && !self.truth.given.contains(&position)
-            && self.synced_by(*answered, most).is_none_or(|by| down <= by)
+            && self.synced_by(answered.end, most).is_none_or(|by| down <= by)
     }
 
     /// Until when what was answered is to be synced: after the interval, and after each back-off in which the log could
