@@ -22,8 +22,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 use self::book::{Book, Truth};
+pub use self::book::{SETTLED_WITHIN, TRIED_AGAIN_WITHIN};
 use self::rot::Cost;
 use self::verdict::Crash;
+pub use self::verdict::{BACKOFF, SYNC_SLACK};
 use self::workloads::Workload;
 use self::world::World;
 pub use self::world::{Step, settings};
@@ -55,7 +57,7 @@ pub fn thinned(budget: Budget, thin: Thin) -> Tally {
     let soaks = budget.until.is_some();
     // A soak begins with the named ones as they stand.
     let named = 0..if soaks { 2 * workloads::named().len() as u64 } else { 0 };
-    let first = |seed: &u64| named.contains(seed) && seed % 2 == 0;
+    let first = |seed: &u64| named.contains(seed) && seed.is_multiple_of(2);
     let seeds = Mutex::new(named.clone().filter(first).chain(budget.seeds().filter(|seed| !first(seed))));
     let workers = if soaks { std::thread::available_parallelism().map_or(1, |n| n.get()) } else { 1 };
     let work = || {

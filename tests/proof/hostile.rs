@@ -1,7 +1,8 @@
-//! Hostile peers before the real process: each is refused by its counter and message, while good clients hear nothing
-//! but yes and resident memory stays under its bound. How much slower the good ones become is printed: no verdict, as
-//! it is a matter of the machine, too. What the machine makes of it is told by a twin: the same gateway with the same
-//! clients, at the same time, on the same disk and processors, that nobody attacks.
+//! Hostile peers before the real process: each is refused by its counter and message, what was good beside it arrives
+//! at the collector, good clients hear nothing but yes and resident memory stays under its bound. How much slower the
+//! good ones become is printed: no verdict, as it is a matter of the machine, too. What the machine makes of it is told
+//! by a twin: the same gateway with the same clients, at the same time, on the same disk and processors, that nobody
+//! attacks.
 #![allow(clippy::disallowed_methods, reason = "a test's files are not the product's")]
 
 mod crowd;
@@ -9,12 +10,15 @@ mod good;
 mod shots;
 mod volley;
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use super::{Budget, Tally};
+use crate::support::collector::Collector;
 use crate::support::process::{Gateway, wait_for};
 use crowd::Crowd;
 use good::Good;
@@ -33,6 +37,8 @@ const A_CONNECTION: u64 = 32 << 10;
 const BOMBS: u64 = 2 * (64 << 20);
 /// Nothing here takes longer, but where it hangs.
 const LONG: Duration = Duration::from_secs(60);
+/// Between the bytes of a slow peer.
+const BYTE: Duration = Duration::from_millis(100);
 
 /// How much of it.
 struct Size {
@@ -67,27 +73,30 @@ fn attacks(budget: Budget, size: &Size) -> Tally {
 }
 
 fn attack(dir: &TempDir, size: &Size, tally: &mut Tally) -> Vec<String> {
-    let [mut gateway, twin] = ["attacked", "twin"].map(|name| start(&dir.path().join(name)));
-    let good = Pair { attacked: Good::begin(&gateway), twin: Good::begin(&twin) };
-    let base = resident(&gateway, "VmRSS");
+    let [mut target, twin] = ["attacked", "twin"].map(|name| Target::start(&dir.path().join(name)));
+    let good = Pair { attacked: Good::begin(&target.gateway), twin: Good::begin(&twin.gateway) };
+    let base = resident(&target.gateway, "VmRSS");
     let quiet = good.quiet(size.samples);
     println!("  alone: p99 of good clients {quiet:?}, {} MiB resident", base >> 20);
-    let crowd = Crowd::gather(size.idle, &gateway);
+    let crowd = Crowd::gather(size.idle, &target.gateway);
     let mut faults = Vec::new();
     if crowd.len() < size.idle as u64 {
         faults.push(format!("{} idle connections of {}: ulimit -Hn allows no more", crowd.len(), size.idle));
     }
     good.quiet(size.samples);
-    good.compare(&format!("{} idle connections", crowd.len()), &gateway);
+    good.compare(&format!("{} idle connections", crowd.len()), &target.gateway);
     for shot in std::iter::once(harmless()).chain(shots()) {
-        faults.extend(beside(&good, &shot, size, &gateway, tally));
+        faults.extend(beside(&good, &shot, size, &target, tally));
     }
+    target.wait_for_letters();
+    faults.extend(target.collector.errors());
+    let gateway = &mut target.gateway;
     gateway.process.must_run();
     let open = gateway.metric("spangate_connections", &[]) as u64;
     assert!(open >= crowd.len(), "{open} connections are left of {} idle ones", crowd.len());
     tally.add("idle connections", crowd.len());
     let bound = base + TIMES * BYTES_IN_FLIGHT + (crowd.len() + 500) * A_CONNECTION + DECODERS + BOMBS;
-    let peak = resident(&gateway, "VmHWM");
+    let peak = resident(gateway, "VmHWM");
     println!("  {} MiB resident at most, bound {} MiB", peak >> 20, bound >> 20);
     if peak > bound {
         faults.push(format!("promise 6: {} MiB were resident, bound {} MiB", peak >> 20, bound >> 20));
@@ -102,12 +111,48 @@ fn attack(dir: &TempDir, size: &Size, tally: &mut Tally) -> Vec<String> {
     faults
 }
 
-fn start(dir: &Path) -> Gateway {
-    // Good ones wait rather than hear no: how long is what is measured. Idle ones are there to the end.
-    let mut settings = vec!["--intake-commit-wait", "20s", "--archive", "none"];
-    settings.extend(["--http-idle-timeout", "1h", "--http-header-timeout", "5s", "--scribe-frame-timeout", "5s"]);
-    settings.extend(["--channel-free-min", "0", "--collector", "http://127.0.0.1:9"]);
-    Gateway::start(dir, &settings)
+/// A gateway, and a collector that is well.
+struct Target {
+    gateway: Gateway,
+    collector: Collector,
+    /// The collector's.
+    _runtime: Runtime,
+}
+
+impl Target {
+    fn start(dir: &Path) -> Target {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut collector = Collector::by_name();
+        runtime.block_on(async { collector.rise() });
+        let url = collector.url();
+        // Good ones wait rather than hear no: how long is what is measured. Idle ones are there to the end.
+        let mut settings = vec!["--intake-commit-wait", "20s", "--archive", "none"];
+        settings.extend(["--http-idle-timeout", "1h", "--http-header-timeout", "5s", "--scribe-frame-timeout", "5s"]);
+        settings.extend(["--channel-free-min", "0", "--collector", &url]);
+        let gateway = Gateway::start(dir, &settings);
+        Target { gateway, collector, _runtime: runtime }
+    }
+
+    /// Dead letters of entries that could not be decoded.
+    fn undecodable(&self) -> String {
+        let dir = self.gateway.dir.join("data/dead-letters/undecodable");
+        let files = std::fs::read_dir(dir).expect("it is made at the start").map(|file| file.expect("it lists").path());
+        let text = |file: PathBuf| match std::fs::read_to_string(file) {
+            // The oldest of them go.
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            text => text.expect("letters are text"),
+        };
+        files.map(text).collect()
+    }
+
+    /// Until each entry that was set aside is one.
+    fn wait_for_letters(&self) {
+        let sum = |name: &str, labels: &[&str]| self.gateway.metric(name, labels) as u64;
+        wait_for("each entry that was set aside is a dead letter", LONG, || {
+            let aside = sum("spangate_spans_set_aside_total", &[]);
+            (sum("spangate_dead_letters_total", &["class=\"undecodable\""]) == aside).then_some(())
+        });
+    }
 }
 
 /// The good clients of both gateways.
@@ -149,15 +194,15 @@ impl Pair {
 }
 
 /// One kind of shot for as long as it takes to say what good clients had to wait meanwhile.
-fn beside(good: &Pair, shot: &Shot, size: &Size, gateway: &Gateway, tally: &mut Tally) -> Vec<String> {
+fn beside(good: &Pair, shot: &Shot, size: &Size, target: &Target, tally: &mut Tally) -> Vec<String> {
     good.forget();
     let (mut fired, mut faults) = (0, Vec::new());
     while faults.is_empty() && (fired == 0 || good.count() < size.samples) {
-        let (times, odd) = volley(shot, size.shots, size.many, gateway);
+        let (times, odd) = volley(shot, size.shots, size.many, target);
         fired += times;
         faults.extend(odd);
     }
-    good.compare(&format!("{fired} x {}", shot.what), gateway);
+    good.compare(&format!("{fired} x {}", shot.what), &target.gateway);
     tally.add("hostile connections", fired);
     faults
 }

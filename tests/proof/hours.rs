@@ -54,6 +54,8 @@ pub enum Plant {
     PublishedTwice,
     /// After a crash the disk is as it was a while before it.
     DiskOfBefore,
+    /// After a crash the cursors are as they were seconds before it.
+    CursorsOfBefore,
     /// Rot that nobody knows of.
     RotUntold,
     /// A drain is taken out of the configuration while spans wait for it.

@@ -83,8 +83,18 @@ pub enum Lie {
 pub struct Trouble {
     /// When calls failed.
     pub hits: Vec<Instant>,
+    /// Of those, the calls that change something.
+    pub changes: Vec<Instant>,
     /// When the page cache last lost what a failed sync should have written.
     pub evicted: Option<Instant>,
+}
+
+impl Trouble {
+    /// A call failed that changes something.
+    fn changed(&mut self) {
+        self.hits.push(Instant::now());
+        self.changes.push(Instant::now());
+    }
 }
 
 /// The disk before a call.
@@ -254,7 +264,7 @@ impl SimDisk {
         self.inner().full = full;
     }
 
-    /// Calls so far that found no byte free.
+    /// Calls so far that were refused because no byte is free.
     pub fn full_met(&self) -> u64 {
         self.inner().full_met
     }

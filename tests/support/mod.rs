@@ -5,6 +5,7 @@
 pub mod collector;
 pub mod dashboard;
 pub mod disk;
+pub mod grpc;
 pub mod http;
 pub mod names;
 pub mod process;

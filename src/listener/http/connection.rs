@@ -61,6 +61,7 @@ pub(super) struct Server {
     slow_heads: Closing,
     large_heads: Closing,
     bad_heads: Closing,
+    bad_frames: Closing,
     router: Router,
     builder: auto::Builder<Spawner>,
     closed: CancellationToken,
@@ -132,6 +133,7 @@ impl Server {
             slow_heads: closing("slow_head", "a request head was not complete in time"),
             large_heads: closing("head_too_large", "a request head is too large"),
             bad_heads: closing("protocol", "it speaks no HTTP"),
+            bad_frames: closing("protocol", "it breaks the rules of HTTP/2"),
             router,
             builder,
             closed,
@@ -203,6 +205,7 @@ pub(super) async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAd
         Ended::Expired(Phase::Head) => server.slow_heads.count(peer),
         Ended::HeadTooLarge => server.large_heads.count(peer),
         Ended::NoHttp => server.bad_heads.count(peer),
+        Ended::RulesBroken => server.bad_frames.count(peer),
         Ended::Closed | Ended::Expired(_) => {}
     }
 }
@@ -216,6 +219,8 @@ enum Ended {
     HeadTooLarge,
     /// It has been told so: 400.
     NoHttp,
+    /// Frames of HTTP/2 that may not be, or more of a kind than are borne. It has been told so: GOAWAY.
+    RulesBroken,
 }
 
 impl Ended {
@@ -224,9 +229,15 @@ impl Ended {
         match error.downcast_ref::<hyper::Error>() {
             Some(error) if error.is_parse_too_large() => Ended::HeadTooLarge,
             Some(error) if error.is_parse() => Ended::NoHttp,
+            Some(error) if found_by_us(error) => Ended::RulesBroken,
             _ => Ended::Closed,
         }
     }
+}
+
+/// Whether it is a fault of an HTTP/2 peer, and not the peer's word or its going.
+fn found_by_us(error: &hyper::Error) -> bool {
+    error.source().and_then(|source| source.downcast_ref::<h2::Error>()).is_some_and(h2::Error::is_library)
 }
 
 /// Drives a connection until it ends or a clock runs out.

@@ -63,6 +63,7 @@ pub(super) struct Server {
     closings: Closings,
     undecodable: Rarely,
     refused: Rarely,
+    cut: Rarely,
     asked: Rarely,
 }
 
@@ -85,6 +86,7 @@ impl Server {
             closings: Closings::new(registry),
             undecodable: Rarely::default(),
             refused: Rarely::default(),
+            cut: Rarely::default(),
             asked: Rarely::default(),
             settings,
         }
@@ -171,6 +173,10 @@ impl Reader<'_> {
             let answered = match arrival {
                 Arrival::Frame(payload) => self.call(&payload, permit, &settings),
                 Arrival::Refused { prefix, bytes, refusal } => self.refused(&prefix, bytes, refusal),
+                Arrival::Cut { bytes, error } => {
+                    self.cut(bytes, error);
+                    return Ok(None);
+                }
                 Arrival::Foreign(foreign) => return Ok(Some(self.foreign(foreign).await)),
                 Arrival::Slow => return Ok(Some(Closing::SlowRate)),
                 Arrival::BadLength(length) => return Ok(Some(Closing::BadLength(length))),
@@ -245,6 +251,15 @@ impl Reader<'_> {
         let mut out = Vec::new();
         reply_exception(&header, ExceptionKind::InternalError, &refusal.to_string(), &mut out);
         Some(Answer::Ready(out))
+    }
+
+    /// Counts a call that its peer never sent whole; its spans were never seen, and nobody waits for an answer.
+    fn cut(&self, bytes: usize, error: Option<io::Error>) {
+        self.server.door.unread("broken");
+        if let Some(left_out) = self.server.cut.due() {
+            let by = error.map_or_else(|| "the peer closed".to_owned(), |error| error.to_string());
+            tracing::warn!(peer = %self.peer, left_out, "scribe call lost: a frame of {bytes} bytes ended early: {by}");
+        }
     }
 
     /// Tells a peer of another protocol where to go.

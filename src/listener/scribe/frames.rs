@@ -35,6 +35,11 @@ pub enum Arrival {
         bytes: usize,
         refusal: Refusal,
     },
+    /// A payload of this length that the stream ended within, or that a reset cut.
+    Cut {
+        bytes: usize,
+        error: Option<io::Error>,
+    },
     Foreign(Foreign),
     /// A payload that holds permits and comes too slowly.
     Slow,
@@ -81,7 +86,7 @@ impl<S: Source> Inbox<S> {
         self.fill(1).await
     }
 
-    /// Reads the frame that has begun; `None` where the stream ends within it.
+    /// Reads the frame that has begun; `None` where the stream ends within its length.
     pub async fn frame(
         &mut self,
         bytes_max: usize,
@@ -99,6 +104,16 @@ impl<S: Source> Inbox<S> {
         let Some(bytes) = usize::try_from(length).ok().filter(|bytes| (1..=bytes_max).contains(bytes)) else {
             return Ok(Some(Arrival::BadLength(length)));
         };
+        let arrival = self.payload(bytes, permit, pace).await;
+        Ok(Some(match arrival {
+            Ok(Some(arrival)) => arrival,
+            Ok(None) => Arrival::Cut { bytes, error: None },
+            Err(error) => Arrival::Cut { bytes, error: Some(error) },
+        }))
+    }
+
+    /// Reads what comes behind the length; `None` where the stream ends within it.
+    async fn payload(&mut self, bytes: usize, permit: &mut Permit, pace: &mut Pace) -> io::Result<Option<Arrival>> {
         if !self.fill(LENGTH_BYTES + bytes.min(PREFIX_BYTES)).await? {
             return Ok(None);
         }

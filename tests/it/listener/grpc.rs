@@ -3,89 +3,13 @@
 use std::io::Write;
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::client::{SendRequest, handshake};
 use spangate::listener::intake;
 
-use super::rig::{LONG, Rig};
+use super::rig::Rig;
+use crate::support::grpc::{Client, Leave, REPORT, framed};
 
-const REPORT: &str = "/zipkin.proto3.SpanService/Report";
-
-/// What a call came to.
-#[derive(Debug)]
-struct Outcome {
-    http: u16,
-    /// Of the trailers, or of the headers where these are the trailers.
-    status: Option<u16>,
-    message: String,
-    pushback_ms: Option<u64>,
-    reply: Vec<u8>,
-}
-
-struct Caller<'r> {
-    rig: &'r Rig,
-    sender: SendRequest<Bytes>,
-}
-
-impl<'r> Caller<'r> {
-    fn new(rig: &'r Rig) -> Self {
-        let sender = rig.runtime.block_on(async {
-            let stream = tokio::net::TcpStream::connect(rig.http).await.unwrap();
-            let (sender, connection) = handshake(stream).await.unwrap();
-            rig.runtime.handle().spawn(connection);
-            sender
-        });
-        Caller { rig, sender }
-    }
-
-    /// Calls with the body in these pieces.
-    fn call(&self, headers: &[(&str, &str)], pieces: &[&[u8]]) -> Outcome {
-        let mut request = http::Request::post(format!("http://gateway{REPORT}")).header("te", "trailers");
-        if !headers.iter().any(|(name, _)| *name == "content-type") {
-            request = request.header("content-type", "application/grpc");
-        }
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let call = async {
-            let mut sender = self.sender.clone().ready().await.unwrap();
-            let (response, mut stream) = sender.send_request(request.body(()).unwrap(), false).unwrap();
-            for piece in pieces {
-                // Refused before its end, a body need not be sent whole.
-                if stream.send_data(Bytes::copy_from_slice(piece), false).is_err() {
-                    break;
-                }
-            }
-            let _ = stream.send_data(Bytes::new(), true);
-            outcome(response.await.unwrap()).await
-        };
-        self.rig.runtime.block_on(async { tokio::time::timeout(LONG, call).await.expect("an answer") })
-    }
-
-    fn report(&self, list: &[u8]) -> Outcome {
-        self.call(&[], &[&framed(0, list)])
-    }
-}
-
-async fn outcome(response: http::Response<h2::RecvStream>) -> Outcome {
-    let (head, mut body) = response.into_parts();
-    let mut reply = Vec::new();
-    while let Some(data) = body.data().await {
-        let data = data.unwrap();
-        body.flow_control().release_capacity(data.len()).unwrap();
-        reply.extend_from_slice(&data);
-    }
-    let trailers = body.trailers().await.unwrap().unwrap_or(head.headers);
-    let text = |name: &str| trailers.get(name).map(|value| value.to_str().unwrap().to_owned());
-    Outcome {
-        http: head.status.as_u16(),
-        status: text("grpc-status").map(|status| status.parse().unwrap()),
-        message: text("grpc-message").unwrap_or_default(),
-        pushback_ms: text("grpc-retry-pushback-ms").map(|ms| ms.parse().unwrap()),
-        reply,
-    }
-}
-
-fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
-    [&[flag][..], &(message.len() as u32).to_be_bytes(), message].concat()
+fn connected(rig: &Rig) -> Client {
+    Client::connect(rig.http)
 }
 
 /// A list of spans of these names in trace 0x0101010101010101.
@@ -109,7 +33,7 @@ fn spans_reported_over_grpc_are_accepted_once_they_are_in_the_channel() {
     let body = framed(0, &list(&["one", "TWO"]));
     let pieces: Vec<&[u8]> = body.chunks(1).collect();
     for pieces in [&[&body[..]][..], &pieces] {
-        let done = Caller::new(&rig).call(&[], pieces);
+        let done = connected(&rig).call(&[], pieces);
         assert_eq!((done.http, done.status, done.reply.as_slice()), (200, Some(0), &[0; 5][..]), "{done:?}");
         let frame = rig.frame();
         assert_eq!(frame.names(), ["one", "two"]);
@@ -126,7 +50,7 @@ fn spans_reported_over_grpc_are_accepted_once_they_are_in_the_channel() {
 #[test]
 fn an_empty_message_is_ok_and_nothing_is_stored() {
     let rig = Rig::new();
-    assert_eq!(Caller::new(&rig).report(&[]).status, Some(0));
+    assert_eq!(connected(&rig).report(&[]).status, Some(0));
     rig.assert_spans("grpc", 0, 0, &[]);
     rig.assert_messages("grpc", 0, 0, 1);
 }
@@ -134,7 +58,7 @@ fn an_empty_message_is_ok_and_nothing_is_stored() {
 #[test]
 fn a_bad_span_is_an_invalid_argument_named_by_index_and_field() {
     let rig = Rig::new();
-    let caller = Caller::new(&rig);
+    let caller = connected(&rig);
     let without_id = [&list(&["good"])[..], &[0x0a, 10, 0x0a, 8], &[1; 8]].concat();
     let told = caller.report(&without_id);
     assert_eq!((told.http, told.status, told.reply.len()), (200, Some(3), 0));
@@ -151,7 +75,7 @@ fn a_bad_span_is_an_invalid_argument_named_by_index_and_field() {
 #[test]
 fn compressed_messages_are_inflated_within_bounds() {
     let mut rig = Rig::with(|settings| settings.http.decoded_bytes_max = 1 << 20);
-    let caller = Caller::new(&rig);
+    let caller = connected(&rig);
     let zipped = framed(1, &gzip(&list(&["zipped"])));
     let call = |encoding: &str, body: &[u8]| caller.call(&[("grpc-encoding", encoding)], &[body]);
     assert_eq!(call("gzip", &zipped).status, Some(0));
@@ -177,7 +101,7 @@ fn compressed_messages_are_inflated_within_bounds() {
 #[test]
 fn a_message_beyond_the_body_limit_is_resource_exhausted() {
     let rig = Rig::with(|settings| settings.http.body_bytes_max = 100);
-    let caller = Caller::new(&rig);
+    let caller = connected(&rig);
     let largest = list(&[&"n".repeat(83)]);
     assert_eq!(largest.len(), 100);
     assert_eq!(caller.report(&largest).status, Some(0));
@@ -190,7 +114,7 @@ fn a_message_beyond_the_body_limit_is_resource_exhausted() {
 #[test]
 fn a_body_that_is_not_one_message_is_an_internal_error() {
     let rig = Rig::new();
-    let caller = Caller::new(&rig);
+    let caller = connected(&rig);
     let one = framed(0, &list(&["x"]));
     let two = [&one[..], &one].concat();
     for body in [&b""[..], &one[..4], &one[..one.len() - 1], &two] {
@@ -201,12 +125,40 @@ fn a_body_that_is_not_one_message_is_an_internal_error() {
 }
 
 #[test]
+fn a_call_whose_peer_leaves_half_way_is_counted_as_broken() {
+    let rig = Rig::new();
+    let half = &framed(0, &list(&vec!["name"; 10_000]))[..100_000];
+    for (leave, count) in [(Leave::Reset, 1), (Leave::Close, 2)] {
+        connected(&rig).leave(half, leave).unwrap();
+        rig.wait_for("spangate_messages_refused_total{listener=\"grpc\",reason=\"broken\"}", count);
+    }
+    rig.assert_spans("grpc", 0, 0, &[]);
+    rig.assert_messages("grpc", 0, 2, 0);
+    rig.wait_for("spangate_intake_bytes", 0);
+}
+
+#[test]
+fn a_connection_that_breaks_a_rule_of_http2_is_closed_and_counted() {
+    let rig = Rig::new();
+    let mut stream = std::net::TcpStream::connect(rig.http).unwrap();
+    // Settings, and data of no stream (RFC 9113, 6.1).
+    let frames = [0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, b'x'];
+    stream.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frames].concat()).unwrap();
+    rig.wait_for("spangate_connections_refused_total{listener=\"http\",reason=\"protocol\"}", 1);
+    rig.wait_for("spangate_connections{listener=\"http\"}", 0);
+    // One that ends as it may is nobody's fault.
+    assert_eq!(connected(&rig).report(&list(&["x"])).status, Some(0));
+    rig.wait_for("spangate_connections{listener=\"http\"}", 0);
+    rig.wait_for("spangate_connections_refused_total{listener=\"http\",reason=\"protocol\"}", 1);
+}
+
+#[test]
 fn a_full_channel_is_unavailable_and_says_when_to_send_again() {
     let rig = Rig::with(|settings| {
         settings.channel.capacity_spans = Some(4);
-        settings.intake = intake::Settings { bytes_in_flight: 1 << 20, commit_wait: Duration::from_millis(50) };
+        settings.intake = intake::Settings { bytes_in_flight: 1 << 20, commit_wait: Duration::from_secs(2) };
     });
-    let caller = Caller::new(&rig);
+    let caller = connected(&rig);
     let mut accepted = 0;
     let refused = loop {
         let outcome = caller.report(&list(&["a", "b"]));
@@ -225,7 +177,7 @@ fn a_full_channel_is_unavailable_and_says_when_to_send_again() {
 #[test]
 fn a_call_larger_than_the_whole_channel_is_resource_exhausted_and_not_asked_for_again() {
     let rig = Rig::with(|settings| settings.channel.capacity_spans = Some(1));
-    let caller = Caller::new(&rig);
+    let caller = connected(&rig);
     let refused = caller.report(&list(&["a", "b"]));
     assert_eq!((refused.status, refused.pushback_ms), (Some(8), None), "{refused:?}");
     assert!(refused.message.contains("larger than the whole channel"), "{refused:?}");
@@ -237,7 +189,7 @@ fn a_call_larger_than_the_whole_channel_is_resource_exhausted_and_not_asked_for_
 #[test]
 fn a_request_that_came_by_here_before_is_refused_for_good() {
     let rig = Rig::new();
-    let told = Caller::new(&rig).call(&[("spangate-via", rig.channel.id())], &[&framed(0, &list(&["x"]))]);
+    let told = connected(&rig).call(&[("spangate-via", rig.channel.id())], &[&framed(0, &list(&["x"]))]);
     assert_eq!(told.status, Some(9), "{told:?}");
     rig.assert_messages("grpc", 0, 1, 0);
 }
@@ -245,7 +197,7 @@ fn a_request_that_came_by_here_before_is_refused_for_good() {
 #[test]
 fn what_is_no_grpc_is_answered_as_http() {
     let rig = Rig::new();
-    let told = Caller::new(&rig).call(&[("content-type", "application/json")], &[b"[]"]);
+    let told = connected(&rig).call(&[("content-type", "application/json")], &[b"[]"]);
     assert_eq!((told.http, told.status), (415, None));
     let mut http1 = crate::support::http::Client::new(rig.http.port());
     assert_eq!(http1.post(REPORT, "application/grpc", &framed(0, &[])).unwrap().status, 505);
@@ -256,18 +208,11 @@ fn what_is_no_grpc_is_answered_as_http() {
 #[test]
 fn calls_on_one_connection_do_not_wait_for_each_other() {
     let rig = Rig::new();
-    let caller = Caller::new(&rig);
-    let slow = rig.runtime.block_on(async {
-        let mut sender = caller.sender.clone().ready().await.unwrap();
-        let request = http::Request::post(format!("http://gateway{REPORT}")).header("content-type", "application/grpc");
-        let (response, mut stream) = sender.send_request(request.body(()).unwrap(), false).unwrap();
-        stream.send_data(Bytes::from_static(&[0, 0]), false).unwrap();
-        (response, stream)
-    });
+    let caller = connected(&rig);
+    let mut slow = caller.begin(&[]);
+    slow.send(&[0, 0]);
     assert_eq!(caller.report(&list(&["quick"])).status, Some(0));
-    let (response, mut stream) = slow;
-    stream.send_data(Bytes::copy_from_slice(&framed(0, &list(&["slow"]))[2..]), true).unwrap();
-    let done = rig.runtime.block_on(async { outcome(response.await.unwrap()).await });
+    let done = caller.end(slow, &framed(0, &list(&["slow"]))[2..]).unwrap();
     assert_eq!(done.status, Some(0));
     rig.assert_spans("grpc", 2, 0, &[]);
 }

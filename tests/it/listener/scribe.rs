@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use spangate::channel::Kind;
 use spangate::listener::State;
 
@@ -85,6 +87,39 @@ fn a_half_closed_connection_gets_its_answers() {
     assert_eq!(client.reply().unwrap().code(), OK);
     assert_eq!(client.reply().unwrap().code(), OK);
     assert!(client.is_closed());
+}
+
+#[test]
+fn a_call_that_ends_within_its_frame_is_counted_and_what_came_before_it_is_answered() {
+    let rig = Rig::new();
+    let name = "n".repeat(5_000);
+    let [one, two] = [1, 2]
+        .map(|id| frame(&message(true, CALL, "Log", id, &log_arguments(&[("zipkin", &entry(1, id.into(), &name))]))));
+    // Before and behind the first bytes, for which no permits are asked.
+    for (at, cut) in [6, two.len() / 2, two.len() - 1].into_iter().enumerate() {
+        let mut client = connected(&rig);
+        client.stream.write_all(&[&one, &two[..cut]].concat()).unwrap();
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.reply().unwrap().code(), OK);
+        assert!(client.is_closed(), "half a call is not answered");
+        rig.wait_for("spangate_messages_refused_total{listener=\"scribe\",reason=\"broken\"}", at as u64 + 1);
+    }
+    // A reset is an end like any other; one within the length is of no message.
+    let mut client = connected(&rig);
+    client.stream.write_all(&two[..two.len() / 2]).unwrap();
+    rig.wait_for("spangate_intake_bytes", two.len() as u64 - 4);
+    socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    rig.wait_for("spangate_messages_refused_total{listener=\"scribe\",reason=\"broken\"}", 4);
+    let mut client = connected(&rig);
+    client.stream.write_all(&two[..3]).unwrap();
+    client.stream.shutdown(Shutdown::Write).unwrap();
+    assert!(client.is_closed());
+    rig.wait_for("spangate_connections{listener=\"scribe\"}", 0);
+    rig.assert_spans("scribe", 3, 0, &[]);
+    rig.assert_messages("scribe", 3, 4, 0);
+    assert_eq!(rig.zipkin_metric("zipkin_collector_messages_dropped_total{transport=\"scribe\"}"), 4);
+    rig.wait_for("spangate_intake_bytes", 0);
 }
 
 #[test]
@@ -217,6 +252,27 @@ fn with_a_star_every_category_is_taken_under_its_own_name() {
 }
 
 #[test]
+fn invalid_utf8_is_replaced_in_a_service_and_in_the_name_of_a_category() {
+    let mut rig = Rig::with(|s| s.scribe.categories = vec!["*".into()]);
+    let mut span = STANDARD.decode(entry(1, 2, "odd")).unwrap();
+    for at in 0..span.len() - 4 {
+        if &span[at..at + 4] == b"shop" {
+            span[at..at + 4].copy_from_slice(b"s\xff\xfep");
+        }
+    }
+    let mut call = message(true, CALL, "Log", 1, &log_arguments(&[("zip#kin", &STANDARD.encode(span))]));
+    let category = call.iter().position(|byte| *byte == b'#').unwrap();
+    call[category] = 0xff;
+    let mut client = connected(&rig);
+    client.stream.write_all(&frame(&call)).unwrap();
+    assert_eq!(client.reply().unwrap().code(), OK);
+    let frame = rig.frame();
+    assert_eq!((frame.names(), frame.origin_of("category")), (vec!["odd".to_owned()], vec!["zip?kin"]));
+    assert_eq!(frame.labels, [Some("s\u{fffd}\u{fffd}p".to_owned())]);
+    rig.assert_spans("scribe", 1, 0, &[]);
+}
+
+#[test]
 fn the_mark_of_a_replay_is_an_empty_entry_and_one_with_a_message_is_no_mark() {
     let mut rig = Rig::with(|s| s.scribe.categories = vec!["*".into()]);
     let span = entry(1, 2, "again");
@@ -274,10 +330,11 @@ fn without_permits_a_frame_is_thrown_away_and_answered_try_later_by_name() {
     assert_eq!(client.log(&[("zipkin", &entry(1, 2, "small"))]), TRY_LATER);
     assert_eq!(status(&mut client), 2, "fb303 answers without permits");
     drop(holders);
+    rig.wait_for("spangate_messages_refused_total{listener=\"scribe\",reason=\"broken\"}", 4);
     rig.wait_for("spangate_intake_bytes", 0);
     assert_eq!(client.log(&[("zipkin", &span)]), OK, "larger than the connection's share, it stands alone");
     rig.assert_spans("scribe", 1, 0, &[]);
-    rig.assert_messages("scribe", 1, 2, 0);
+    rig.assert_messages("scribe", 1, 6, 0);
     rig.wait_for("spangate_intake_bytes", 0);
 }
 

@@ -19,7 +19,8 @@ fn what_is_planted_in_a_gateway_hour_is_named_with_its_promise() {
         (Plant::PublishedNowhere, 2, "promise 3: "),
         (Plant::PublishedTwice, 2, "promise 3: "),
         (Plant::DiskOfBefore, 2, "promise "),
-        (Plant::RotUntold, 1, "promise 3: "),
+        (Plant::CursorsOfBefore, 2, "promise 2: "),
+        (Plant::RotUntold, 4, "promise 3: "),
         (Plant::LetGoEarly, 2, "promise 4: "),
         (Plant::TooFast, 5, "rate_max: "),
     ];

@@ -29,11 +29,11 @@ pub enum Event {
         spans: u64,
         to: Option<Drain>,
     },
-    /// Answered yes.
+    /// Answered yes, between its offer and when somebody looked.
     Answered {
         first_span: u64,
         positions: Range<u64>,
-        at: Instant,
+        within: Range<Instant>,
     },
     /// `tap` of a new drain was called.
     Beginning {
@@ -134,8 +134,8 @@ pub struct Truth {
     pub sent: BTreeMap<u64, Option<Drain>>,
     /// Spans by position: of what was answered yes, or given to a drain.
     pub at: BTreeMap<u64, u64>,
-    /// When a position was answered.
-    pub answered: BTreeMap<u64, Instant>,
+    /// Between which moments a position was answered.
+    pub answered: BTreeMap<u64, Range<Instant>>,
     /// Positions that some drain was given: these are durable, whatever `channel.sync` says.
     pub given: BTreeSet<u64>,
     pub drains: BTreeMap<Drain, Row>,
@@ -212,9 +212,9 @@ impl Truth {
     pub fn add(&mut self, event: &Event) {
         match event {
             Event::Sent { first, spans, to } => self.sent.extend((*first..first + spans).map(|span| (span, *to))),
-            Event::Answered { first_span, positions, at } => {
+            Event::Answered { first_span, positions, within } => {
                 self.at.extend(positions.clone().zip(*first_span..));
-                self.answered.extend(positions.clone().map(|position| (position, *at)));
+                self.answered.extend(positions.clone().map(|position| (position, within.clone())));
             }
             Event::Beginning { drain, takes } => {
                 let row = Row {

@@ -19,9 +19,9 @@ use super::{archive, going};
 use crate::support::disk::{SimDisk, Trouble};
 
 /// The clock goes in milliseconds.
-const SYNC_SLACK: Duration = Duration::from_millis(2);
+pub const SYNC_SLACK: Duration = Duration::from_millis(2);
 /// From one failure of the log to the next, of those in a row.
-const BACKOFF: Range<Duration> = Duration::from_millis(100)..Duration::from_secs(10);
+pub const BACKOFF: Range<Duration> = Duration::from_millis(100)..Duration::from_secs(10);
 
 /// A crash.
 pub struct Crash<'a> {
@@ -199,11 +199,11 @@ impl Crash<'_> {
         let (Sync::Every(most), Some(answered)) = (self.settings.sync, self.truth.answered.get(&position)) else {
             return false;
         };
-        let evicted = self.trouble.evicted.is_some_and(|at| at >= *answered);
+        let evicted = self.trouble.evicted.is_some_and(|at| at >= answered.start);
         let down = self.truth.down_since.unwrap_or(self.at);
         (self.power || evicted)
             && !self.truth.given.contains(&position)
-            && self.synced_by(*answered, most).is_none_or(|by| down <= by)
+            && self.synced_by(answered.end, most).is_none_or(|by| down <= by)
     }
 
     /// Until when what was answered is to be synced: after the interval, and after each back-off in which the log could

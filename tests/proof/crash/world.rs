@@ -137,6 +137,13 @@ pub(super) struct Side {
     held: BTreeSet<u64>,
 }
 
+/// A message whose answer is not read yet.
+pub(super) struct Offer {
+    first_span: u64,
+    at: Instant,
+    receipt: Receipt,
+}
+
 pub struct World {
     pub disk: SimDisk,
     pub settings: Settings,
@@ -146,7 +153,7 @@ pub struct World {
     pub(super) sides: BTreeMap<Drain, Side>,
     /// Drains that were released, and are not there again.
     released: BTreeSet<Drain>,
-    pub(super) offers: VecDeque<(u64, Receipt)>,
+    pub(super) offers: VecDeque<Offer>,
     /// Faults are set: calls may fail.
     pub faulty: bool,
     /// What was filmed before the last crash.
@@ -342,8 +349,8 @@ impl World {
 
     async fn append(&mut self, spans: u16, bytes: u16, letters: bool) {
         self.offer(spans, bytes, letters.then_some(DRAINS[LETTERS]));
-        if let Some((first, receipt)) = self.offers.pop_back() {
-            self.answer(first, receipt).await;
+        if let Some(offer) = self.offers.pop_back() {
+            self.answer(offer).await;
         }
     }
 
@@ -353,15 +360,16 @@ impl World {
         let (draft, each) = draft(first..first + u64::from(spans), bytes, to);
         self.book.pages().spans.extend(each);
         self.book.note(Event::Sent { first, spans: spans.into(), to });
-        self.offers.push_back((first, channel.append(vec![draft])));
+        self.offers.push_back(Offer { first_span: first, at: Instant::now(), receipt: channel.append(vec![draft]) });
     }
 
-    async fn answer(&mut self, first: u64, receipt: Receipt) {
-        let answer = timeout(COMMIT_WAIT, receipt.wait()).await;
+    async fn answer(&mut self, offer: Offer) {
+        let answer = timeout(COMMIT_WAIT, offer.receipt.wait()).await;
         let intake = self.channel.as_ref().map(|channel| channel.snapshot().intake);
         match answer {
             Ok(Ok(positions)) => {
-                self.book.note(Event::Answered { first_span: first, positions, at: Instant::now() });
+                let within = offer.at..Instant::now();
+                self.book.note(Event::Answered { first_span: offer.first_span, positions, within });
             }
             _ if self.faulty => {}
             // Not written before a stop; or nobody made room.
@@ -374,8 +382,8 @@ impl World {
     }
 
     async fn answers(&mut self) {
-        for (first, receipt) in std::mem::take(&mut self.offers) {
-            self.answer(first, receipt).await;
+        for offer in std::mem::take(&mut self.offers) {
+            self.answer(offer).await;
         }
     }
 

@@ -117,7 +117,7 @@ async fn read(mut whole: Whole<'_>, door: &Door) -> Vec<&'static str> {
                 frames.discard_rest().await.expect("memory can be read");
                 break true;
             }
-            Next::End => break true,
+            Next::Cut(_) | Next::End => break true,
             Next::Slow | Next::BadLength(_) => break false,
         }
         assert_eq!(began.elapsed(), Duration::from_millis(whole.now), "what is there is given at once");
@@ -160,6 +160,8 @@ enum Next<'a> {
     Foreign,
     Slow,
     BadLength(i32),
+    /// The stream ends within a payload of so many bytes.
+    Cut(usize),
     End,
 }
 
@@ -171,6 +173,7 @@ impl Next<'_> {
             Next::Foreign => "foreign",
             Next::Slow => "slow",
             Next::BadLength(_) => "bad length",
+            Next::Cut(_) => "cut",
             Next::End => "end",
         }
     }
@@ -182,6 +185,7 @@ impl Next<'_> {
                 *bytes == payload.len() && prefix == &payload[..PREFIX.min(*bytes)]
             }
             (Next::BadLength(length), Some(Arrival::BadLength(came))) => came == length,
+            (Next::Cut(length), Some(Arrival::Cut { bytes, error: None })) => bytes == length,
             (Next::Foreign, Some(Arrival::Foreign(_))) | (Next::Slow, Some(Arrival::Slow)) | (Next::End, None) => true,
             _ => false,
         }
@@ -217,15 +221,15 @@ impl<'a> Whole<'a> {
         }
         let (bytes, payload) = (length as usize, rest.get(..length as usize));
         if rest.len() < bytes.min(PREFIX) {
-            return vec![Next::End];
+            return vec![Next::Cut(bytes)];
         }
         let held = self.held(bytes, payload);
         let is_slow = held > 0 && self.is_slow(bytes);
         let slow = Some(Next::Slow).filter(|_| is_slow);
         match (held <= self.share - self.kept.iter().sum::<usize>(), payload) {
             (true, Some(payload)) => vec![slow.unwrap_or(Next::Frame(payload))],
-            (true, None) => vec![slow.unwrap_or(Next::End)],
-            (false, payload) => slow.into_iter().chain([payload.map_or(Next::End, Next::Refused)]).collect(),
+            (true, None) => vec![slow.unwrap_or(Next::Cut(bytes))],
+            (false, payload) => slow.into_iter().chain([payload.map_or(Next::Cut(bytes), Next::Refused)]).collect(),
         }
     }
 

@@ -1,11 +1,18 @@
 //! What hostile peers send, and how each is refused.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+mod calls;
+mod frames;
+mod requests;
 
-use super::LONG;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{BYTE, LONG};
+use crate::support::grpc;
+use crate::support::names::Name;
 use crate::support::process::Gateway;
-use crate::support::scribe::{CALL, entry, frame, log_arguments, message};
+use crate::support::scribe::entry;
 
 /// How it is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,46 +25,127 @@ pub enum Way {
     ByteByByte,
 }
 
+/// Where it is sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Door {
+    Http,
+    Scribe,
+    /// As the body of a call, with this `grpc-encoding`.
+    Grpc(&'static str),
+    /// As the first half of one.
+    Left(grpc::Leave),
+}
+
+/// What is sent.
+enum Load {
+    Same(Vec<u8>),
+    /// Made of two good entries of this trace, each time of others: their spans must arrive.
+    Around(i64, fn(&[String; GOOD]) -> Vec<u8>),
+}
+
+/// Good entries beside bad ones.
+const GOOD: usize = 2;
+
 pub struct Shot {
     pub what: &'static str,
     pub way: Way,
-    scribe: bool,
-    bytes: Vec<u8>,
+    door: Door,
+    load: Load,
+    fired: AtomicU64,
     /// What an answer holds; nothing where the connection is closed without one, or before it is heard.
     answer: &'static [&'static str],
     /// What the log says of it, where no answer does.
     pub log: &'static str,
+    /// What the dead letters say, where entries of it end there.
+    pub letters: &'static [&'static str],
     /// Family and labels.
     pub counter: (&'static str, &'static [&'static str]),
+    /// What one of it adds to the counter.
+    pub counts: u64,
 }
 
 impl Shot {
     /// Sends it over a connection of its own; the error is what was answered instead.
     pub fn fire(&self, gateway: &Gateway) -> Result<(), String> {
+        let answer = match self.door {
+            Door::Grpc(encoding) => self.call(encoding, gateway)?,
+            Door::Left(leave) => self.leave(leave, gateway)?,
+            Door::Http | Door::Scribe => self.exchange(gateway)?,
+        };
+        self.heard(&answer)
+    }
+
+    fn exchange(&self, gateway: &Gateway) -> Result<Vec<u8>, String> {
         let mut stream = self.dial(gateway);
         stream.set_read_timeout(Some(LONG)).expect("a time above none");
         // It may be cut off before it has said all.
-        let _ = stream.write_all(&self.bytes).and_then(|()| stream.shutdown(Shutdown::Write));
+        let _ = stream.write_all(&self.next()).and_then(|()| stream.shutdown(Shutdown::Write));
         let mut answer = Vec::new();
         match stream.read_to_end(&mut answer) {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                Err("nothing, and it stays open".to_owned())
-            }
-            _ => self.heard(&answer),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err("nothing, and it stays open".to_owned()),
+            _ => Ok(answer),
         }
+    }
+
+    fn call(&self, encoding: &str, gateway: &Gateway) -> Result<Vec<u8>, String> {
+        let mut client = grpc::Client::connect(self.address(gateway));
+        client.timeout = LONG;
+        let (headers, body) = ([("grpc-encoding", encoding)], self.next());
+        let outcome = match self.way {
+            Way::ByteByByte => client.go_on(client.begin(&headers), &body, BYTE),
+            Way::Flood | Way::AtOnce => client.try_call(&headers, &[&body]),
+        };
+        let outcome = outcome.map_err(|error| format!("nothing: {error}"))?;
+        let status = outcome.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        Ok(format!("grpc-status: {status}, {}", outcome.message).into_bytes())
+    }
+
+    fn leave(&self, leave: grpc::Leave, gateway: &Gateway) -> Result<Vec<u8>, String> {
+        let mut client = grpc::Client::connect(self.address(gateway));
+        client.timeout = LONG;
+        client.leave(&self.next(), leave).map(|()| Vec::new()).map_err(|error| error.to_string())
+    }
+
+    /// Whether it is sent by what waits for its answer, so that each peer needs a thread.
+    pub fn is_call(&self) -> bool {
+        matches!(self.door, Door::Grpc(_))
     }
 
     /// Begins it, and does not wait for anything.
     pub fn begin(&self, gateway: &Gateway) -> TcpStream {
         let mut stream = self.dial(gateway);
-        stream.write_all(&self.bytes).expect("there is room for a few bytes");
+        stream.write_all(&self.next()).expect("there is room for a few bytes");
         stream.set_nonblocking(true).expect("a socket can");
         stream
     }
 
     fn dial(&self, gateway: &Gateway) -> TcpStream {
-        let port = if self.scribe { gateway.scribe } else { gateway.http };
-        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens, with room for one more")
+        TcpStream::connect(self.address(gateway)).expect("it listens, with room for one more")
+    }
+
+    fn address(&self, gateway: &Gateway) -> SocketAddr {
+        let port = if self.door == Door::Scribe { gateway.scribe } else { gateway.http };
+        (Ipv4Addr::LOCALHOST, port).into()
+    }
+
+    /// What is sent this time.
+    fn next(&self) -> Vec<u8> {
+        let nth = self.fired.fetch_add(1, Ordering::SeqCst);
+        match &self.load {
+            Load::Same(bytes) => bytes.clone(),
+            Load::Around(trace, around) => around(&ids(nth).map(|id| entry(*trace, id, "good"))),
+        }
+    }
+
+    /// The good spans that were beside it so far.
+    pub fn good_spans(&self) -> Vec<Name> {
+        let Load::Around(trace, _) = &self.load else { return Vec::new() };
+        let name = |id| format!("{trace:016x} {id:016x} CLIENT");
+        (0..self.fired.load(Ordering::SeqCst)).flat_map(ids).map(name).collect()
+    }
+
+    fn byte_by_byte(self) -> Shot {
+        Shot { way: Way::ByteByByte, ..self }
     }
 
     /// The error is an answer that is not as it should be.
@@ -67,6 +155,11 @@ impl Shot {
     }
 }
 
+/// Of the good spans of a trace those that go at this time.
+fn ids(nth: u64) -> [i64; GOOD] {
+    std::array::from_fn(|at| nth as i64 * GOOD as i64 + at as i64 + 1)
+}
+
 const MESSAGES: &str = "spangate_messages_refused_total";
 const CONNECTIONS: &str = "spangate_connections_refused_total";
 
@@ -74,137 +167,41 @@ type Answer = &'static [&'static str];
 type Labels = &'static [&'static str];
 
 fn http(reason: Labels, what: &'static str, answer: Answer, bytes: Vec<u8>) -> Shot {
-    Shot { what, way: Way::Flood, scribe: false, bytes, answer, log: "", counter: (MESSAGES, reason) }
+    Shot {
+        what,
+        way: Way::Flood,
+        door: Door::Http,
+        load: Load::Same(bytes),
+        fired: AtomicU64::new(0),
+        answer,
+        log: "",
+        letters: &[],
+        counter: (MESSAGES, reason),
+        counts: 1,
+    }
 }
 
 /// Whose connection is closed, with a line in the log.
-fn closed(scribe: bool, reason: Labels, what: &'static str, log: &'static str, bytes: Vec<u8>) -> Shot {
-    Shot { what, way: Way::Flood, scribe, bytes, answer: &[], log, counter: (CONNECTIONS, reason) }
+fn closed(door: Door, reason: Labels, what: &'static str, log: &'static str, bytes: Vec<u8>) -> Shot {
+    Shot { door, log, counter: (CONNECTIONS, reason), ..http(reason, what, &[], bytes) }
 }
-
-/// A request with this body.
-fn post(path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let length = body.len();
-    let head =
-        format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n");
-    [head.as_bytes(), body].concat()
-}
-
-fn json(body: &[u8]) -> Vec<u8> {
-    post("/api/v2/spans", "content-type: application/json\r\n", body)
-}
-
-const HTTP_INVALID: &[&str] = &["listener=\"http\"", "reason=\"invalid\""];
 
 /// What neighbours send who mean no harm: how much slower a good client becomes for them is for comparison.
 pub fn harmless() -> Shot {
-    let call = message(true, CALL, "Log", 1, &log_arguments(&[("zipkin", &entry(1, 2, "get"))]));
-    let labels: Labels = &["listener=\"scribe\""];
-    // Good clients keep theirs.
-    let counter = ("spangate_connections_total", labels);
-    Shot { scribe: true, counter, ..http(labels, "good calls of others, for comparison", &["Log"], frame(&call)) }
+    frames::harmless()
 }
 
 /// One of each.
 pub fn shots() -> Vec<Shot> {
-    let mut all = in_bodies();
-    all.extend(bombs());
-    all.extend(in_heads());
-    all.extend(in_frames());
-    all.extend(slow());
+    let mut all = requests::bad_bodies();
+    all.extend(requests::bombs());
+    all.extend(requests::bad_heads());
+    all.extend(frames::bad_calls());
+    all.extend(frames::beside_good_ones());
+    all.extend(calls::bad_messages());
+    all.extend(calls::bombs());
+    all.extend(calls::cut());
+    all.extend(requests::slow());
+    all.extend([frames::slow(), calls::slow()]);
     all
-}
-
-fn in_bodies() -> Vec<Shot> {
-    let deep = [&br#"[{"traceId":"1","id":"1","x":"#[..], &vec![b'['; 100_000], &vec![b']'; 100_000], b"}]"].concat();
-    let bad: Vec<String> = (0..500).map(|_| r#"{"traceId":"none","id":"1"}"#.to_owned()).collect();
-    let claims_2_gib = [0x0a, 0xff, 0xff, 0xff, 0xff, 0x07, 1, 2, 3];
-    let claims_2_31 = [0x0c, 0x7f, 0xff, 0xff, 0xff, 0x0b];
-    // A list of one span whose field 99 holds a struct that holds a struct ...
-    let nested = [&[0x0c, 0, 0, 0, 1][..], &[12, 0, 99].repeat(100_000)].concat();
-    let v1 = |body: &[u8]| post("/api/v1/spans", "content-type: application/x-thrift\r\n", body);
-    let proto3 = |body: &[u8]| post("/api/v2/spans", "content-type: application/x-protobuf\r\n", body);
-    let invalid = |what, says: Answer, bytes| http(HTTP_INVALID, what, says, bytes);
-    vec![
-        invalid("JSON 100,000 deep", &["HTTP/1.1 400", "Nesting limit"], json(&deep)),
-        invalid("Thrift 100,000 deep", &["HTTP/1.1 400", "nested deeper than"], v1(&nested)),
-        invalid("bad spans, 500 a message", &["HTTP/1.1 400", "none"], json(format!("[{}]", bad.join(",")).as_bytes())),
-        // In a name it becomes U+FFFD, as in Zipkin.
-        invalid("ids of invalid UTF-8", &["HTTP/1.1 400", "id"], json(b"[{\"traceId\":\"1\",\"id\":\"\xff\"}]")),
-        invalid("proto3 that claims 2 GiB", &["HTTP/1.1 400", "Truncated"], proto3(&claims_2_gib)),
-        invalid("a list that claims 2^31 spans", &["HTTP/1.1 400", "2147483647"], v1(&claims_2_31)),
-    ]
-}
-
-fn bombs() -> Vec<Shot> {
-    let gzip = |plain: &[u8]| {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(plain).unwrap();
-        gzip.finish().unwrap()
-    };
-    let coded = |coding: &str, body: &[u8]| post("/api/v2/spans", &format!("content-encoding: {coding}\r\n"), body);
-    let zeros = vec![b' '; 20 << 20];
-    let zstd = zstd::encode_all(&zeros[..], 1).unwrap();
-    // Not too much for its own size, and more than anybody may send.
-    let mut large = vec![b' '; 70 << 20];
-    fastrand::Rng::with_seed(1).fill(&mut large[..600_000]);
-    let of_ratio: Labels = &["listener=\"http\"", "reason=\"ratio\""];
-    let too_large: Labels = &["listener=\"http\"", "reason=\"too_large\""];
-    let ratio: Answer = &["HTTP/1.1 413", "decompresses to more than 100 times its size"];
-    let size: Answer = &["HTTP/1.1 413", "a decompressed body is limited to"];
-    vec![
-        http(of_ratio, "gzip bombs of 20 MiB", ratio, coded("gzip", &gzip(&zeros))),
-        http(of_ratio, "zstd bombs of 20 MiB", ratio, coded("zstd", &zstd)),
-        Shot {
-            way: Way::AtOnce,
-            ..http(too_large, "gzip bombs of 70 MiB, many at once", size, coded("gzip", &gzip(&large)))
-        },
-    ]
-}
-
-fn in_heads() -> Vec<Shot> {
-    let endless = format!("GET / HTTP/1.1\r\nhost: x\r\n{}", "x-endless: and so on\r\n".repeat(50_000));
-    let half = b"POST /api/v2/spans HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n[{".to_vec();
-    let claims = b"POST /api/v2/spans HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2147483648\r\n\r\n[";
-    let broken: Labels = &["listener=\"http\"", "reason=\"broken\""];
-    let too_large: Labels = &["listener=\"http\"", "reason=\"too_large\""];
-    let head: Labels = &["listener=\"http\"", "reason=\"head_too_large\""];
-    let size: Answer = &["HTTP/1.1 413", "a body is limited to"];
-    vec![
-        http(broken, "half a body and a half-closed socket", &["HTTP/1.1 400", "the body ended early"], half),
-        http(too_large, "a body that claims 2 GiB", size, claims.to_vec()),
-        closed(false, head, "endless headers", "a request head is too large", endless.into_bytes()),
-    ]
-}
-
-fn in_frames() -> Vec<Shot> {
-    // Field 1, a list of structs, 2^31 - 1 of them.
-    let claims_2_31 = frame(&message(true, CALL, "Log", 1, &[15, 0, 1, 12, 0x7f, 0xff, 0xff, 0xff]));
-    let length: Labels = &["listener=\"scribe\"", "reason=\"frame_length\""];
-    let protocol: Labels = &["listener=\"scribe\"", "reason=\"protocol\""];
-    let invalid: Labels = &["listener=\"scribe\"", "reason=\"invalid\""];
-    let claims = vec![0x7f, 0xff, 0xff, 0xff, 0x80];
-    vec![
-        closed(true, length, "frames that claim 2 GiB", "frame of 2147483647 bytes", claims),
-        closed(true, protocol, "frames of nothing", "a frame that holds no Thrift message", frame(&[0; 100])),
-        Shot { scribe: true, ..http(invalid, "a call that claims 2^31 entries", &["Log", "2147483647"], claims_2_31) },
-    ]
-}
-
-fn slow() -> Vec<Shot> {
-    let body = b"POST /api/v2/spans HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n[".to_vec();
-    let head: Labels = &["listener=\"http\"", "reason=\"slow_head\""];
-    let rate: Labels = &["listener=\"http\"", "reason=\"slow_rate\""];
-    let of_scribe: Labels = &["listener=\"scribe\"", "reason=\"slow_frame\""];
-    // A call that begins as it should.
-    let call = [&[0, 1, 0, 0][..], &message(true, CALL, "Log", 1, &[])].concat();
-    let late = "a request head was not complete in time";
-    let says: Answer = &["HTTP/1.1 408", "slower than 4096 bytes a second"];
-    let mut all = [
-        closed(false, head, "heads byte by byte", late, b"GET / HTTP/1.1\r\nx: ".to_vec()),
-        http(rate, "bodies byte by byte", says, body),
-        closed(true, of_scribe, "frames byte by byte", "frame not complete in", call),
-    ];
-    all.iter_mut().for_each(|shot| shot.way = Way::ByteByByte);
-    all.into()
 }

@@ -3,12 +3,12 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::setpriority_process;
 
-use super::LONG;
 use super::shots::{Shot, Way};
+use super::{BYTE, LONG, Target};
 use crate::support::process::{Gateway, wait_for};
 
 /// Of a flood.
@@ -17,32 +17,46 @@ const FEW: u64 = 4;
 const HEFT: u64 = 20;
 /// Of slow ones, too.
 const SLOWNESS: u64 = 10;
-/// Between the bytes of a slow one.
-const BYTE: Duration = Duration::from_millis(100);
 
 /// Sends it `times`, or as many as it may be, where many are asked for by so many peers; how many, and what was not
 /// refused as it should be.
-pub fn volley(shot: &Shot, times: u64, many: u64, gateway: &Gateway) -> (u64, Vec<String>) {
+pub fn volley(shot: &Shot, times: u64, many: u64, target: &Target) -> (u64, Vec<String>) {
+    let gateway = &target.gateway;
     let counted = || gateway.metric(shot.counter.0, shot.counter.1) as u64;
     let before = counted();
+    let slow = times.div_ceil(SLOWNESS);
     let (times, mut odd) = match shot.way {
         Way::Flood => by_turns(shot, FEW, times / FEW, gateway),
         Way::AtOnce => by_turns(shot, many, times.div_ceil(many * HEFT), gateway),
-        Way::ByteByByte => byte_by_byte(shot, times.div_ceil(SLOWNESS), gateway),
+        Way::ByteByByte if shot.is_call() => by_turns(shot, slow, 1, gateway),
+        Way::ByteByByte => byte_by_byte(shot, slow, gateway),
     };
     if !odd.is_empty() {
         odd.truncate(3);
         return (times, odd);
     }
+    let after = before + times * shot.counts;
     // A connection's end is counted after the peer has seen it.
-    wait_for(&format!("{}: {:?} is {}", shot.what, shot.counter, before + times), LONG, || {
-        (counted() == before + times).then_some(())
-    });
+    wait_for(&format!("{}: {:?} is {after}", shot.what, shot.counter), LONG, || (counted() == after).then_some(()));
     let log = std::fs::read_to_string(&gateway.process.log).expect("it has a log");
     if !log.contains(shot.log) {
         odd.push(format!("{}: the log does not say {:?}", shot.what, shot.log));
     }
+    spares_others(shot, target);
     (times, odd)
+}
+
+/// Promise 5: what was good beside it arrives, what was bad is a dead letter.
+fn spares_others(shot: &Shot, target: &Target) {
+    let good = shot.good_spans();
+    wait_for(&format!("{}: {} good spans are at the collector", shot.what, good.len()), LONG, || {
+        let taken = target.collector.taken();
+        good.iter().all(|name| taken.contains_key(name)).then_some(())
+    });
+    wait_for(&format!("{}: letters say {:?}", shot.what, shot.letters), LONG, || {
+        let letters = if shot.letters.is_empty() { String::new() } else { target.undecodable() };
+        shot.letters.iter().all(|reason| letters.contains(reason)).then_some(())
+    });
 }
 
 fn by_turns(shot: &Shot, peers: u64, of_each: u64, gateway: &Gateway) -> (u64, Vec<String>) {

@@ -3,6 +3,7 @@
 //! A verdict is what `sink::zipkin` makes of the failure, as tests/it/drain/verdict.rs has it. A group knows what
 //! its collectors took, and when: a span that comes again needs a reason.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,13 +11,13 @@ use fastrand::Rng;
 use spangate::sink::{Load, Sending, Sink, Verdict};
 use spangate::span::canonical;
 
-use super::world::{World, number_of};
+use super::world::{Cut, World, number_of};
 use super::{DELIVERED, Plant};
 
 /// Of a sink.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What was settled so long before a crash may come again (promise 2), and what the clock's grain adds.
-pub const REPEATS: Duration = Duration::from_millis(102);
+/// From what a collector takes to what is settled.
+const GRAIN: Duration = Duration::from_millis(2);
 
 /// What a collector does for a while.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,7 +70,7 @@ pub struct Window {
 /// The collectors of one drain, together.
 pub struct Group {
     pub drain: &'static str,
-    /// What was settled is not in the order of positions: a slot may leave more of it out.
+    /// What was settled is not in the order of positions: a slot may have no room for all of it.
     pub scattered: bool,
     world: Arc<World>,
     taken: Mutex<Took>,
@@ -169,16 +170,27 @@ impl Group {
             if before.times > 0 {
                 self.world.count("spans repeated", 1);
             }
-            // Before the crash that took its settling with it.
-            let lost = |(crash, unsaved): (Duration, bool)| unsaved || crash.saturating_sub(before.last) <= REPEATS;
-            let crash = self.world.crash_after(before.last);
-            let reason = !before.sure || crash.is_some_and(|crash| self.scattered || lost(crash));
+            // The crash that took its settling with it.
+            let cut = self.world.cut_after(before.last);
+            let reason = !before.sure || cut.as_ref().is_some_and(|cut| self.may_forget(before.last, cut));
             if before.times > 0 && !reason {
                 let what = format!("span {span} came again to {}, well taken at {:?}", self.drain, before.last);
-                self.world.broke(format!("promise 2: {what}, crash: {crash:?}"));
+                self.world.broke(format!("promise 2: {what}, crash: {cut:?}"));
             }
             taken[at] = Taken { times: before.times + 1, last: now, sure, ..before };
         }
+    }
+}
+
+impl Group {
+    /// Whether a process that ended so may have taken with it that this was settled.
+    fn may_forget(&self, taken: Duration, cut: &Cut) -> bool {
+        self.is_crowded(&cut.crowded) || !self.world.must_last(taken + GRAIN, cut.at, cut.orderly)
+    }
+
+    /// Whether a slot may have left something out that was settled.
+    pub fn is_crowded(&self, crowded: &BTreeSet<String>) -> bool {
+        self.scattered && crowded.contains(self.drain)
     }
 }
 
@@ -282,13 +294,13 @@ impl Collector {
 }
 
 /// A send that may be cut off by a crash: then the collector has it, or not.
-struct Cut<'a> {
+struct Sent<'a> {
     collector: &'a Collector,
     spans: Vec<u64>,
     answered: bool,
 }
 
-impl Drop for Cut<'_> {
+impl Drop for Sent<'_> {
     fn drop(&mut self) {
         if !self.answered && self.collector.window().is_none() && self.collector.chance() {
             self.collector.judge(&self.spans, false);
@@ -324,7 +336,7 @@ impl Sink for Collector {
         }
         self.group.sent(spans.len());
         Box::pin(async move {
-            let mut cut = Cut { collector: self, spans, answered: false };
+            let mut cut = Sent { collector: self, spans, answered: false };
             let verdict = self.answer(load, &cut.spans).await;
             cut.answered = true;
             match &verdict {

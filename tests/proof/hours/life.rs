@@ -1,20 +1,20 @@
 //! One process of the gateway: its drains, archive, dead letters and channel, from their start to a crash or the end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use spangate::channel::{self, Account, Channel, Snapshot, Start, Takes};
+use spangate::channel::{self, Account, Channel, Intake, Snapshot, Start, Takes};
 use spangate::clock::Clock;
 use spangate::deadletter;
 use spangate::drain::{Seat, aside};
 use spangate::metrics::{Registry, TABLE};
 use spangate::tasks::{Part, Tasks};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::oracle;
+use super::oracle::{self, Left};
 use super::script::{CALM, Crash, DiskFault, HOUR, Message, SOUND};
 use super::world::World;
 use super::{Hour, Outside, Plant};
@@ -22,12 +22,15 @@ use crate::support::disk::{Fault, SimDisk};
 
 pub const DATA: &str = "/data";
 const CHANNEL: &str = "/data/channel";
+const CURSORS: &str = "/data/channel/cursors";
 pub const LETTERS: &str = "/data/dead-letters";
 pub const OBJECTS: &str = "/objects";
 /// The intake's `commit_wait`.
 const COMMIT_WAIT: Duration = Duration::from_millis(500);
 /// Between two looks at the ledger.
 const LOOK: Duration = Duration::from_secs(5);
+/// A log that is closed for good stays so for this long, until who watches its health restarts the process.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A ledger may be behind by what was settled in the 100 ms before a crash.
 const BEHIND: Duration = Duration::from_millis(101);
 /// What a disk holds that is not full.
@@ -38,8 +41,7 @@ pub enum End {
     Crashed {
         crash: Crash,
         disk: SimDisk,
-        promised: Vec<Account>,
-        last: Vec<Account>,
+        left: Left,
     },
     /// The accounts after the stop.
     Stopped(Vec<Account>),
@@ -65,6 +67,7 @@ pub struct Life {
 /// Runs a process on what `disk` holds, until the next crash or the hour's end. `before` is what the last one left.
 pub async fn live(hour: Arc<Hour>, outside: Outside, disk: SimDisk, before: Option<End>) -> End {
     disk.set_free(ROOM);
+    disk.set_full(false);
     let (registry, clock) = (Registry::new(TABLE), Clock::manual(outside.world.wall_us()));
     let settings = channel::Settings {
         dir: CHANNEL.into(),
@@ -75,8 +78,8 @@ pub async fn live(hour: Arc<Hour>, outside: Outside, disk: SimDisk, before: Opti
         cache_bytes: hour.script.cache_bytes,
     };
     let (channel, _) = Channel::open(settings, disk.disk(), clock.clone(), &registry).expect("the channel opens");
-    if let Some(End::Crashed { promised, last, .. }) = &before {
-        oracle::restarted(&hour, &outside, &channel.snapshot(), promised, last);
+    if let Some(End::Crashed { left, .. }) = &before {
+        oracle::restarted(&hour, &outside, &channel.snapshot(), left);
     }
     let letters = deadletter::Settings {
         dir: LETTERS.into(),
@@ -131,35 +134,43 @@ impl Life {
         beside(&self.around, world, "disk", self.disk_faults());
         let crash = self.hour.script.crashes.iter().copied().find(|(at, _)| *at > world.now());
         let until = crash.map_or(HOUR, |(at, _)| at - BEHIND);
-        self.look_until(world.moment(until)).await;
+        let (mut seen, mut cursors) = (Vec::new(), None);
+        let closed = tokio::select! {
+            biased;
+            () = async {
+                self.look_until(world.moment(until.saturating_sub(LOOK)), &mut seen).await;
+                cursors = world.is_planted(Plant::CursorsOfBefore).then(|| self.disk.read(Path::new(CURSORS)));
+                self.look_until(world.moment(until), &mut seen).await;
+            } => false,
+            () = self.closed() => true,
+        };
+        let crash = if closed { Some((world.now(), Crash::Restart)) } else { crash };
         let Some((at, crash)) = crash else {
             oracle::emptied(&self.outside, &self.channel.snapshot());
             return End::Stopped(self.stop().await);
         };
         let planted = world.is_planted(Plant::DiskOfBefore).then(|| self.disk.killed());
-        let mut promised = self.channel.snapshot().accounts;
         sleep_until(world.moment(at)).await;
         if let Crash::AtCall(calls, _) = crash {
             self.disk.fault_at(self.disk.calls() + calls, Fault::Off);
             // What was promised moves on with the time.
-            let mut behind = VecDeque::from([promised]);
             for millis in 1..=30_000 {
                 if self.disk.is_off() {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                sleep(Duration::from_millis(1)).await;
                 if millis % 10 == 0 {
-                    behind.push_back(self.channel.snapshot().accounts);
-                    behind.drain(..behind.len().saturating_sub(12));
+                    seen.push((world.now(), self.channel.snapshot().accounts));
                 }
             }
-            promised = behind.pop_front().expect("the first is there");
         }
+        // Its last failure may have come too late for whoever watches it.
+        world.closed(self.closed_for().is_some());
         if crash == Crash::Restart {
             // What it has settled is all saved.
-            promised = self.stop().await;
+            seen.push((world.now(), self.stop().await));
         }
-        let last = self.channel.snapshot().accounts;
+        let left = self.left(&seen, crash == Crash::Restart);
         let disk = match crash {
             _ if planted.is_some() => planted.expect("it was just looked at"),
             Crash::Killed | Crash::Restart => self.disk.killed(),
@@ -167,12 +178,44 @@ impl Life {
                 self.disk.lost_power(crate::support::disk::Power::Some(seed))
             }
         };
-        self.disk.turn_off();
-        if crash != Crash::Restart {
-            world.crashed(oracle::disk_failed(&self.hour, world.now()));
+        if let Some(cursors) = cursors {
+            disk.overwrite(Path::new(CURSORS), 0, &cursors);
         }
+        self.disk.turn_off();
         world.tell("crash", 0, || format!("{crash:?}"));
-        End::Crashed { crash, disk, promised, last }
+        End::Crashed { crash, disk, left }
+    }
+
+    /// What has to be there after a process that ends now.
+    fn left(&self, seen: &[(Duration, Vec<Account>)], orderly: bool) -> Left {
+        let world = &self.outside.world;
+        world.learn(&self.disk.trouble());
+        let left = Left::of(world, seen, self.channel.snapshot().accounts, orderly);
+        world.cut(orderly, left.crowded.clone());
+        left
+    }
+
+    /// Why the log is closed for good, if it is.
+    fn closed_for(&self) -> Option<String> {
+        match self.channel.snapshot().intake {
+            Intake::Failed { reason, for_good: true } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Waits for a log that is closed for good, until it is to be restarted.
+    async fn closed(&self) {
+        let world = &self.outside.world;
+        loop {
+            if let Some(reason) = self.closed_for() {
+                world.learn(&self.disk.trouble());
+                let rightly = world.hits_of_life() >= 2;
+                world.holds(rightly, || format!("promise 6: the log is closed for good, and no call failed: {reason}"));
+                sleep(PATIENCE).await;
+                return world.count("restarts of a closed log", 1);
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
     }
 
     /// Stops it in order; the accounts then.
@@ -184,13 +227,14 @@ impl Life {
     }
 
     /// Looks at the ledger again and again.
-    async fn look_until(&self, until: Instant) {
+    async fn look_until(&self, until: Instant, seen: &mut Vec<(Duration, Vec<Account>)>) {
         let world = &self.outside.world;
         let mut before: Option<Snapshot> = None;
         loop {
             self.clock.set(world.wall_us());
             let snapshot = self.channel.snapshot();
             oracle::look(&self.hour, &self.outside, &snapshot, before.as_ref());
+            seen.push((world.now(), snapshot.accounts.clone()));
             before = Some(snapshot);
             if Instant::now() >= until || world.broken().is_some() {
                 return;
@@ -237,35 +281,41 @@ impl Life {
                 let is_met = strike(disk.clone(), fault).await;
                 beside(&tasks, &world, "fault", meets(world.clone(), fault, number, until, is_met));
             }
-            debug_assert!(world.now() <= CALM);
+            debug_assert!(world.now() <= CALM || now > CALM);
+            sleep_until(world.moment(CALM)).await;
+            disk.mend();
         }
     }
 }
 
 /// Lets the disk fail; what it gives says whether a call has met that.
 async fn strike(disk: SimDisk, fault: DiskFault) -> Box<dyn Fn() -> bool + Send> {
-    let (calls, reads, full) = (disk.calls(), disk.reads(), disk.full_met());
+    let (calls, reads, looks, full) = (disk.calls(), disk.reads(), disk.looks(), disk.full_met());
     match fault {
-        DiskFault::Eio => {
-            disk.fault_next(Fault::Fail);
+        DiskFault::Calls(fault, many) => {
+            disk.fault_in(calls + 1..calls + 1 + many, fault);
             Box::new(move || disk.calls() > calls)
         }
-        DiskFault::Full(time) => {
-            disk.set_free(0);
-            tokio::time::sleep(time).await;
+        DiskFault::Full(time) | DiskFault::Quota(time) => {
+            disk.set_full(true);
+            disk.set_free(if matches!(fault, DiskFault::Full(_)) { 0 } else { ROOM });
+            sleep(time).await;
+            disk.set_full(false);
             disk.set_free(ROOM);
-            Box::new(move || disk.full_met() > full)
+            let is_met = disk.full_met() > full;
+            Box::new(move || is_met)
         }
         DiskFault::Unreadable(time) => {
             disk.fail_reads(true);
-            tokio::time::sleep(time).await;
+            sleep(time).await;
             disk.fail_reads(false);
             let is_met = disk.reads() > reads;
             Box::new(move || is_met)
         }
-        DiskFault::EioRead(more) => {
-            disk.fail_read_at(reads + more);
-            Box::new(move || disk.reads() >= reads + more)
+        DiskFault::Looks(after, many) => {
+            let first = looks + 1 + after;
+            disk.fail_looks_in(first..first + many);
+            Box::new(move || disk.looks() >= first)
         }
         DiskFault::Rot(_) => unreachable!("it strikes what waits for a drain"),
     }
@@ -281,9 +331,10 @@ async fn meets(
 ) {
     while world.now() < until {
         if is_met() {
+            world.count(fault.kind(), 1);
             return world.met(fault.kind(), number);
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -298,7 +349,7 @@ async fn rot(world: Arc<World>, channel: Channel, disk: SimDisk, number: u64, se
             world.count("frames that rot hit", 1);
             return world.met(DiskFault::Rot(seed).kind(), number);
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -68,9 +68,14 @@ impl Rot {
         let mut targets = Vec::new();
         for (at, path) in segments.iter().enumerate() {
             let bytes = disk.read(path);
-            let frames = match segments.get(at + 1) {
+            // What is not synced may be gone with a crash, and vouches for nothing.
+            let next = segments.get(at + 1).filter(|next| disk.outlives(next, 0..HEAD));
+            let frames = match next {
                 Some(next) => frames(&bytes, first_of(next)),
-                None => vouched(frames(&bytes, u64::MAX)),
+                None => {
+                    let frames = frames(&bytes, u64::MAX).into_iter();
+                    vouched(frames.take_while(|frame| disk.outlives(path, frame.bytes.clone())).collect())
+                }
             };
             let open = frames.into_iter().filter(|frame| frame.first >= low);
             targets.extend(open.map(|frame| (path, frame)));

@@ -9,6 +9,8 @@ use spangate::drain::{BatchSettings, MassRefusal, Overflow, Settings, Sieve, sie
 use super::change::{Change, Making, Tuning, changes};
 use super::world::{Bad, Made, SERVICES};
 use super::{bucket, collectors};
+use crate::proof::crash::FAULTS;
+use crate::support::disk::Fault;
 
 /// Nothing goes wrong from here on, and what waits has to go.
 pub const CALM: Duration = Duration::from_secs(47 * 60);
@@ -32,14 +34,16 @@ pub struct Message {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum DiskFault {
-    /// The next call that changes something fails with EIO.
-    Eio,
-    /// There is no room for a while.
+    /// The next calls that change something fail so, as many as this.
+    Calls(Fault, u64),
+    /// Nothing that makes a file longer finds room for a while, and who asks is told that nothing is free.
     Full(Duration),
+    /// The same, and who asks is told of room: a quota, or another that takes each byte first.
+    Quota(Duration),
     /// Nothing can be read for a while.
     Unreadable(Duration),
-    /// The read so many from now fails with EIO.
-    EioRead(u64),
+    /// After so many others, so many reads, opens and lists fail with EIO.
+    Looks(u64, u64),
     /// A bit of a frame that stands in a full segment flips: by this seed.
     Rot(u64),
 }
@@ -47,10 +51,14 @@ pub enum DiskFault {
 impl DiskFault {
     pub fn kind(self) -> &'static str {
         match self {
-            DiskFault::Eio => "disk EIO",
-            DiskFault::Full(_) => "disk full",
+            DiskFault::Calls(Fault::Evict, _) => "disk EIO and lost pages",
+            DiskFault::Calls(Fault::Short | Fault::ShortOfSpace | Fault::ShortOfQuota, _) => "short write",
+            DiskFault::Calls(Fault::NoSpace | Fault::Quota, _) => "disk ENOSPC",
+            DiskFault::Calls(Fault::ReadOnly, _) => "disk EROFS",
+            DiskFault::Calls(Fault::Fail | Fault::Off, _) => "disk EIO",
+            DiskFault::Full(_) | DiskFault::Quota(_) => "disk full",
             DiskFault::Unreadable(_) => "disk unreadable",
-            DiskFault::EioRead(_) => "disk EIO on read",
+            DiskFault::Looks(..) => "disk EIO on read",
             DiskFault::Rot(_) => "bit rot",
         }
     }
@@ -281,12 +289,14 @@ fn disk(rng: &mut Rng) -> Vec<(Duration, DiskFault)> {
     let mut faults = Vec::new();
     let mut at = seconds(rng, 60..900);
     while at + Duration::from_secs(60) < CALM {
-        let fault = match rng.u8(..6) {
+        let many = [1, 1, 2, 5][rng.usize(..4)];
+        let fault = match rng.u8(..9) {
             0 => DiskFault::Full(seconds(rng, 2..40)),
-            1 => DiskFault::Unreadable(seconds(rng, 1..10)),
-            2 => DiskFault::EioRead(rng.u64(1..20)),
-            3 => DiskFault::Rot(rng.u64(..)),
-            _ => DiskFault::Eio,
+            1 => DiskFault::Quota(seconds(rng, 2..40)),
+            2 => DiskFault::Unreadable(seconds(rng, 1..10)),
+            3 => DiskFault::Looks(rng.u64(..20), many),
+            4 => DiskFault::Rot(rng.u64(..)),
+            _ => DiskFault::Calls(FAULTS[rng.usize(..FAULTS.len())], many),
         };
         faults.push((at, fault));
         at += seconds(rng, 60..900);

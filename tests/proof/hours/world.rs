@@ -1,6 +1,8 @@
 //! What exists outside of the gateway: time, the spans that were made, who acknowledged and who took them, and what is
 //! told of it all. It outlives the process.
 
+mod ends;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::ops::Range;
@@ -12,6 +14,7 @@ use spangate::channel::{Draft, Item, Kind, Origin};
 use spangate::span::{Batch, Endpoint, Span, TraceId};
 use tokio::time::Instant;
 
+pub use self::ends::Cut;
 use super::Plant;
 use super::rot::Rot;
 
@@ -80,8 +83,14 @@ struct Inner {
     digest: u64,
     met: BTreeSet<(&'static str, u64)>,
     counts: BTreeMap<&'static str, u64>,
-    /// When, and whether cursors could not be saved shortly before.
-    crashes: Vec<(Duration, bool)>,
+    /// When processes ended before the hour did.
+    cuts: Vec<Cut>,
+    /// When calls failed that change something.
+    hits: Vec<Duration>,
+    /// When the page cache last lost what a failed sync should have written.
+    evicted: Option<Duration>,
+    /// The log of the process that ran last was closed for good.
+    closed: bool,
 }
 
 impl World {
@@ -98,7 +107,10 @@ impl World {
             digest: 0,
             met: BTreeSet::new(),
             counts: BTreeMap::new(),
-            crashes: Vec::new(),
+            cuts: Vec::new(),
+            hits: Vec::new(),
+            evicted: None,
+            closed: false,
         };
         Arc::new(World { plant, rot: Rot::default(), tells, inner: Mutex::new(inner), later: Mutex::default() })
     }
@@ -214,22 +226,6 @@ impl World {
         let inner = self.inner();
         let kinds: BTreeSet<_> = inner.met.iter().map(|(kind, _)| kind).collect();
         (inner.met.len() as u64, kinds.len() as u64)
-    }
-
-    /// `unsaved`: cursors could not be saved shortly before, which the log says.
-    pub fn crashed(&self, unsaved: bool) {
-        let now = self.now();
-        self.inner().crashes.push((now, unsaved));
-    }
-
-    /// The first crash at `at` or later, and whether it was `unsaved`.
-    pub fn crash_after(&self, at: Duration) -> Option<(Duration, bool)> {
-        self.inner().crashes.iter().copied().find(|(crash, _)| *crash >= at)
-    }
-
-    /// A letter that was written and not settled when a process was cut off is written again.
-    pub fn may_repeat_letters(&self) -> bool {
-        !self.inner().crashes.is_empty()
     }
 
     /// When the process began that runs.

@@ -24,7 +24,7 @@ impl SimDisk {
         let fault = inner.fault.as_ref().filter(|(calls, _)| calls.contains(&inner.calls)).map(|(_, fault)| *fault);
         inner.off = fault == Some(Fault::Off);
         if fault.is_some() {
-            inner.trouble.hits.push(Instant::now());
+            inner.trouble.changed();
         }
         Ok((inner, fault))
     }
@@ -134,8 +134,7 @@ impl Disk for SimDisk {
     }
 
     fn space(&self, _: &Path) -> io::Result<Space> {
-        let mut inner = self.inner();
-        inner.full_met += u64::from(inner.free == Some(0));
+        let inner = self.inner();
         Ok(Space { free: inner.free.unwrap_or(1 << 40), total: 1 << 40 })
     }
 
@@ -162,7 +161,7 @@ impl SimFile {
     fn sync(&self, is_data: bool) -> io::Result<()> {
         let (mut inner, fault) = self.disk.call()?;
         if fault.is_none() && inner.sync_fails {
-            inner.trouble.hits.push(Instant::now());
+            inner.trouble.changed();
         }
         let fault = fault.or(inner.sync_fails.then_some(Fault::Fail));
         match inner.lie {
@@ -204,6 +203,7 @@ impl File for SimFile {
         let (mut inner, fault) = self.disk.call()?;
         let whole: usize = bufs.iter().map(|buf| buf.len()).sum();
         let no_room = inner.full && at as usize + whole > inner.files[self.file].cache.len;
+        inner.full_met += u64::from(no_room);
         let fault = fault.or(no_room.then_some(Fault::NoSpace));
         let mut left = match fault {
             Some(Fault::NoSpace | Fault::Quota | Fault::ReadOnly) => 0,
@@ -233,7 +233,7 @@ impl File for SimFile {
         let mut inner = self.disk.plain()?;
         let no_room = inner.full && len as usize > inner.files[self.file].cache.len;
         if no_room || inner.free.is_some_and(|free| free < len) {
-            inner.full_met += u64::from(inner.free == Some(0));
+            inner.full_met += 1;
             return Err(Fault::NoSpace.error());
         }
         let file = Arc::make_mut(&mut inner.files[self.file]);
