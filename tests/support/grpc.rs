@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest, handshake};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -28,6 +28,7 @@ pub struct Client {
     runtime: Runtime,
     sender: SendRequest<Bytes>,
     connection: JoinHandle<()>,
+    ping: PingPong,
     /// For each answer.
     pub timeout: Duration,
 }
@@ -50,13 +51,14 @@ pub struct Call {
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let (sender, connection) = runtime.block_on(async {
+        let (sender, mut connection) = runtime.block_on(async {
             let stream = tokio::net::TcpStream::connect(address).await.expect("the listener is there");
             handshake(stream).await.expect("a handshake")
         });
+        let ping = connection.ping_pong().expect("it is asked for once");
         // How it ends is told to each call.
         let connection = runtime.spawn(async move { drop(connection.await) });
-        Client { runtime, sender, connection, timeout: Duration::from_secs(10) }
+        Client { runtime, sender, connection, ping, timeout: Duration::from_secs(10) }
     }
 
     /// Calls with a list of spans.
@@ -120,14 +122,13 @@ impl Client {
         })
     }
 
-    /// Sends `half` of a body, more than a window, and leaves once it is read: a call that is not taken up yet goes
-    /// unseen with its connection.
-    pub fn leave(self, half: &[u8], how: Leave) -> io::Result<()> {
+    /// Sends `half` of a body, and leaves once the listener has its head: a call that is not taken up yet goes unseen.
+    pub fn leave(mut self, half: &[u8], how: Leave) -> io::Result<()> {
         let Call { response, mut stream } = self.begin(&[]);
         stream.send_data(Bytes::copy_from_slice(half), false).expect("it is not refused yet");
-        stream.reserve_capacity(1);
-        let room = std::future::poll_fn(|context| stream.poll_capacity(context));
-        self.within(async { room.await.expect("the call goes on") })?;
+        let answer = self.ping.ping(Ping::opaque());
+        let timed = self.runtime.block_on(async { tokio::time::timeout(self.timeout, answer).await });
+        timed?.map_err(io::Error::other)?;
         match how {
             Leave::Reset => stream.send_reset(Reason::CANCEL),
             Leave::Close => self.connection.abort(),

@@ -91,9 +91,7 @@ async fn take(connection: &Connection, request: Request) -> Result<(), Problem> 
         }
     };
     let mut permit = connection.share.permit();
-    let list = read(connection, headers, body, coding, &mut permit)
-        .await
-        .inspect_err(|problem| door.unread(problem.reason()))?;
+    let list = spans::counted(connection, door, read(connection, headers, body, coding, &mut permit)).await?;
     let form = Form { encoding: Encoding::Proto3, options: connection.server.v1_options() };
     spans::store(&connection.grpc, origin, form, list, permit).await
 }

@@ -74,12 +74,40 @@ async fn take(connection: &Connection, request: Request, encoding_of: EncodingOf
         }
     };
     let mut permit = connection.share.permit();
-    let body = read(connection, headers, body, coding, &mut permit)
-        .await
-        .inspect_err(|problem| door.unread(problem.reason()))?;
+    let body = counted(connection, door, read(connection, headers, body, coding, &mut permit)).await?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = Form { encoding: encoding_of(content_type), options: connection.server.v1_options() };
     store(&connection.http, origin, form, body, permit).await
+}
+
+/// What `read` comes to. A refusal is counted; and a request that is dropped before that, as its connection or its call
+/// ends, is broken.
+pub(super) async fn counted(
+    connection: &Connection,
+    door: &Door,
+    read: impl Future<Output = Result<Bytes, Problem>>,
+) -> Result<Bytes, Problem> {
+    let mut unread = Unread { connection, door, ended: false };
+    let body = read.await;
+    unread.ended = true;
+    body.inspect_err(|problem| door.unread(problem.reason()))
+}
+
+/// A request whose body is not there yet.
+struct Unread<'a> {
+    connection: &'a Connection,
+    door: &'a Door,
+    ended: bool,
+}
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let gone = Problem::Broken("the peer went before all of it was read".to_owned());
+            self.door.unread(gone.reason());
+            self.connection.server.logs.problem(&gone, self.connection.peer);
+        }
+    }
 }
 
 /// How a body is read.

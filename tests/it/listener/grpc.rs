@@ -138,6 +138,24 @@ fn a_call_whose_peer_leaves_half_way_is_counted_as_broken() {
 }
 
 #[test]
+fn a_call_whose_peer_leaves_while_it_waits_for_permits_is_counted_as_broken() {
+    let rig = Rig::with(|settings| {
+        settings.intake = intake::Settings { bytes_in_flight: 4 * 1024, commit_wait: Duration::from_secs(60) };
+    });
+    let holders: Vec<_> = (0..4).map(|_| std::net::TcpStream::connect(rig.http).unwrap()).collect();
+    for mut holder in &holders {
+        holder.write_all(b"POST /api/v2/spans HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n[").unwrap();
+    }
+    // Half is for first bytes.
+    rig.wait_for("spangate_intake_bytes", 2 * 1024);
+    for (leave, count) in [(Leave::Reset, 1), (Leave::Close, 2)] {
+        connected(&rig).leave(&framed(0, &list(&["name"])), leave).unwrap();
+        rig.wait_for("spangate_messages_refused_total{listener=\"grpc\",reason=\"broken\"}", count);
+    }
+    rig.assert_messages("grpc", 0, 2, 0);
+}
+
+#[test]
 fn a_connection_that_breaks_a_rule_of_http2_is_closed_and_counted() {
     let rig = Rig::new();
     let mut stream = std::net::TcpStream::connect(rig.http).unwrap();
