@@ -125,8 +125,9 @@ impl Target {
         let mut collector = Collector::by_name();
         runtime.block_on(async { collector.rise() });
         let url = collector.url();
-        // Good ones wait rather than hear no: how long is what is measured. Idle ones are there to the end.
-        let mut settings = vec!["--intake-commit-wait", "20s", "--archive", "none"];
+        // Good ones wait rather than hear no: how long is what is measured. Bombs wait for each other, twenty in turn. Idle
+        // ones are there to the end.
+        let mut settings = vec!["--intake-commit-wait", "40s", "--archive", "none"];
         settings.extend(["--http-idle-timeout", "1h", "--http-header-timeout", "5s", "--scribe-frame-timeout", "5s"]);
         settings.extend(["--channel-free-min", "0", "--collector", &url]);
         let gateway = Gateway::start(dir, &settings);
