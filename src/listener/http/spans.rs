@@ -103,7 +103,7 @@ struct Unread<'a> {
 impl Drop for Unread<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            let gone = Problem::Broken("the peer went before all of it was read".to_owned());
+            let gone = Problem::Broken("it ended before all of it was read".to_owned());
             self.door.unread(gone.reason());
             self.connection.server.logs.problem(&gone, self.connection.peer);
         }
